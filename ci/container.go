@@ -29,6 +29,15 @@ type containers struct {
 	environment map[string]string
 	// emulator is used instead of AWS, unless it is nil.
 	emulator *dagger.Service
+	// netrc and goEnv are for steps that download Go modules.
+	netrc *dagger.Secret
+	goEnv []string
+	// buildSecrets are for Dockerfiles.
+	buildSecrets []*dagger.Secret
+}
+
+func (m *Slipway) containers() containers {
+	return containers{source: m.tree(), netrc: m.Netrc, goEnv: m.GoEnv, buildSecrets: m.BuildSecrets}
 }
 
 // Run runs s in a container of its image and copies its outputs to dir. Its span in the
@@ -181,6 +190,15 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 				value = strings.Replace(value, "127.0.0.1", emulatorHost, 1) // see forwardPorts
 			}
 			container = container.WithSecretVariable(name, secret(name, value))
+		}
+	}
+	if slices.ContainsFunc(s.Caches, func(cache step.Cache) bool { return cache == step.GoCaches()[0] }) {
+		for _, setting := range c.goEnv {
+			name, value, _ := strings.Cut(setting, "=")
+			container = container.WithEnvVariable(name, value)
+		}
+		if c.netrc != nil {
+			container = container.WithMountedSecret("/root/.netrc", c.netrc) // of the go command, and of git
 		}
 	}
 	if c.emulator != nil && len(s.PassEnv) > 0 {

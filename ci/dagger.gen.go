@@ -61,24 +61,30 @@ func convertSlice[I any, O any](in []I, f func(I) O) []O {
 
 func (r Slipway) MarshalJSON() ([]byte, error) {
 	var concrete struct {
-		Source      *dagger.Directory
-		Objects     bool
-		Account     Account
-		Environment string
+		Source       *dagger.Directory
+		Objects      bool
+		Account      Account
+		Netrc        *dagger.Secret
+		GoEnv        []string
+		BuildSecrets []*dagger.Secret
 	}
 	concrete.Source = r.Source
 	concrete.Objects = r.Objects
 	concrete.Account = r.Account
-	concrete.Environment = r.Environment
+	concrete.Netrc = r.Netrc
+	concrete.GoEnv = r.GoEnv
+	concrete.BuildSecrets = r.BuildSecrets
 	return json.Marshal(&concrete)
 }
 
 func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
-		Source      *dagger.Directory
-		Objects     bool
-		Account     Account
-		Environment string
+		Source       *dagger.Directory
+		Objects      bool
+		Account      Account
+		Netrc        *dagger.Secret
+		GoEnv        []string
+		BuildSecrets []*dagger.Secret
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
@@ -87,7 +93,9 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	r.Source = concrete.Source
 	r.Objects = concrete.Objects
 	r.Account = concrete.Account
-	r.Environment = concrete.Environment
+	r.Netrc = concrete.Netrc
+	r.GoEnv = concrete.GoEnv
+	r.BuildSecrets = concrete.BuildSecrets
 	return nil
 }
 
@@ -1233,7 +1241,28 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg aws", err))
 				}
 			}
-			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, env, aws)
+			var netrc *dagger.Secret
+			if inputArgs["netrc"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["netrc"]), &netrc)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg netrc", err))
+				}
+			}
+			var goEnv []string
+			if inputArgs["goEnv"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["goEnv"]), &goEnv)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg goEnv", err))
+				}
+			}
+			var buildSecrets []*dagger.Secret
+			if inputArgs["buildSecrets"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["buildSecrets"]), &buildSecrets)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg buildSecrets", err))
+				}
+			}
+			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, aws, netrc, goEnv, buildSecrets)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

@@ -19,6 +19,7 @@ import (
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -36,6 +37,14 @@ type Slipway struct {
 	Account Account
 	// +private
 	Environment string
+	// Netrc and GoEnv give the go command access to private modules.
+	//
+	// +private
+	Netrc *dagger.Secret
+	// +private
+	GoEnv []string
+	// +private
+	BuildSecrets []*dagger.Secret
 }
 
 // New takes the source tree and the credentials for AWS.
@@ -86,7 +95,24 @@ func New(
 	//
 	// +optional
 	aws *dagger.Service,
+	// Logins for private Go modules, a netrc file: --netrc=file://$HOME/.netrc.
+	//
+	// +optional
+	netrc *dagger.Secret,
+	// Settings of the go command for private modules, such as
+	// --go-env=GOPRIVATE=example.com/team.
+	//
+	// +optional
+	goEnv []string,
+	// Secrets for Dockerfiles: the build_secrets of their entries, such as
+	// --build-secrets=env://NPM_TOKEN.
+	//
+	// +optional
+	buildSecrets []*dagger.Secret,
 ) (*Slipway, error) {
+	if err := image.CheckGoSettings(goEnv); err != nil {
+		return nil, err
+	}
 	objects := false
 	if source == nil {
 		var err error
@@ -99,7 +125,7 @@ func New(
 	return &Slipway{Source: source, Objects: objects, Environment: env, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
-	}}, nil
+	}, Netrc: netrc, GoEnv: goEnv, BuildSecrets: buildSecrets}, nil
 }
 
 // ignored lists what is not part of a source tree. With Dagger's +ignore pragma instead,
@@ -166,7 +192,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	p.Environment = m.Environment
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
 	p.Exec = func(environment map[string]string) step.Executor {
-		c := containers{source: m.tree()}
+		c := m.containers()
 		if environment != nil {
 			c.environment, c.emulator = environment, m.Account.Emulator
 		}

@@ -71,7 +71,7 @@ func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tests := containers{source: m.tree()}.prepare(step.Step{
+	tests := m.containers().prepare(step.Step{
 		Image: lock.Reference("moto"), Dir: gotest.PipelineTests, Caches: step.GoCaches(),
 	}).
 		WithDirectory("/usr/local/go", dag.Container().From(lock.Reference("go")).Directory("/usr/local/go")).
@@ -118,6 +118,6 @@ func (m *Slipway) locked(ctx context.Context) (image.Lock, error) {
 
 // command returns a container with the slipway command, at the root of the tree.
 func (m *Slipway) command(lock image.Lock) *dagger.Container {
-	return containers{source: m.tree()}.prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
+	return m.containers().prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
 		WithExec([]string{"go", "build", "-o", "/usr/local/bin/slipway", "./ci/cmd/slipway"})
 }

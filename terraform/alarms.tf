@@ -102,13 +102,14 @@ locals {
       minutes    = 5
     }
   }
-  service_alarms = { for pair in setproduct(keys(local.services), keys(local.alarms)) : join(" ", pair) => merge(local.alarms[pair[1]], { name = pair[0], what = pair[1] }) }
+  service_alarms = { for pair in setproduct(keys(local.running), keys(local.alarms)) : join(" ", pair) => merge(local.alarms[pair[1]], { name = pair[0], what = pair[1] })
+  if local.running[pair[0]].web || local.alarms[pair[1]].namespace == "AWS/ECS" }
 }
 
 resource "aws_cloudwatch_metric_alarm" "service" {
   for_each = local.service_alarms
 
-  alarm_name          = "${local.services[each.value.name].service}-${each.value.what}"
+  alarm_name          = "${local.services[each.value.name].derived}-service-${each.value.what}"
   alarm_description   = "Service ${each.value.name} ${each.value.text}."
   namespace           = each.value.namespace
   metric_name         = each.value.metric
@@ -128,6 +129,65 @@ resource "aws_cloudwatch_metric_alarm" "service" {
     LoadBalancer = aws_lb.main.arn_suffix
     TargetGroup  = aws_lb_target_group.service[each.value.name].arn_suffix
   }
+
+  actions_enabled = true
+  alarm_actions   = [aws_sns_topic.alarms.arn]
+  ok_actions      = [aws_sns_topic.alarms.arn]
+}
+
+# Workers have no load balancer that counts their healthy tasks.
+resource "aws_cloudwatch_metric_alarm" "worker" {
+  for_each = { for name, s in local.running : name => s if !s.web && var.container_insights != "disabled" }
+
+  alarm_name          = "${each.value.derived}-service-tasks"
+  alarm_description   = "Worker ${each.key} has fewer running tasks than it should."
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 1
+  evaluation_periods  = 5
+  datapoints_to_alarm = 5
+  treat_missing_data  = "notBreaching"
+
+  metric_query {
+    id          = "missing"
+    expression  = "IF(running < desired, 1, 0)"
+    label       = "Fewer tasks than desired"
+    return_data = true
+  }
+  dynamic "metric_query" {
+    for_each = { running = "RunningTaskCount", desired = "DesiredTaskCount" }
+    content {
+      id = metric_query.key
+      metric {
+        namespace   = "ECS/ContainerInsights"
+        metric_name = metric_query.value
+        stat        = "Average"
+        period      = 60
+        dimensions  = { ClusterName = aws_ecs_cluster.main.name, ServiceName = each.value.service }
+      }
+    }
+  }
+
+  actions_enabled = true
+  alarm_actions   = [aws_sns_topic.alarms.arn]
+  ok_actions      = [aws_sns_topic.alarms.arn]
+}
+
+# Runs that EventBridge Scheduler could not start.
+resource "aws_cloudwatch_metric_alarm" "job" {
+  for_each = local.jobs
+
+  alarm_name          = "${each.value.derived}-schedule-failed"
+  alarm_description   = "Job ${each.key} was not started: its queue has the reason."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 1
+  period              = 60
+  evaluation_periods  = 1
+  datapoints_to_alarm = 1
+  treat_missing_data  = "notBreaching"
+  dimensions          = { QueueName = aws_sqs_queue.job[each.key].name }
 
   actions_enabled = true
   alarm_actions   = [aws_sns_topic.alarms.arn]

@@ -28,7 +28,7 @@ resource "aws_lb" "main" {
 }
 
 resource "aws_lb_target_group" "service" {
-  for_each = local.services
+  for_each = local.web
 
   name        = each.value.target_group
   port        = each.value.port

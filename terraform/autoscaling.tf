@@ -1,15 +1,21 @@
-# Scales between desired_count and max_factor times that. A service with desired_count 0
-# is not scaled: it waits for its first release or is switched off on purpose.
+# Scales between min_count and max_count, by default desired_count and max_factor times
+# that. A service with desired_count 0 is not scaled: it waits for its first release or is
+# switched off on purpose.
 
 locals {
-  scaled = { for name, s in local.services : name => s if var.autoscaling.enabled && s.desired_count > 0 }
+  scaled = { for name, s in local.running : name => s if var.autoscaling.enabled && s.desired_count > 0 }
 
   scaling_metrics = {
-    cpu      = { metric = "ECSServiceAverageCPUUtilization", target = var.autoscaling.cpu }
-    memory   = { metric = "ECSServiceAverageMemoryUtilization", target = var.autoscaling.memory }
-    requests = { metric = "ALBRequestCountPerTarget", target = var.autoscaling.requests_per_task }
+    cpu      = { metric = "ECSServiceAverageCPUUtilization", field = "cpu", target = var.autoscaling.cpu }
+    memory   = { metric = "ECSServiceAverageMemoryUtilization", field = "memory", target = var.autoscaling.memory }
+    requests = { metric = "ALBRequestCountPerTarget", field = "requests_per_task", target = var.autoscaling.requests_per_task }
   }
-  scaling_policies = { for pair in setproduct(keys(local.scaled), keys(local.scaling_metrics)) : join(" ", pair) => merge(local.scaling_metrics[pair[1]], { name = pair[0], what = pair[1] }) }
+  scaling_policies = { for pair in setproduct(keys(local.scaled), keys(local.scaling_metrics)) : join(" ", pair) => {
+    name   = pair[0]
+    what   = pair[1]
+    metric = local.scaling_metrics[pair[1]].metric
+    target = try(local.scaled[pair[0]].scaling[local.scaling_metrics[pair[1]].field], 0) != 0 ? local.scaled[pair[0]].scaling[local.scaling_metrics[pair[1]].field] : local.scaling_metrics[pair[1]].target
+  } if pair[1] != "requests" || local.scaled[pair[0]].web }
 }
 
 resource "aws_appautoscaling_target" "service" {
@@ -18,14 +24,14 @@ resource "aws_appautoscaling_target" "service" {
   service_namespace  = "ecs"
   scalable_dimension = "ecs:service:DesiredCount"
   resource_id        = "service/${aws_ecs_cluster.main.name}/${aws_ecs_service.service[each.key].name}"
-  min_capacity       = each.value.desired_count
-  max_capacity       = each.value.desired_count * var.autoscaling.max_factor
+  min_capacity       = coalesce(each.value.min_count, each.value.desired_count)
+  max_capacity       = coalesce(each.value.max_count, each.value.desired_count * var.autoscaling.max_factor)
 }
 
 resource "aws_appautoscaling_policy" "service" {
   for_each = local.scaling_policies
 
-  name               = "${local.services[each.value.name].service}-${each.value.what}"
+  name               = "${local.services[each.value.name].derived}-service-${each.value.what}"
   policy_type        = "TargetTrackingScaling"
   service_namespace  = "ecs"
   scalable_dimension = "ecs:service:DesiredCount"

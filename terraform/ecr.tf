@@ -1,10 +1,18 @@
+locals {
+  # Repositories by key. The key of one with a derived name is the rest of its name, so
+  # that it stays the same whichever entries share the repository.
+  repositories = { for repository in distinct([for s in local.services : s.repository]) :
+    startswith(repository, "${local.repository_prefix}-") ? trimprefix(repository, "${local.repository_prefix}-") : "repository ${repository}" => repository
+  }
+}
+
 # Encrypted with ECR's key; customer_managed_encryption selects a KMS key of the account
 # (ECR.5), which costs KMS requests.
 #trivy:ignore:AWS-0033
 resource "aws_ecr_repository" "service" {
-  for_each = local.services
+  for_each = local.repositories
 
-  name                 = each.value.repository
+  name                 = each.value
   image_tag_mutability = "IMMUTABLE" # a commit's tag never moves, and "latest" is not used
   force_delete         = false
 

@@ -8,6 +8,20 @@ resource "aws_ecs_cluster" "main" {
   depends_on = [aws_cloudwatch_log_group.insights]
 }
 
+# Fargate Spot, if a service uses it.
+resource "aws_ecs_cluster_capacity_providers" "main" {
+  count = anytrue([for s in local.services : s.spot > 0]) ? 1 : 0
+
+  cluster_name       = aws_ecs_cluster.main.name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
+}
+
+locals {
+  # Weights of capacity providers by service. A service without Spot has a launch type
+  # instead.
+  capacity = { for name, s in local.services : name => s.spot == 0 ? {} : { for provider, weight in { FARGATE = 100 - s.spot, FARGATE_SPOT = s.spot } : provider => weight if weight > 0 } }
+}
+
 # Terraform owns a task definition except image and VERSION. A release copies the newest
 # revision of the family, replaces those two and registers the result, so that a change
 # made here goes live with the next release.
@@ -19,7 +33,7 @@ resource "aws_ecs_task_definition" "service" {
   network_mode             = "awsvpc"
   cpu                      = each.value.cpu
   memory                   = each.value.memory
-  execution_role_arn       = aws_iam_role.execution.arn
+  execution_role_arn       = local.execution_roles[each.key].arn
   task_role_arn            = aws_iam_role.task[each.key].arn
 
   # Revisions are kept for rollbacks. They cost nothing.
@@ -27,64 +41,68 @@ resource "aws_ecs_task_definition" "service" {
 
   runtime_platform {
     operating_system_family = "LINUX"
-    cpu_architecture        = var.cpu_architecture
+    cpu_architecture        = each.value.architecture != "" ? each.value.architecture : var.cpu_architecture
   }
 
-  container_definitions = jsonencode([{
-    name      = each.key
-    image     = "${local.registry}/${each.value.repository}${try("@${var.initial_images[each.key]}", ":set-by-a-release")}"
-    essential = true
-    user      = local.kinds[each.value.kind].user
-
-    readonlyRootFilesystem = true
-    privileged             = false
-    linuxParameters        = local.kinds[each.value.kind].linux
-
-    portMappings = [{ containerPort = each.value.port, hostPort = each.value.port, protocol = "tcp" }]
-    environment = [
-      { name = "PORT", value = tostring(each.value.port) },
-      { name = "VERSION", value = "unreleased" }, # replaced with the commit by a release
-    ]
-
-    # Longer than the backend's DRAIN_TIMEOUT (20 s), so that the backend stops by
-    # itself.
-    stopTimeout = 30
-    healthCheck = {
-      command     = local.health_checks[each.key]
-      interval    = 10
-      timeout     = 5
-      retries     = 3
-      startPeriod = 10
+  dynamic "ephemeral_storage" {
+    for_each = each.value.ephemeral_storage != 0 ? [each.value.ephemeral_storage] : []
+    content {
+      size_in_gib = ephemeral_storage.value
     }
+  }
 
-    logConfiguration = {
-      logDriver = "awslogs"
-      options = {
-        awslogs-group         = aws_cloudwatch_log_group.service[each.key].name
-        awslogs-region        = var.region
-        awslogs-stream-prefix = "ecs"
-        # A log service that does not respond must not block the container. The oldest
-        # lines are dropped when the buffer is full.
-        mode            = "non-blocking"
-        max-buffer-size = "4m"
+  # A volume that is not of EFS is an empty folder on the task's disk.
+  dynamic "volume" {
+    for_each = { for name, v in each.value.volumes : name => v if v.tmpfs_size == 0 }
+    content {
+      name = volume.key
+
+      dynamic "efs_volume_configuration" {
+        for_each = volume.value.efs_file_system != "" ? [volume.value] : []
+        content {
+          file_system_id     = efs_volume_configuration.value.efs_file_system
+          transit_encryption = "ENABLED"
+          authorization_config {
+            access_point_id = efs_volume_configuration.value.efs_access_point
+            iam             = "ENABLED"
+          }
+        }
       }
     }
+  }
 
-    # Defaults that the API adds. Without them every plan shows a change.
-    mountPoints    = []
-    volumesFrom    = []
-    systemControls = []
-  }])
+  container_definitions = jsonencode(concat(
+    [local.definitions["${each.key} ${each.value.container}"]],
+    [for sidecar in keys(each.value.sidecars) : local.definitions["${each.key} ${sidecar}"]],
+  ))
+
+  lifecycle {
+    precondition {
+      condition     = each.value.cluster == local.cluster
+      error_message = "service \"${each.key}\": cluster \"${each.value.cluster}\" is not the one that this configuration creates, ${local.cluster}: remove cluster, or deploy the entry without this configuration."
+    }
+  }
 }
 
 resource "aws_ecs_service" "service" {
-  for_each = local.services
+  for_each = local.running
 
   name             = each.value.service
   cluster          = aws_ecs_cluster.main.id
   task_definition  = aws_ecs_task_definition.service[each.key].arn
-  launch_type      = "FARGATE"
+  launch_type      = length(local.capacity[each.key]) == 0 ? "FARGATE" : null
   platform_version = "LATEST"
+
+  # ECS changes weights only with a new deployment. Without it the provider would replace
+  # the service, as it does when Spot is turned on or off: README.md says how to do that.
+  force_new_deployment = length(local.capacity[each.key]) > 0 ? true : null
+  dynamic "capacity_provider_strategy" {
+    for_each = local.capacity[each.key]
+    content {
+      capacity_provider = capacity_provider_strategy.key
+      weight            = capacity_provider_strategy.value
+    }
+  }
 
   # A service without an image gets no tasks: with tasks, its first deployment would
   # fail. The first release sets the count.
@@ -93,7 +111,7 @@ resource "aws_ecs_service" "service" {
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
   availability_zone_rebalancing      = "ENABLED"
-  health_check_grace_period_seconds  = 30
+  health_check_grace_period_seconds  = each.value.web ? coalesce(each.value.grace_period, 30) : null
 
   enable_execute_command  = false
   enable_ecs_managed_tags = true
@@ -106,10 +124,13 @@ resource "aws_ecs_service" "service" {
     enable   = true
     rollback = true
   }
-  alarms {
-    enable      = true
-    rollback    = true
-    alarm_names = [aws_cloudwatch_metric_alarm.service["${each.key} errors"].alarm_name]
+  dynamic "alarms" {
+    for_each = each.value.web ? [aws_cloudwatch_metric_alarm.service["${each.key} errors"].alarm_name] : []
+    content {
+      enable      = true
+      rollback    = true
+      alarm_names = [alarms.value]
+    }
   }
 
   network_configuration {
@@ -117,10 +138,13 @@ resource "aws_ecs_service" "service" {
     security_groups  = [aws_security_group.service[each.key].id]
     assign_public_ip = false
   }
-  load_balancer {
-    target_group_arn = aws_lb_target_group.service[each.key].arn
-    container_name   = each.key
-    container_port   = each.value.port
+  dynamic "load_balancer" {
+    for_each = each.value.web ? [aws_lb_target_group.service[each.key].arn] : []
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = each.value.container
+      container_port   = each.value.port
+    }
   }
 
   lifecycle {
@@ -135,7 +159,10 @@ resource "aws_ecs_service" "service" {
     aws_lb_listener.http,
     aws_lb_listener.https,
     aws_lb_listener_rule.route,
+    aws_ecs_cluster_capacity_providers.main,
     aws_iam_role_policy.execution,
+    aws_iam_role_policy.own_execution,
+    aws_iam_role_policy.task,
     aws_route.nat,
     aws_vpc_endpoint.interface,
     aws_vpc_endpoint.s3,

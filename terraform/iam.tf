@@ -15,10 +15,12 @@ locals {
     }]
   })
 
-  log_group_arn = "arn:${local.partition}:logs:${var.region}:${local.account}:log-group"
+  repository_arn = "arn:${local.partition}:ecr:${var.region}:${local.account}:repository"
+  log_group_arn  = "arn:${local.partition}:logs:${var.region}:${local.account}:log-group"
 }
 
-# Execution role: pulls a task's image and writes its log.
+# Execution role: pulls a task's image and writes its log. A service with secrets has one
+# of its own, which may read exactly these.
 resource "aws_iam_role" "execution" {
   name                 = "${local.prefix}-task-execution-role"
   description          = "Starts tasks: pulls images, writes logs"
@@ -43,7 +45,7 @@ resource "aws_iam_role_policy" "execution" {
         Sid      = "Pull"
         Effect   = "Allow"
         Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        Resource = [for s in local.services : "arn:${local.partition}:ecr:${var.region}:${local.account}:repository/${s.repository}"]
+        Resource = distinct([for s in local.services : "${local.repository_arn}/${s.repository}"])
       },
       {
         Sid      = "Log"
@@ -55,14 +57,120 @@ resource "aws_iam_role_policy" "execution" {
   })
 }
 
-# Task role: what a service's own code may do in AWS. Empty until you attach a policy.
+locals {
+  # What each service reads when a task starts: ARNs of secrets without the JSON key, and
+  # ARNs of parameters.
+  secret_sources = { for name, s in local.services : name => distinct(concat(values(s.secrets), flatten([for c in s.sidecars : values(c.secrets)]))) }
+  secret_arns    = { for name, sources in local.secret_sources : name => distinct([for from in sources : regex("^arn:[^:]+:secretsmanager:[^:]+:[^:]+:secret:[^:]+", from) if can(regex("^arn:[^:]+:secretsmanager:", from))]) }
+  parameter_arns = { for name, sources in local.secret_sources : name => distinct([
+    for from in sources : startswith(from, "arn:") ? from : "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/${trimprefix(from, "/")}" if !can(regex("^arn:[^:]+:secretsmanager:", from))
+  ]) }
+  with_secrets    = { for name, s in local.services : name => s if length(local.secret_sources[name]) > 0 }
+  execution_roles = { for name in keys(local.services) : name => contains(keys(local.with_secrets), name) ? aws_iam_role.own_execution[name] : aws_iam_role.execution }
+}
+
+resource "aws_iam_role" "own_execution" {
+  for_each = local.with_secrets
+
+  name                 = "${each.value.derived}-task-execution-role"
+  description          = "Starts tasks of service ${each.key}: pulls images, writes logs, reads secrets"
+  assume_role_policy   = local.trust_tasks
+  permissions_boundary = local.boundary
+}
+
+resource "aws_iam_role_policy" "own_execution" {
+  for_each = local.with_secrets
+
+  name = "start-tasks"
+  role = aws_iam_role.own_execution[each.key].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [for statement in [
+      {
+        Sid      = "LogIn"
+        Effect   = "Allow"
+        Action   = ["ecr:GetAuthorizationToken"]
+        Resource = ["*"] # the action supports no resource
+      },
+      {
+        Sid      = "Pull"
+        Effect   = "Allow"
+        Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        Resource = distinct(concat(["${local.repository_arn}/${each.value.repository}"], [for c in each.value.sidecars : "${local.repository_arn}/${local.services[c.image_of].repository}" if c.image_of != ""]))
+      },
+      {
+        Sid      = "Log"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = ["${local.log_group_arn}:${each.value.log_group}:*"]
+      },
+      {
+        Sid      = "Secrets"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = local.secret_arns[each.key]
+      },
+      {
+        Sid      = "Parameters"
+        Effect   = "Allow"
+        Action   = ["ssm:GetParameters"]
+        Resource = local.parameter_arns[each.key]
+      },
+      # Only needed for secrets that are encrypted with a key of the account. The key's
+      # policy must let IAM decide, and the key must have the platform's tag.
+      {
+        Sid      = "Keys"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = ["arn:${local.partition}:kms:${var.region}:${local.account}:key/*"]
+        Condition = { StringEquals = {
+          "kms:ViaService"          = ["secretsmanager.${var.region}.amazonaws.com", "ssm.${var.region}.amazonaws.com"]
+          "aws:ResourceTag/Project" = [var.project_name]
+        } }
+      },
+    ] : statement if length(statement.Resource) > 0]
+  })
+}
+
+# Task role: what a service's own code may do in AWS, which is nothing without
+# permissions.
 resource "aws_iam_role" "task" {
   for_each = local.services
 
-  name                 = "${each.value.family}-role"
+  name                 = "${each.value.derived}-task-role"
   description          = "What the code of service ${each.key} may do in AWS"
   assume_role_policy   = local.trust_tasks
   permissions_boundary = local.boundary
+}
+
+locals {
+  efs_volumes = { for name, s in local.services : name => [for v in s.volumes : v if v.efs_file_system != ""] }
+}
+
+resource "aws_iam_role_policy" "task" {
+  for_each = { for name, s in local.services : name => s if length(s.permissions) + length(local.efs_volumes[name]) > 0 }
+
+  name = "permissions"
+  role = aws_iam_role.task[each.key].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [for n, p in each.value.permissions : { for field, value in {
+        Sid       = "Permission${n}"
+        Effect    = "Allow"
+        Action    = p.actions
+        Resource  = p.resources
+        Condition = length(p.conditions) > 0 ? p.conditions : null
+      } : field => value if value != null }],
+      [for n, v in local.efs_volumes[each.key] : {
+        Sid       = "Volume${n}"
+        Effect    = "Allow"
+        Action    = concat(["elasticfilesystem:ClientMount"], v.read_only ? [] : ["elasticfilesystem:ClientWrite"])
+        Resource  = ["arn:${local.partition}:elasticfilesystem:${var.region}:${local.account}:file-system/${v.efs_file_system}"]
+        Condition = { ArnEquals = { "elasticfilesystem:AccessPointArn" = ["arn:${local.partition}:elasticfilesystem:${var.region}:${local.account}:access-point/${v.efs_access_point}"] } }
+      }],
+    )
+  })
 }
 
 resource "aws_iam_role" "flow_logs" {

@@ -31,17 +31,22 @@ output "ecs_cluster_name" {
 # Outputs of the reference system. null if the service does not exist.
 output "backend_repository_url" {
   description = "Repository URL of the service backend; see repository_urls for all services."
-  value       = try(aws_ecr_repository.service["backend"].repository_url, null)
+  value       = lookup(local.repository_urls, "backend", null)
 }
 
 output "frontend_repository_url" {
   description = "Repository URL of the service frontend; see repository_urls for all services."
-  value       = try(aws_ecr_repository.service["frontend"].repository_url, null)
+  value       = lookup(local.repository_urls, "frontend", null)
+}
+
+locals {
+  urls            = { for repository in aws_ecr_repository.service : repository.name => repository.repository_url }
+  repository_urls = { for name, s in local.services : name => local.urls[s.repository] }
 }
 
 output "repository_urls" {
   description = "Repository URLs by service."
-  value       = { for name, repository in aws_ecr_repository.service : name => repository.repository_url }
+  value       = local.repository_urls
 }
 
 output "service_names" {
@@ -66,11 +71,11 @@ output "target_group_arns" {
 
 output "deployment_alarms" {
   description = "Names of the alarms that roll back a deployment, by service."
-  value       = { for name in keys(local.services) : name => aws_cloudwatch_metric_alarm.service["${name} errors"].alarm_name }
+  value       = { for name in keys(local.web) : name => aws_cloudwatch_metric_alarm.service["${name} errors"].alarm_name }
 }
 
 output "task_execution_role_arn" {
-  description = "ARN of the task execution role."
+  description = "ARN of the task execution role of services without secrets."
   value       = aws_iam_role.execution.arn
 }
 

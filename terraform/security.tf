@@ -1,5 +1,6 @@
 # Allowed traffic: clients to the load balancer, the load balancer to each service's
-# port, services to AWS. Services cannot connect to each other.
+# port, services to AWS, and to EFS if they have a volume of it. Services cannot connect to
+# each other.
 
 locals {
   front_ports = var.certificate_arn == null ? [80] : [80, 443]
@@ -25,7 +26,7 @@ resource "aws_vpc_security_group_ingress_rule" "alb" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "alb" {
-  for_each = local.services
+  for_each = local.web
 
   security_group_id            = aws_security_group.alb.id
   description                  = "Service ${each.key}"
@@ -38,14 +39,14 @@ resource "aws_vpc_security_group_egress_rule" "alb" {
 resource "aws_security_group" "service" {
   for_each = local.services
 
-  name        = "${each.value.service}-tasks"
+  name        = "${each.value.derived}-service-tasks"
   description = "Tasks of service ${each.key}"
   vpc_id      = aws_vpc.main.id
-  tags        = { Name = "${each.value.service}-tasks" }
+  tags        = { Name = "${each.value.derived}-service-tasks" }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "service" {
-  for_each = local.services
+  for_each = local.web
 
   security_group_id            = aws_security_group.service[each.key].id
   description                  = "Load balancer"
@@ -88,6 +89,19 @@ resource "aws_vpc_security_group_egress_rule" "service_to_s3" {
   from_port         = 443
   to_port           = 443
   prefix_list_id    = aws_vpc_endpoint.s3.prefix_list_id
+}
+
+# EFS's mount targets must be in this network, with a security group that is open to that
+# of the service.
+resource "aws_vpc_security_group_egress_rule" "service_to_efs" {
+  for_each = { for name, s in local.services : name => s if anytrue([for v in s.volumes : v.efs_file_system != ""]) }
+
+  security_group_id = aws_security_group.service[each.key].id
+  description       = "EFS"
+  ip_protocol       = "tcp"
+  from_port         = 2049
+  to_port           = 2049
+  cidr_ipv4         = var.vpc_cidr
 }
 
 resource "aws_security_group" "endpoints" {

@@ -1,98 +1,123 @@
 # What to deploy. services.auto.tfvars.json sets it, and the pipeline reads the same
-# file with ci/internal/config/platform. The rules below are the rules of that package;
+# file with ci/internal/config/platform. The rules of that package are in services/,
+# because a variable's validation cannot use locals that are derived from it.
 # TestRulesAgree in ci/test/terraform compares them.
 
 variable "services" {
   description = <<-EOT
-    The services, by name. One entry creates a service: repository, log group,
-    target group, listener rules, task definition, ECS service, roles, scaling and
-    alarms. `path` is the folder in the source tree, `kind` how the image is built,
-    `port` the container's port, `health_path` the path that returns 200 when the
-    service is healthy, `routes` the load balancer's path patterns ("/*" makes it the
-    default service), `cpu` in Fargate's CPU units, `memory` in MiB,
-    `desired_count` the number of tasks.
+    The services, by name. An entry with `port`, `health_path` and `routes` is a web
+    service, one without them a worker, one with `schedule` a job. docs/services.md
+    describes the fields; all but `cpu` and `memory` are optional, depending on `kind`.
   EOT
   type = map(object({
-    path          = string
-    kind          = string
-    port          = number
-    health_path   = string
-    routes        = list(string)
-    cpu           = number
-    memory        = number
-    desired_count = number
+    # How the image is built.
+    kind          = optional(string, "") # go, nginx, dockerfile or image
+    path          = optional(string, "")
+    main          = optional(string, "")
+    build_tags    = optional(list(string), [])
+    dockerfile    = optional(string, "")
+    target        = optional(string, "")
+    build_args    = optional(map(string), {})
+    build_secrets = optional(list(string), [])
+    image         = optional(string, "")
+
+    # Names that differ from the derived ones.
+    service    = optional(string, "")
+    family     = optional(string, "")
+    container  = optional(string, "")
+    repository = optional(string, "")
+    cluster    = optional(string, "")
+
+    # The main container.
+    command                  = optional(list(string), [])
+    environment              = optional(map(string), {})
+    secrets                  = optional(map(string), {})
+    user                     = optional(string, "")
+    readonly_root_filesystem = optional(bool)
+    stop_timeout             = optional(number, 0)
+    depends_on               = optional(map(string), {})
+    health_check = optional(object({
+      command      = optional(list(string), [])
+      path         = optional(string, "")
+      interval     = optional(number, 0)
+      timeout      = optional(number, 0)
+      start_period = optional(number, 0)
+      retries      = optional(number, 0)
+    }))
+
+    # The load balancer.
+    port         = optional(number, 0)
+    health_path  = optional(string, "")
+    routes       = optional(list(string), [])
+    grace_period = optional(number)
+
+    # Tasks.
+    cpu               = optional(number, 0) # in Fargate's CPU units
+    memory            = optional(number, 0) # in MiB
+    desired_count     = optional(number, 0)
+    min_count         = optional(number)
+    max_count         = optional(number)
+    spot              = optional(number, 0)
+    architecture      = optional(string, "")
+    ephemeral_storage = optional(number, 0)
+    scaling = optional(object({
+      cpu               = optional(number, 0)
+      memory            = optional(number, 0)
+      requests_per_task = optional(number, 0)
+    }))
+    permissions = optional(list(object({
+      actions    = optional(list(string), [])
+      resources  = optional(list(string), [])
+      conditions = optional(map(map(list(string))), {})
+      reason     = optional(string, "")
+    })), [])
+    sidecars = optional(map(object({
+      image                    = optional(string, "")
+      image_of                 = optional(string, "")
+      essential                = optional(bool, false)
+      port                     = optional(number, 0)
+      cpu                      = optional(number, 0)
+      memory                   = optional(number, 0)
+      command                  = optional(list(string), [])
+      environment              = optional(map(string), {})
+      secrets                  = optional(map(string), {})
+      user                     = optional(string, "")
+      readonly_root_filesystem = optional(bool)
+      stop_timeout             = optional(number, 0)
+      depends_on               = optional(map(string), {})
+      health_check = optional(object({
+        command      = optional(list(string), [])
+        path         = optional(string, "")
+        interval     = optional(number, 0)
+        timeout      = optional(number, 0)
+        start_period = optional(number, 0)
+        retries      = optional(number, 0)
+      }))
+    })), {})
+    volumes = optional(map(object({
+      mount_path       = optional(string, "")
+      read_only        = optional(bool, false)
+      efs_file_system  = optional(string, "")
+      efs_access_point = optional(string, "")
+      tmpfs_size       = optional(number, 0)
+      containers       = optional(list(string), [])
+    })), {})
+
+    # Jobs, and the task before a release.
+    schedule          = optional(string, "")
+    schedule_timezone = optional(string, "")
+    release_task = optional(object({
+      command = optional(list(string), [])
+      timeout = optional(number, 0)
+      cpu     = optional(number, 0)
+      memory  = optional(number, 0)
+    }))
   }))
   nullable = false
 
   validation {
     condition     = length(var.services) > 0
     error_message = "services is empty: add at least one entry to services.auto.tfvars.json."
-  }
-  validation {
-    condition = alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,23}[a-z0-9]$", name))])
-    error_message = join(" ", [for name in keys(var.services) :
-      "service \"${name}\": the name must be 2 to 25 lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen."
-    if !can(regex("^[a-z][a-z0-9-]{0,23}[a-z0-9]$", name))])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : s.path == "." || can(regex("^[^/]+(/[^/]+)*$", s.path)) && !anytrue([for part in split("/", s.path) : contains([".", ".."], part)])])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": path \"${s.path}\" must name a folder inside the source tree, such as \"${name}\"."
-    if !(s.path == "." || can(regex("^[^/]+(/[^/]+)*$", s.path)) && !anytrue([for part in split("/", s.path) : contains([".", ".."], part)]))])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : contains(keys(local.kinds), s.kind)])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": kind \"${s.kind}\" must be one of ${join(", ", keys(local.kinds))}."
-    if !contains(keys(local.kinds), s.kind)])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : s.port == floor(s.port) && s.port >= 1024 && s.port <= 65535])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": port ${s.port} must be a whole number within 1024 and 65535 (containers run unprivileged)."
-    if !(s.port == floor(s.port) && s.port >= 1024 && s.port <= 65535)])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : startswith(s.health_path, "/")])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": health_path \"${s.health_path}\" must begin with \"/\"."
-    if !startswith(s.health_path, "/")])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : length(s.routes) > 0])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": routes is empty: name at least one path pattern, such as \"/${name}/*\"."
-    if length(s.routes) == 0])
-  }
-  validation {
-    condition = alltrue(flatten([for s in values(var.services) : [for r in s.routes : startswith(r, "/") && length(r) <= 128]]))
-    error_message = join(" ", flatten([for name, s in var.services : [for r in s.routes :
-      "service \"${name}\": route \"${r}\" must begin with \"/\" and have at most 128 characters."
-    if !(startswith(r, "/") && length(r) <= 128)]]))
-  }
-  validation {
-    condition = length(distinct(flatten([for s in values(var.services) : s.routes]))) == length(flatten([for s in values(var.services) : s.routes]))
-    error_message = join(" ", [for route, names in { for pair in flatten([for name, s in var.services : [for r in s.routes : { name = name, route = r }]]) : pair.route => pair.name... } :
-      "route \"${route}\" stands at ${join(" and ", names)}: give it to one of them, once."
-    if length(names) > 1])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : contains(keys(local.fargate_memory), tostring(s.cpu))])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": cpu ${s.cpu} is not a Fargate size: want one of ${join(", ", sort(keys(local.fargate_memory)))}."
-    if !contains(keys(local.fargate_memory), tostring(s.cpu))])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : contains(lookup(local.fargate_memory, tostring(s.cpu), [s.memory]), s.memory)])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": memory ${s.memory} is not available with cpu ${s.cpu}: want one of ${join(", ", lookup(local.fargate_memory, tostring(s.cpu), []))}."
-    if !contains(lookup(local.fargate_memory, tostring(s.cpu), [s.memory]), s.memory)])
-  }
-  validation {
-    condition = alltrue([for s in values(var.services) : s.desired_count == floor(s.desired_count) && s.desired_count >= 0 && s.desired_count <= 5000])
-    error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": desired_count ${s.desired_count} must be a whole number within 0 and 5000."
-    if !(s.desired_count == floor(s.desired_count) && s.desired_count >= 0 && s.desired_count <= 5000)])
   }
 }
 

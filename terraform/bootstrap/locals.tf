@@ -16,7 +16,17 @@ locals {
   logs         = "arn:${local.partition}:logs:${var.region}:${var.account_id}"
   boundary_arn = "${local.iam}:policy/${local.boundary}"
 
-  task_roles = concat(["${local.iam}:role/${local.prefix}-task-execution-role"], [for name in var.services : "${local.iam}:role/${local.prefix}-${name}-task-role"])
+  # Entries may name their service or schedule, family and repository.
+  service_names    = concat([for name in var.services : "${local.prefix}-${name}-service"], [for name in var.adopted.services : name])
+  schedule_names   = concat([for name in var.services : "${local.prefix}-${name}-schedule"], [for name in var.adopted.services : name])
+  family_names     = concat([for name in var.services : "${local.prefix}-${name}-task"], [for name in var.adopted.families : name])
+  repository_names = concat([for name in var.services : "${local.repository_prefix}-${name}"], [for name in var.adopted.repositories : name])
+
+  task_roles = concat(
+    ["${local.iam}:role/${local.prefix}-task-execution-role"],
+    flatten([for name in var.services : [for role in ["task-role", "task-execution-role"] : "${local.iam}:role/${local.prefix}-${name}-${role}"]]),
+  )
+  schedule_roles = [for name in var.services : "${local.iam}:role/${local.prefix}-${name}-schedule-role"]
 }
 
 data "aws_partition" "current" {}
@@ -36,15 +46,24 @@ locals {
 
     cluster             = "${local.ecs}:cluster/${local.cluster}"
     tasks               = "${local.ecs}:task/${local.cluster}/*"
-    services            = [for name in var.services : "${local.ecs}:service/${local.cluster}/${local.prefix}-${name}-service"]
-    service_deployments = [for name in var.services : "${local.ecs}:service-deployment/${local.cluster}/${local.prefix}-${name}-service/*"]
-    service_revisions   = [for name in var.services : "${local.ecs}:service-revision/${local.cluster}/${local.prefix}-${name}-service/*"]
-    families            = [for name in var.services : "${local.ecs}:task-definition/${local.prefix}-${name}-task:*"]
-    repositories        = [for name in var.services : "arn:${local.partition}:ecr:${var.region}:${var.account_id}:repository/${local.repository_prefix}-${name}"]
+    services            = [for name in local.service_names : "${local.ecs}:service/${local.cluster}/${name}"]
+    service_deployments = [for name in local.service_names : "${local.ecs}:service-deployment/${local.cluster}/${name}/*"]
+    service_revisions   = [for name in local.service_names : "${local.ecs}:service-revision/${local.cluster}/${name}/*"]
+    families            = [for name in local.family_names : "${local.ecs}:task-definition/${name}:*"]
+    repositories        = [for name in local.repository_names : "arn:${local.partition}:ecr:${var.region}:${var.account_id}:repository/${name}"]
+    schedules           = [for name in local.schedule_names : "arn:${local.partition}:scheduler:${var.region}:${var.account_id}:schedule/default/${name}"]
+    queues              = [for name in var.services : "arn:${local.partition}:sqs:${var.region}:${var.account_id}:${local.prefix}-${name}-dlq"]
     service_logs        = [for name in var.services : "${local.logs}:log-group:/ecs/${local.prefix}-${name}:*"]
     service_log_groups  = flatten([for name in var.services : ["${local.logs}:log-group:/ecs/${local.prefix}-${name}", "${local.logs}:log-group:/ecs/${local.prefix}-${name}:*"]])
     task_roles          = local.task_roles
-    platform_roles      = concat(local.task_roles, ["${local.iam}:role/${local.prefix}-flow-logs-role"])
+    schedule_roles      = local.schedule_roles
+    flow_logs_role      = "${local.iam}:role/${local.prefix}-flow-logs-role"
+    platform_roles      = concat(local.task_roles, local.schedule_roles, ["${local.iam}:role/${local.prefix}-flow-logs-role"])
+    secrets = flatten([for name in var.secrets : [
+      "arn:${local.partition}:secretsmanager:${var.region}:${var.account_id}:secret:${name}",
+      "arn:${local.partition}:ssm:${var.region}:${var.account_id}:parameter/${name}",
+    ]])
+    task_actions = [for action in var.task_actions : action]
 
     state_bucket = "arn:${local.partition}:s3:::${local.state_bucket}"
     state_logs   = "arn:${local.partition}:s3:::${local.state_bucket}-logs"
@@ -63,7 +82,7 @@ locals {
   # name, and removes the white space that AWS counts towards its size limits.
   policies = { for name in [
     "trust-build", "trust-deploy", "trust-plan", "trust-apply",
-    "build", "deploy", "read", "plan-guard", "apply-state", "apply-network", "apply-services", "apply-guard",
+    "build", "deploy", "read", "plan-guard", "apply-state", "apply-network", "apply-services", "apply-jobs", "apply-guard",
     "boundary", "key", "state-bucket", "state-logs-bucket",
     ] : name => jsonencode(jsondecode(templatefile("${path.module}/policies/${name}.json.tftpl", local.arguments)))
   }

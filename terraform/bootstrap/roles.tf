@@ -15,7 +15,7 @@ locals {
     build  = ["build"]
     deploy = ["deploy"]
     plan   = ["read", "plan-guard"]
-    apply  = ["read", "apply-state", "apply-network", "apply-services", "apply-guard"]
+    apply  = ["read", "apply-state", "apply-network", "apply-services", "apply-jobs", "apply-guard"]
   }
   attachments = merge([for role, policies in local.grants : { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } }]...)
 }
@@ -48,8 +48,9 @@ resource "aws_iam_role_policy_attachment" "ci" {
   policy_arn = aws_iam_policy.ci[each.value.policy].arn
 }
 
-# The most that a role of the platform can be granted: what starting tasks needs, and
-# secrets and parameters under the platform's names.
+# The most that a role of the platform can be granted: what starting tasks and jobs
+# needs, secrets and parameters of the given names, and the given actions on resources of
+# the account that are not the pipeline's.
 resource "aws_iam_policy" "boundary" {
   name        = local.boundary
   description = "Boundary of every role that the apply role makes"

@@ -52,6 +52,58 @@ variable "services" {
   }
 }
 
+variable "adopted" {
+  description = "Names that entries of the services file give to their service or schedule, family and repository instead of the derived ones. The pipeline's roles may change these, too."
+  type = object({
+    services     = optional(set(string), [])
+    families     = optional(set(string), [])
+    repositories = optional(set(string), [])
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for name in concat(tolist(var.adopted.services), tolist(var.adopted.families)) : can(regex("^[A-Za-z0-9_-]{1,255}$", name))]) && alltrue([for name in var.adopted.repositories : can(regex("^[a-z0-9]+([._/-][a-z0-9]+)*$", name))])
+    error_message = "adopted has a name that is none of ECS or ECR: ${jsonencode(var.adopted)}; write whole names, without a wildcard."
+  }
+}
+
+variable "secrets" {
+  description = "Names of the secrets and parameters that services may have at most, with wildcards. What one service reads is in its entry of the services file. A leading slash is left out; a secret's name has a hyphen and six characters appended by AWS."
+  type        = set(string)
+  default     = ["ecs/*"]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.secrets : can(regex("^[A-Za-z0-9_+=.@*?-][A-Za-z0-9/_+=.@*?-]*$", name))])
+    error_message = "secrets has ${jsonencode([for name in var.secrets : name if !can(regex("^[A-Za-z0-9_+=.@*?-][A-Za-z0-9/_+=.@*?-]*$", name))])}: write names like shop/*, without a leading slash."
+  }
+}
+
+variable "task_actions" {
+  description = "Actions that the permissions of a service can allow at most, on resources of this account other than the pipeline's own. What one service may do is in its entry of the services file."
+  type        = set(string)
+  default = [
+    "cloudwatch:PutMetricData",
+    "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable",
+    "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem",
+    "elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite",
+    "events:PutEvents",
+    "rds-db:connect",
+    "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket", "s3:PutObject",
+    "ses:SendEmail", "ses:SendRawEmail",
+    "sns:Publish",
+    "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage",
+    "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+  ]
+  nullable = false
+
+  validation {
+    condition     = alltrue([for action in var.task_actions : can(regex("^[a-z0-9-]+:[A-Za-z0-9]+$", action)) && !can(regex("^(iam|sts|organizations|kms|ecs|scheduler|secretsmanager|ssm):", action))])
+    error_message = "task_actions has ${jsonencode([for action in var.task_actions : action if !(can(regex("^[a-z0-9-]+:[A-Za-z0-9]+$", action)) && !can(regex("^(iam|sts|organizations|kms|ecs|scheduler|secretsmanager|ssm):", action)))])}: name single actions, such as s3:GetObject, and none of IAM, STS, Organizations, KMS, ECS, EventBridge Scheduler, Secrets Manager or Systems Manager."
+  }
+}
+
 variable "state_bucket" {
   description = "Name of the state bucket. Bucket names are global; null puts the account number into the name."
   type        = string

@@ -25,17 +25,23 @@ run "every_entry_is_a_service" {
   command = plan
 
   assert {
-    condition = alltrue([for made in [aws_ecs_service.service, aws_ecs_task_definition.service, aws_ecr_repository.service, aws_cloudwatch_log_group.service,
-      aws_lb_target_group.service, aws_security_group.service, aws_iam_role.task,
-    ] : toset(keys(made)) == toset(keys(var.services))])
-    error_message = "something is not made for each service"
+    condition     = alltrue([for made in [aws_ecs_task_definition.service, aws_cloudwatch_log_group.service, aws_security_group.service, aws_iam_role.task] : toset(keys(made)) == toset(keys(var.services))])
+    error_message = "something is not made for each entry"
+  }
+  assert {
+    condition     = toset(keys(aws_ecs_service.service)) == toset([for name, s in var.services : name if s.schedule == ""]) && toset(keys(aws_scheduler_schedule.job)) == toset([for name, s in var.services : name if s.schedule != ""])
+    error_message = "an entry is neither a service nor a job"
+  }
+  assert {
+    condition     = toset([for r in aws_ecr_repository.service : r.name]) == toset([for s in local.services : s.repository])
+    error_message = "a repository is missing"
   }
   assert {
     condition     = toset(concat(keys(aws_lb_listener_rule.route), local.catch_all == null ? [] : ["/*"])) == toset(flatten([for s in values(var.services) : s.routes]))
     error_message = "a route leads nowhere"
   }
   assert {
-    condition     = alltrue([for name, s in var.services : aws_lb_target_group.service[name].port == s.port && aws_lb_target_group.service[name].health_check[0].path == s.health_path])
+    condition     = { for name, group in aws_lb_target_group.service : name => [group.port, group.health_check[0].path] } == { for name, s in var.services : name => [s.port, s.health_path] if s.port != 0 }
     error_message = "a target group has another port or health path than its entry"
   }
   assert {

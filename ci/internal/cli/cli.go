@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ import (
 // app is one invocation of the command.
 type app struct {
 	stdout, stderr *printer
-	source         string
+	source, netrc  string
 	output         format
 	environment    string // --env
 	// setRecovery is called with the command that recovers production if the process
@@ -92,6 +93,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.Flags().BoolVar(&showVersion, "version", false, "print the version of slipway and exit")
 	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
+	root.PersistentFlags().Var((*netrcFlag)(&a.netrc), "netrc", "netrc file with the logins for private Go modules (default $NETRC, else ~/.netrc)")
 	root.PersistentFlags().Var(&a.output, "output", "output format: text, json or markdown")
 	root.AddCommand(
 		a.newCommand(),
@@ -127,6 +129,21 @@ func (a *app) root() *cobra.Command {
 	}
 	a.configureHelp(root)
 	return root
+}
+
+// netrcFlag is the path of a file that exists.
+type netrcFlag string
+
+func (f *netrcFlag) String() string { return string(*f) }
+func (f *netrcFlag) Type() string   { return "string" }
+
+func (f *netrcFlag) Set(file string) error {
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return errors.New("no such file")
+	}
+	full, err := filepath.Abs(file) // tools run in other folders
+	*f = netrcFlag(full)
+	return err
 }
 
 // rejectUnknownCommand returns a usage error for an unknown command.

@@ -38,7 +38,7 @@ func (a *app) flagValues() map[string]valuesFunc {
 		"to":           a.commits,
 		"of":           a.commits,
 		"min-coverage": a.modules,
-		"fault":        fixedValues(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.LostResponse, localaws.StaleRead, localaws.AccessDenied),
+		"fault":        fixedValues(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.LostResponse, localaws.StaleRead, localaws.AccessDenied, localaws.NoCapacity, localaws.Hidden),
 	}
 }
 

@@ -18,14 +18,15 @@ func (a *app) localAWSCommand() *cobra.Command {
 		Use:   "local-aws",
 		Short: "Run the embedded AWS until interrupted",
 		Long: `Local-aws serves ECS, ECR with a registry, ELBv2 with a working load balancer,
-CloudWatch Logs, IAM roles, Secrets Manager, SSM parameters and STS at one address,
-for unmodified clients. Tasks run as processes of this machine. It prints
+CloudWatch Logs, EventBridge Scheduler, IAM roles, Secrets Manager, SSM parameters
+and STS at one address, for unmodified clients. Tasks run as processes of this machine. It prints
 AWS_ENDPOINT_URL=… when it is ready.
 
 It can inject faults. --throttle enforces the request rates that AWS documents,
 --latency delays each call, and --fault makes calls fail: KIND[:key=value,…] with
 the kinds throttle, 5xx, reset, slow, expired-token, lost (the call succeeds but
-the response is lost), stale (reads return old data) and denied, and the keys
+the response is lost), stale (reads return old data), denied, capacity (RunTask
+starts nothing) and hidden (reads do not show new tasks for a while), and the keys
 service, action, rate (share of calls), times (maximum number), delay, and after
 (bytes of an upload to accept first).`,
 		Example: `  slipway local-aws

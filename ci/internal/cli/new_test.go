@@ -41,6 +41,19 @@ func TestNewService(t *testing.T) {
 	require.Contains(t, stdout, "orders ")
 	require.Contains(t, stdout, "handbook ")
 
+	code, stdout, stderr = run(t, "new", "service", "legacy", "--kind", "dockerfile", "--source", dir)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "service legacy of kind dockerfile, on port 8001, for /legacy /legacy/*\n  changed  "+platform.ServicesFile+"\n  new      legacy/Dockerfile\n")
+	require.FileExists(t, filepath.Join(dir, "legacy/site/legacy/index.html"))
+	for _, name := range []string{"cache", "again"} { // two services may have the same image
+		code, stdout, stderr = run(t, "new", "service", name, "--kind", "image", "--image", "docker.io/library/redis:8", "--worker", "--source", dir)
+		require.Equal(t, outcome.Done, code, stderr)
+		require.Contains(t, stdout, "service "+name+" of kind image\n  changed  "+platform.ServicesFile+"\nTry it")
+	}
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	require.NoError(t, p.CheckFolders(dir))
+
 	code, stdout, stderr = run(t, "new", "service", "notes", "--kind", "nginx", "--source", dir, "--output", "markdown")
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, "Service **notes** of kind nginx, on port 8082, for `/notes`, `/notes/*`.")
@@ -55,7 +68,11 @@ func TestNewServiceErrors(t *testing.T) {
 	}{
 		"no name":         {[]string{"--kind", "go"}, "new service takes one name, but got 0: run slipway new service NAME --kind go"},
 		"two names":       {[]string{"a1", "b1", "--kind", "go"}, "takes one name, but got 2"},
-		"no kind":         {[]string{"orders"}, "service orders has no kind: add --kind go or --kind nginx"},
+		"no kind":         {[]string{"orders"}, "service orders has no kind: add --kind go, nginx, dockerfile, image"},
+		"no image":        {[]string{"orders", "--kind", "image"}, `kind "image" needs image`},
+		"an image of go":  {[]string{"orders", "--kind", "go", "--image", "redis:8"}, `image applies to kind "image" only`},
+		"a Go worker":     {[]string{"orders", "--kind", "go", "--worker"}, `the template of kind "go" has a port: a worker is of kind dockerfile or image`},
+		"a worker's port": {[]string{"orders", "--kind", "dockerfile", "--worker", "--port", "80"}, "--worker has no port, routes and health path: leave out"},
 		"unknown kind":    {[]string{"orders", "--kind", "ngnix"}, `unknown kind "ngnix": did you mean "nginx"?`},
 		"a name taken":    {[]string{"api", "--kind", "go"}, `service "api" already exists`},
 		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "routes without port"},

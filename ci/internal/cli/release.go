@@ -58,7 +58,7 @@ func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
 		view = report.Plain{W: a.stderr}
 	}
 	return pipeline.Pipeline{
-		Dir: a.source, Environment: a.environment, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Log: a.stderr, Next: a.setReleaseRecovery,
+		Dir: a.source, Environment: a.environment, Netrc: a.netrc, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Log: a.stderr, Next: a.setReleaseRecovery,
 		AWS: func(context.Context) (awsauth.Options, error) { return awsauth.Options{Region: region}, nil },
 	}
 }

@@ -185,6 +185,18 @@ func (w *Workspace) Plan(arguments ...string) *tfjson.Plan {
 	return plan
 }
 
+// Console decodes the value of an expression into value.
+func (w *Workspace) Console(expression string, value any) {
+	w.t.Helper()
+	command := exec.CommandContext(w.t.Context(), "terraform", "console")
+	command.Dir, command.Env, command.Stdin = w.Dir, w.env, strings.NewReader("jsonencode("+expression+")\n")
+	output, err := command.Output()
+	require.NoError(w.t, err, "%s", output)
+	var quoted string
+	require.NoError(w.t, json.Unmarshal(output, &quoted), "%s", output)
+	require.NoError(w.t, json.Unmarshal([]byte(quoted), value))
+}
+
 // State returns the current state.
 func (w *Workspace) State() *tfjson.State {
 	w.t.Helper()

@@ -145,7 +145,7 @@ func (p Pipeline) Scan(ctx context.Context, options ScanOptions) (found supplych
 	}
 	for _, img := range images {
 		if img.MissingBase != "" {
-			return found, outcome.Refusedf("scanning %s: %s, so the scan would find nothing in it: build it where the registry of its base image can be reached", img.Service.Name, img.MissingBase)
+			return found, outcome.Refusedf("scanning %s: %s, so the scan would find nothing in it: the image %s", img.Service.Name, img.MissingBase, img.WithoutBaseHint())
 		}
 	}
 	return delivery.ScanImages(ctx, p.exec(t.Tree, nil), t.lock, images, s)

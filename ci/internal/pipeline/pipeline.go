@@ -27,6 +27,9 @@ type Pipeline struct {
 	// Exec returns an executor that runs tools in containers with an environment; nil
 	// runs the tools of this machine.
 	Exec func(environment map[string]string) step.Executor
+	// Netrc is a file with the logins for private Go modules, for tools of this machine; ""
+	// means $NETRC or ~/.netrc, as for the go command.
+	Netrc string
 	// Log receives Terraform's output while it runs on this machine.
 	Log io.Writer
 	// Cache is the directory of the build cache; see [image.Builder].
@@ -67,7 +70,7 @@ func (p Pipeline) open(ctx context.Context) (t tree, err error) {
 // exec returns the executor for a source tree.
 func (p Pipeline) exec(t source.Tree, environment map[string]string) step.Executor {
 	if p.Exec == nil {
-		return step.Host{Source: t.Dir, Env: environment}
+		return step.Host{Source: t.Dir, Env: p.hostEnvironment(environment)}
 	}
 	return p.Exec(environment)
 }

@@ -54,7 +54,38 @@ type ServiceStatus struct {
 	// Drift lists differences between what runs, the newest revision and the services
 	// file.
 	Drift []string `json:"drift"`
-	Error string   `json:"error,omitempty"`
+	// Job is the schedule of a job; nil for a service.
+	Job   *Job   `json:"job,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// Job is the schedule of a job and its last runs, newest first.
+type Job struct {
+	Schedule string   `json:"schedule"`
+	Timezone string   `json:"timezone"`
+	State    string   `json:"state"` // ENABLED or DISABLED
+	Runs     []JobRun `json:"runs"`
+}
+
+// JobRun is a run of a job that has ended.
+type JobRun struct {
+	Task           string    `json:"task"`            // ARN
+	TaskDefinition string    `json:"task_definition"` // ARN
+	StartedBy      string    `json:"started_by,omitempty"`
+	At             time.Time `json:"at"`
+	ExitCode       *int32    `json:"exit_code" jsonschema:"nullable"` // nil when the container never started
+	Reason         string    `json:"reason,omitempty"`
+}
+
+// Failed reports whether the run failed.
+func (r JobRun) Failed() bool { return r.ExitCode == nil || *r.ExitCode != 0 }
+
+// Result returns the exit code of the run, or why it has none.
+func (r JobRun) Result() string {
+	if r.ExitCode == nil {
+		return r.Reason
+	}
+	return fmt.Sprintf("exit code %d", *r.ExitCode)
 }
 
 // Tasks counts tasks, and those that are healthy behind the load balancer.
@@ -101,6 +132,9 @@ func (s Status) JSON(w io.Writer) error {
 	for i := range s.Services {
 		service := &s.Services[i]
 		service.Deployments, service.Releases, service.Drift = orEmpty(service.Deployments), orEmpty(service.Releases), orEmpty(service.Drift)
+		if service.Job != nil {
+			service.Job.Runs = orEmpty(service.Job.Runs)
+		}
 	}
 	return WriteJSON(w, s)
 }
@@ -132,6 +166,11 @@ func (s Status) Text(w io.Writer) error {
 		for _, drift := range service.Drift {
 			fmt.Fprintf(&b, "  drift: %s\n", drift)
 		}
+		if service.Job != nil {
+			for _, run := range service.Job.Runs {
+				fmt.Fprintf(&b, "    %s  %s  %s  %s\n", formatTime(run.At), lastSegment(run.TaskDefinition), lastSegment(run.Task), run.Result())
+			}
+		}
 		for _, past := range service.Releases {
 			fmt.Fprintf(&b, "    %s  %-12s %s  %s\n", formatTime(past.At), past.Version.Short(), strings.ToLower(past.Status), past.Reason)
 		}
@@ -162,6 +201,9 @@ func (s ServiceStatus) known() bool { return s.State != Missing && s.State != Un
 func (s ServiceStatus) tasks() string {
 	if !s.known() {
 		return "-"
+	}
+	if s.Job != nil {
+		return strings.ToLower(s.Job.State) + ", " + s.Job.Schedule + prefixed(" ", s.Job.Timezone)
 	}
 	text := fmt.Sprintf("%d of %d run", s.Tasks.Running, s.Tasks.Desired)
 	if s.Tasks.Healthy+s.Tasks.Unhealthy > 0 {

@@ -141,6 +141,8 @@ const (
 	oidc      = iamPrefix + "oidc-provider/" + issuer
 	state     = "arn:aws:s3:::ecs-microservices-state-" + account
 	regional  = ":us-east-1:" + account + ":"
+	cluster   = "arn:aws:ecs" + regional + "cluster/ecs-cluster"
+	schedule  = iamPrefix + "role/ecs-clock-schedule-role"
 )
 
 // escalations are attempts to gain more permissions with the apply or deploy role.
@@ -203,7 +205,21 @@ var escalations = map[string]policy.Request{
 	"a machine":                            {Action: "ec2:RunInstances", Resource: "arn:aws:ec2" + regional + "instance/*", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices")},
 	"a function":                           {Action: "lambda:CreateFunction", Resource: "arn:aws:lambda" + regional + "function:a"},
 	"a command in a task":                  {Action: "ecs:ExecuteCommand", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/a", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/ecs-cluster")},
-	"a task of its own":                    {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/ecs-cluster")},
+	"a task of another family":             {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/mine:1", Context: conditionContext("ecs:cluster", cluster)},
+	"a task in another cluster":            {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/other")},
+	"a task anywhere":                      {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1"},
+	"another account's family":             {Action: "ecs:RunTask", Resource: "arn:aws:ecs:us-east-1:111111111111:task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", cluster)},
+	"a task on a machine":                  {Action: "ecs:StartTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", cluster)},
+	"another cluster's task stopped":       {Action: "ecs:StopTask", Resource: "arn:aws:ecs" + regional + "task/other/a", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/other")},
+	"a tag of a task that runs":            {Action: "ecs:TagResource", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/a"},
+	"another schedule":                     {Action: "scheduler:UpdateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/mine"},
+	"a schedule of another group":          {Action: "scheduler:UpdateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/other/ecs-clock-schedule"},
+	"its own role passed to a schedule":    {Action: "iam:PassRole", Resource: own, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
+	"another role passed to a schedule":    {Action: "iam:PassRole", Resource: iamPrefix + "role/admin", Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
+	"a task's role passed to a schedule":   {Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
+	"a schedule's role passed to tasks":    {Action: "iam:PassRole", Resource: schedule, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com")},
+	"another queue":                        {Action: "sqs:SetQueueAttributes", Resource: "arn:aws:sqs" + regional + "mine"},
+	"the reports of a queue":               {Action: "sqs:ReceiveMessage", Resource: "arn:aws:sqs" + regional + "ecs-clock-dlq"},
 	"another family":                       {Action: "ecs:RegisterTaskDefinition", Resource: "arn:aws:ecs" + regional + "task-definition/mine:*"},
 	"another cluster's service":            {Action: "ecs:UpdateService", Resource: "arn:aws:ecs" + regional + "service/other/ecs-backend-service", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/other")},
 	"another repository":                   {Action: "ecr:PutImage", Resource: "arn:aws:ecr" + regional + "repository/other"},
@@ -259,13 +275,65 @@ func TestApplyRoleDoesItsWork(t *testing.T) {
 		"a subnet in its own network": {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2" + regional + "vpc/vpc-1", Context: conditionContext("aws:ResourceTag/Project", "ecs-microservices")},
 		"tags of what is made":        {Action: "ec2:CreateTags", Resource: "arn:aws:ec2" + regional + "subnet/*", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices", "ec2:CreateAction", "CreateSubnet")},
 		"a service":                   {Action: "ecs:CreateService", Resource: "arn:aws:ecs" + regional + "service/ecs-cluster/ecs-backend-service"},
+		"a schedule":                  {Action: "scheduler:CreateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"},
+		"a role passed to a schedule": {Action: "iam:PassRole", Resource: schedule, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
+		"a queue":                     {Action: "sqs:CreateQueue", Resource: "arn:aws:sqs" + regional + "ecs-clock-dlq"},
 	} {
 		require.Equal(t, policy.Allowed, decide(t, policies, request).Decision, name)
 	}
 }
 
+// TestDeployRoleRunsTasks is the same for the tasks and schedules of the deploy role. The
+// apply role and the others run nothing.
+func TestDeployRoleRunsTasks(t *testing.T) {
+	for name, request := range map[string]policy.Request{
+		"a task of a family":            {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", cluster)},
+		"its tags":                      {Action: "ecs:TagResource", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/*", Context: conditionContext("ecs:CreateAction", "RunTask")},
+		"its end":                       {Action: "ecs:StopTask", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/a", Context: conditionContext("ecs:cluster", cluster)},
+		"the events of all its streams": {Action: "logs:FilterLogEvents", Resource: "arn:aws:logs" + regional + "log-group:/ecs/ecs-backend:*"},
+	} {
+		require.Equal(t, policy.Allowed, decide(t, rolePolicies(t, "deploy"), request).Decision, name)
+		for _, role := range []string{"build", "plan", "apply"} {
+			require.Equal(t, policy.NotAllowed, decide(t, rolePolicies(t, role), request).Decision, "%s: %s", role, name)
+		}
+	}
+	for name, request := range map[string]policy.Request{
+		"a schedule's revision":       {Action: "scheduler:UpdateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"},
+		"a role passed to a schedule": {Action: "iam:PassRole", Resource: schedule, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
+	} {
+		require.Equal(t, policy.Allowed, decide(t, rolePolicies(t, "deploy"), request).Decision, name)
+	}
+	for _, action := range []string{"scheduler:CreateSchedule", "scheduler:DeleteSchedule"} {
+		request := policy.Request{Action: action, Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"}
+		require.Equal(t, policy.NotAllowed, decide(t, rolePolicies(t, "deploy"), request).Decision, action)
+	}
+}
+
+// TestAdoptedNames checks that names given in the services file are granted whole.
+func TestAdoptedNames(t *testing.T) {
+	rendered := grants(t, map[string]any{"adopted": map[string]any{"services": []string{"team-api"}, "families": []string{"team_api"}, "repositories": []string{"team/api"}}})
+	role := parse(t, rendered.Policies["deploy"])
+	for want, requests := range map[policy.Decision][]policy.Request{
+		policy.Allowed: {
+			{Action: "ecs:UpdateService", Resource: "arn:aws:ecs" + regional + "service/ecs-cluster/team-api", Context: conditionContext("ecs:cluster", cluster)},
+			{Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/team_api:1", Context: conditionContext("ecs:cluster", cluster)},
+			{Action: "ecr:PutImage", Resource: "arn:aws:ecr" + regional + "repository/team/api"},
+			{Action: "scheduler:UpdateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/team-api"},
+		},
+		policy.NotAllowed: {
+			{Action: "ecs:UpdateService", Resource: "arn:aws:ecs" + regional + "service/ecs-cluster/team-api2", Context: conditionContext("ecs:cluster", cluster)},
+			{Action: "ecr:PutImage", Resource: "arn:aws:ecr" + regional + "repository/team/api/b"},
+		},
+	} {
+		for _, request := range requests {
+			require.Equal(t, want, decide(t, role, request).Decision, "%+v", request)
+		}
+	}
+}
+
 // TestBoundary checks that a role of the platform, with any policy, can only start
-// tasks, write logs and read its own secrets.
+// tasks, write logs, read its own secrets, and work with data of the account that is not
+// the pipeline's. Only a schedule's role can run tasks.
 func TestBoundary(t *testing.T) {
 	limit := parse(t, grants(t, nil).Policies["boundary"])[0]
 	everything := parse(t, document(statement("Allow", "*", "*")))
@@ -276,6 +344,11 @@ func TestBoundary(t *testing.T) {
 		{Action: "logs:CreateLogStream", Resource: "arn:aws:logs" + regional + "log-group:/vpc/ecs-flow-logs:log-stream:a"},
 		{Action: "secretsmanager:GetSecretValue", Resource: "arn:aws:secretsmanager" + regional + "secret:ecs/backend/key-AbCdEf"},
 		{Action: "kms:Decrypt", Resource: "arn:aws:kms" + regional + "key/a", Context: conditionContext("aws:ResourceTag/Project", "ecs-microservices")},
+		{Action: "s3:GetObject", Resource: bucket + "/a", Context: conditionContext("aws:ResourceAccount", account)},
+		{Action: "cloudwatch:PutMetricData", Resource: "*"},
+		{Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-clock-task:1", Context: conditionContext("ecs:cluster", cluster, "aws:PrincipalArn", schedule)},
+		{Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com", "aws:PrincipalArn", schedule)},
+		{Action: "sqs:SendMessage", Resource: "arn:aws:sqs" + regional + "ecs-clock-dlq", Context: conditionContext("aws:PrincipalArn", schedule, "aws:ResourceAccount", account)},
 	} {
 		verdict, err := everything.Within(limit, allowed)
 		require.NoError(t, err)
@@ -291,10 +364,18 @@ func TestBoundary(t *testing.T) {
 		{Action: "kms:Decrypt", Resource: "arn:aws:kms" + regional + "key/a"},
 		{Action: "s3:GetObject", Resource: state + "/ecs-microservices/prod/terraform.tfstate"},
 		{Action: "ecs:UpdateService", Resource: "arn:aws:ecs" + regional + "service/ecs-cluster/ecs-backend-service"},
+		{Action: "s3:GetObject", Resource: bucket + "/a", Context: conditionContext("aws:ResourceAccount", "111111111111")},
+		{Action: "s3:PutBucketPolicy", Resource: bucket, Context: conditionContext("aws:ResourceAccount", account)},
+		{Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-clock-task:1", Context: conditionContext("ecs:cluster", cluster, "aws:PrincipalArn", task)},
+		{Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/mine:1", Context: conditionContext("ecs:cluster", cluster, "aws:PrincipalArn", schedule)},
+		{Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com", "aws:PrincipalArn", task)},
+		{Action: "iam:PassRole", Resource: own, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com", "aws:PrincipalArn", schedule)},
+		{Action: "scheduler:CreateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule", Context: conditionContext("aws:PrincipalArn", schedule)},
+		{Action: "dynamodb:PutItem", Resource: "arn:aws:dynamodb" + regional + "table/terraform-locks", Context: conditionContext("aws:ResourceAccount", account)},
 	} {
 		verdict, err := everything.Within(limit, refused)
 		require.NoError(t, err)
-		require.Equal(t, policy.NotAllowed, verdict.Decision, "%+v", refused)
+		require.NotEqual(t, policy.Allowed, verdict.Decision, "%+v", refused)
 	}
 	for name, attempt := range escalations {
 		if strings.HasPrefix(attempt.Action, "iam:") || strings.HasPrefix(attempt.Action, "sts:") {

@@ -23,17 +23,19 @@ func TestRender(t *testing.T) {
 			map[string]any{
 				"services": []string{"frontend", "backend"}, "state_bucket": "other", "github_branch": "trunk",
 				"github_workflows": map[string]string{"apply": "apply.yml"}, "github_subject_prefix": "repo:acme@1/shop@2",
+				"adopted": map[string]any{"services": []string{"team-api"}}, "secrets": []string{"shop/*"}, "task_actions": []string{"s3:GetObject"},
 			},
 			[]string{
 				`-var=services=["frontend","backend"]`, "-var=state_bucket=other", "-var=github_branch=trunk",
 				`-var=github_workflows={apply="apply.yml"}`, "-var=github_subject_prefix=repo:acme@1/shop@2",
+				`-var=adopted={services=["team-api"]}`, `-var=secrets=["shop/*"]`, `-var=task_actions=["s3:GetObject"]`,
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.variables["account_id"], tt.variables["github_repository"] = infratest.Account, "acme/shop"
 			rendered := terraform.Render(t, tt.variables)
-			require.Len(t, rendered.Policies, 16)
+			require.Len(t, rendered.Policies, 17)
 			require.Equal(t, terraform.Policies(t, w, tt.arguments...), rendered)
 		})
 	}
@@ -44,7 +46,7 @@ func TestPolicies(t *testing.T) {
 	grants := terraform.Render(t, map[string]any{"account_id": infratest.Account, "github_repository": "acme/shop", "services": []string{"backend"}})
 	require.Equal(t, map[string][]string{
 		"build": {"build"}, "deploy": {"deploy"}, "plan": {"read", "plan-guard"},
-		"apply": {"read", "apply-state", "apply-network", "apply-services", "apply-guard"},
+		"apply": {"read", "apply-state", "apply-network", "apply-services", "apply-jobs", "apply-guard"},
 	}, grants.Roles)
 	for role, names := range grants.Roles {
 		require.Contains(t, grants.Policies, "trust-"+role)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,17 +15,62 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/infratest"
+	"dagger/slipway/internal/sourcetest"
 )
 
-// entry returns a valid entry of the services file with fields replaced. Each has its
-// own port and route, so that several can be in one file.
+// entry returns a valid entry of the services file with fields replaced, and those
+// removed that are null. Each has its own route, so that several can be in one file.
 func entry(n int, change map[string]any) map[string]any {
 	e := map[string]any{
-		"path": "web", "kind": "go", "port": 9000 + n, "health_path": "/health", "routes": []string{fmt.Sprintf("/r%d/*", n)},
+		"path": "web", "kind": "go", "port": 8000, "health_path": "/health", "routes": []string{fmt.Sprintf("/r%d/*", n)},
 		"cpu": 256, "memory": 512, "desired_count": 1,
 	}
 	maps.Copy(e, change)
+	maps.DeleteFunc(e, func(_ string, value any) bool { return value == nil })
 	return e
+}
+
+// sidecar returns a valid sidecar with dependencies.
+func sidecar(dependsOn map[string]any) map[string]any {
+	return map[string]any{"image": "collector@sha256:" + strings.Repeat("0", 64), "depends_on": dependsOn}
+}
+
+// chain returns n sidecars of which each depends on the next, and the last on a
+// container, if any is given.
+func chain(n int, last string) map[string]any {
+	all := map[string]any{}
+	for i := range n {
+		on := map[string]any{fmt.Sprintf("s%d", i+2): "START"}
+		if i == n-1 {
+			if on = nil; last != "" {
+				on = map[string]any{last: "START"}
+			}
+		}
+		all[fmt.Sprintf("s%d", i+1)] = sidecar(on)
+	}
+	return all
+}
+
+// entries returns the changes of the pipeline's own table of entries, by name, and the
+// texts that its messages contain.
+func entries(t *testing.T) (changes map[string]map[string]any, messages []string) {
+	t.Helper()
+	data, err := os.ReadFile(sourcetest.Repository("ci/internal/config/platform/testdata/entries.json"))
+	require.NoError(t, err)
+	var table []struct {
+		Name   string
+		Change map[string]any
+		Error  string
+	}
+	require.NoError(t, json.Unmarshal(data, &table))
+	require.Greater(t, len(table), 40)
+	changes = map[string]map[string]any{}
+	for _, e := range table {
+		changes[e.Name] = e.Change
+		messages = append(messages, e.Error)
+	}
+	require.Len(t, changes, len(table), "two entries have one name")
+	return changes, messages
 }
 
 // TestRulesAgree compares Terraform's rules for the services file with the pipeline's:
@@ -47,6 +93,33 @@ func TestRulesAgree(t *testing.T) {
 		"cpu-odd": {"cpu": 300}, "memory-odd": {"memory": 1536}, "memory-low": {"cpu": 1024, "memory": 1024},
 		"memory-16": {"cpu": 16384, "memory": 122880}, "memory-8": {"cpu": 8192, "memory": 61440}, "memory-8-odd": {"cpu": 8192, "memory": 17408},
 		"count-negative": {"desired_count": -1}, "count-none": {"desired_count": 0}, "count-most": {"desired_count": 5000}, "count-over": {"desired_count": 5001},
+		"dockerfile-up": {"kind": "dockerfile", "path": "apps/web", "dockerfile": "../Dockerfile"}, "dockerfile-abs": {"kind": "dockerfile", "dockerfile": "/Dockerfile"},
+		"dockerfile-and-back": {"kind": "dockerfile", "dockerfile": "../../web/Dockerfile"}, "dockerfile-inside": {"kind": "dockerfile", "dockerfile": "a/../Dockerfile"},
+		"main-root": {"main": "."}, "main-inside": {"main": "./cmd/../../x"}, "main-slash": {"main": "./cmd/"}, "main-deep": {"main": "./cmd/..api"},
+		"depends-itself":     {"depends_on": map[string]any{"depends-itself": "START"}},
+		"depends-nine":       {"sidecars": chain(9, "depends-nine"), "depends_on": map[string]any{"s1": "START"}},
+		"depends-chain":      {"sidecars": chain(9, ""), "depends_on": map[string]any{"s1": "START"}},
+		"sidecars-ten":       {"sidecars": chain(10, "")},
+		"none-waited-for":    {"health_check": map[string]any{"command": []string{"NONE"}}, "sidecars": map[string]any{"a": sidecar(map[string]any{"none-waited-for": "HEALTHY"})}},
+		"main-waited-for":    {"sidecars": map[string]any{"a": sidecar(map[string]any{"main-waited-for": "HEALTHY"})}},
+		"main-by-name":       {"container": "app", "sidecars": map[string]any{"a": sidecar(map[string]any{"app": "START"})}},
+		"main-by-entry":      {"container": "app", "sidecars": map[string]any{"a": sidecar(map[string]any{"main-by-entry": "START"})}},
+		"health-path-worker": {"kind": "nginx", "port": nil, "health_path": nil, "routes": nil, "health_check": map[string]any{"path": "/health"}},
+		"health-path-nginx":  {"kind": "nginx", "health_check": map[string]any{"path": "/health"}}, "health-empty": {"health_check": map[string]any{}},
+		"health-cmd-alone": {"health_check": map[string]any{"command": []string{"CMD"}}},
+		"mount-root":       {"volumes": map[string]any{"a": map[string]any{"mount_path": "/"}}}, "mount-slash": {"volumes": map[string]any{"a": map[string]any{"mount_path": "/a/"}}},
+		"mount-up":   {"volumes": map[string]any{"a": map[string]any{"mount_path": "/a/../b"}}},
+		"tmpfs-much": {"volumes": map[string]any{"a": map[string]any{"mount_path": "/a", "tmpfs_size": 1024}}},
+		"min-most":   {"min_count": 1, "max_count": 1}, "task-cpu": {"release_task": map[string]any{"command": []string{"x"}, "cpu": 1024}},
+		"grace-negative": {"grace_period": -1}, "stop-least": {"stop_timeout": 2}, "spot-all": {"spot": 100}, "port-docker": {"kind": "dockerfile", "port": 1},
+		"job-scaling":         {"port": nil, "health_path": nil, "routes": nil, "desired_count": nil, "schedule": "rate(1 day)", "scaling": map[string]any{"cpu": 50}},
+		"permission-odd-star": {"permissions": []any{map[string]any{"actions": []string{"s3:Get*"}, "resources": []string{"arn:aws:s3:::shop*"}}}},
+		"cluster-odd":         {"cluster": "a b"}, "repository-short": {"repository": "a"},
+	}
+	changes, messages := entries(t)
+	for name, change := range changes {
+		require.NotContains(t, cases, name)
+		cases[name] = change
 	}
 	names := slices.Sorted(maps.Keys(cases))
 	all := map[string]any{}
@@ -59,19 +132,36 @@ func TestRulesAgree(t *testing.T) {
 		}
 	}
 
-	// Routes must be unique.
-	twins := map[string]any{
-		"one": entry(98, nil), "three": entry(100, map[string]any{"routes": []string{"/r98/*"}}),
+	// What must be unique.
+	route := map[string]any{"routes": []string{"/one/*"}}
+	job := map[string]any{"port": nil, "health_path": nil, "routes": nil, "desired_count": nil, "schedule": "rate(1 day)", "service": "nightly"}
+	twins := []struct {
+		one, three map[string]any
+		both       string // what both have
+	}{
+		{route, route, `route "/one/*"`},
+		{map[string]any{"family": "one"}, map[string]any{"family": "one"}, `family "one"`},
+		{map[string]any{"service": "one"}, map[string]any{"service": "one"}, `service "one"`},
+		{job, job, `service "nightly"`},
+		{map[string]any{"repository": "one"}, map[string]any{"repository": "one", "path": "other"}, `repository "one"`},
 	}
-	_, err := platform.Parse(file(t, twins))
-	require.ErrorContains(t, err, `services "one" and "three" both have route "/r98/*"`)
-	maps.Copy(all, twins)
+	both := map[string]string{} // the beginning of the message, by twins
+	for n, twin := range twins {
+		pair := map[string]any{fmt.Sprintf("one%d", n): entry(900+n, twin.one), fmt.Sprintf("three%d", n): entry(950+n, twin.three)}
+		_, err := platform.Parse(file(t, pair))
+		both[twin.both] = fmt.Sprintf("services \"one%d\" and \"three%[1]d\" both have %s", n, twin.both)
+		require.ErrorContains(t, err, both[twin.both])
+		maps.Copy(all, pair)
+	}
 
 	w := infratest.New(t, ".")
 	w.Write("services.auto.tfvars.json", string(file(t, all)))
 	w.Offline()
 	w.Init()
 	said := strings.Join(strings.Fields(strings.ReplaceAll(w.Fail("plan", "-json"), `\"`, `"`)), " ")
+	for _, message := range slices.Concat(messages, slices.Collect(maps.Values(both))) {
+		require.Contains(t, said, message)
+	}
 	for _, name := range names {
 		mentioned := strings.Contains(said, fmt.Sprintf(`service "%s":`, name))
 		require.Equal(t, want[name] != "", mentioned, "Terraform and the pipeline disagree about %q; the pipeline says: %s", name, want[name])
@@ -79,10 +169,51 @@ func TestRulesAgree(t *testing.T) {
 	for _, mend := range []string{
 		`service "cpu-odd": cpu 300 is not a Fargate size: want one of`, `service "memory-odd": memory 1536 is not available with cpu 256: want one of 512, 1024, 2048`,
 		`service "routes-none": routes is empty: name at least one path pattern, such as "/routes-none/*"`, `service "kind-unknown": kind "python" must be one of go, nginx, dockerfile, image`,
-		`route "/r98/*" stands at one and three: give it to one of them`,
 	} {
 		require.Contains(t, said, mend)
 	}
+}
+
+// TestNamesAgree compares the names that Terraform derives from a services file with the
+// pipeline's.
+func TestNamesAgree(t *testing.T) {
+	t.Parallel()
+	job := map[string]any{"port": nil, "health_path": nil, "routes": nil, "desired_count": nil, "schedule": "rate(1 day)"}
+	docker := func(path, dockerfile string) map[string]any {
+		return map[string]any{"kind": "dockerfile", "path": path, "dockerfile": dockerfile}
+	}
+	all := map[string]any{
+		"plain": entry(1, nil), "main": entry(2, map[string]any{"main": "./cmd/server"}), "other": entry(3, map[string]any{"main": "./cmd/other"}),
+		"root": entry(4, map[string]any{"main": "."}), "empty": entry(5, map[string]any{"build_tags": []string{}, "command": []string{"work"}}),
+		"tags": entry(6, map[string]any{"build_tags": []string{"netgo"}}), "job": entry(7, job),
+		"named-job": entry(8, merge(job, map[string]any{"service": "nightly"})),
+		"team":      entry(9, map[string]any{"service": "team-api", "family": "team_api", "container": "app", "repository": "team/api", "cluster": "team", "path": "team"}),
+		"teammate":  entry(10, map[string]any{"path": "team"}),
+		"docker":    entry(11, docker("apps/web", "")), "docker-name": entry(12, docker("apps/web", "./Dockerfile")), "docker-up": entry(13, docker("apps/web", "../web/Dockerfile")),
+		"docker-else": entry(14, docker("apps/web", "../Dockerfile")), "image": entry(15, map[string]any{"kind": "image", "path": nil, "image": "nginx:1.29"}),
+	}
+	p, err := platform.Parse(file(t, all))
+	require.NoError(t, err)
+	want := map[string][]string{}
+	for _, s := range p.Services {
+		want[s.Name] = []string{s.ServiceName(), s.Family(), s.ContainerName(), s.ClusterName(), s.Repository(), s.ScheduleName(), s.LogGroup(), s.TargetGroup(), fmt.Sprint(s.IsWeb(), s.IsJob(), s.HasHealthCheck())}
+	}
+
+	w := infratest.New(t, ".")
+	w.Write("services.auto.tfvars.json", string(file(t, all)))
+	w.Offline()
+	w.Init()
+	var got map[string][]string
+	w.Console(`{ for name, s in local.services : name => [s.service, s.family, s.container, s.cluster, s.repository, s.schedule_of, s.log_group, s.target_group, "${s.web} ${s.job} ${s.health_checked}"] }`, &got)
+	require.Equal(t, want, got)
+}
+
+func merge(all ...map[string]any) map[string]any {
+	merged := map[string]any{}
+	for _, fields := range all {
+		maps.Copy(merged, fields)
+	}
+	return merged
 }
 
 func file(t *testing.T, services map[string]any) []byte {

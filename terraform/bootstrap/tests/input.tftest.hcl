@@ -25,8 +25,11 @@ run "patterns" {
     github_environment = "*"
     github_branch      = "release/*"
     github_workflows   = { deploy = "*.yml" }
+    adopted            = { families = ["*"] }
+    secrets            = ["/shop"]
+    task_actions       = ["s3:*", "iam:PassRole"]
   }
-  expect_failures = [var.services, var.state_key, var.github_repository, var.github_environment, var.github_branch, var.github_workflows]
+  expect_failures = [var.adopted, var.secrets, var.task_actions, var.services, var.state_key, var.github_repository, var.github_environment, var.github_branch, var.github_workflows]
 }
 
 run "words_that_are_none" {

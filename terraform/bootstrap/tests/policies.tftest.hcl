@@ -39,7 +39,7 @@ run "defaults" {
 
   # any_resource_only_where_aws_has_no_narrower_one
   assert {
-    condition = alltrue(flatten([for name in ["build", "deploy", "read", "apply-state", "apply-network", "apply-services"] : [for s in jsondecode(output.policies[name]).Statement :
+    condition = alltrue(flatten([for name in ["build", "deploy", "read", "apply-state", "apply-network", "apply-services", "apply-jobs"] : [for s in jsondecode(output.policies[name]).Statement :
       jsonencode(s.Resource) != jsonencode("*") || can(s.Condition) || alltrue([for action in flatten([s.Action]) : contains(["ecr:GetAuthorizationToken"], action) || can(regex("^[a-z0-9-]+:(Describe|List)", action))])
     ]]))
     error_message = "a change is allowed on every resource, without a condition"
@@ -52,7 +52,8 @@ run "defaults" {
     condition = alltrue([for action in [
       "ecr:GetAuthorizationToken", "ecr:PutImage", "ecr:DescribeImages", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition",
       "ecs:TagResource", "ecs:UpdateService", "ecs:DescribeServices", "ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment",
-      "ecs:DescribeServiceRevisions", "ecs:ListTasks", "ecs:DescribeTasks", "iam:PassRole", "logs:GetLogEvents", "elasticloadbalancing:DescribeTargetHealth",
+      "ecs:DescribeServiceRevisions", "ecs:ListTasks", "ecs:DescribeTasks", "ecs:RunTask", "ecs:StopTask", "iam:PassRole", "logs:FilterLogEvents", "logs:GetLogEvents",
+      "elasticloadbalancing:DescribeTargetHealth", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
     ] : contains(flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]), action)])
     error_message = "the deploy role lacks an action that a release takes"
   }
@@ -60,22 +61,28 @@ run "defaults" {
   # deploy_may_do_nothing_else
   assert {
     condition = alltrue([for action in flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]) :
-      !contains(["ecs:RunTask", "ecs:StartTask", "ecs:ExecuteCommand", "ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions", "ecs:DeleteService", "ecs:CreateService", "ecr:BatchDeleteImage", "ecr:DeleteRepository"], action)
+      !contains(["ecs:StartTask", "scheduler:CreateSchedule", "scheduler:DeleteSchedule", "ecs:ExecuteCommand", "ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions", "ecs:DeleteService", "ecs:CreateService", "ecr:BatchDeleteImage", "ecr:DeleteRepository"], action)
       && (!startswith(action, "iam:") || action == "iam:PassRole") && !startswith(action, "s3:") && !startswith(action, "ec2:")
     ])
     error_message = "the deploy role may do what no release does"
   }
   assert {
-    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.StringEquals["iam:PassedToService"], "") == "ecs-tasks.amazonaws.com" && alltrue([for r in flatten([s.Resource]) : r != "*"]) if contains(flatten([s.Action]), "iam:PassRole")])
-    error_message = "roles may be passed to tasks only"
+    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : alltrue([for r in flatten([s.Resource]) : can(regex({ "ecs-tasks.amazonaws.com" = "-task-(execution-)?role$", "scheduler.amazonaws.com" = "-schedule-role$" }[s.Condition.StringEquals["iam:PassedToService"]], r))]) if contains(flatten([s.Action]), "iam:PassRole")])
+    error_message = "roles may be passed to tasks and schedules only, each its own"
   }
   assert {
     condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.ArnEquals["ecs:cluster"], "") == "arn:aws:ecs:us-east-1:123456789012:cluster/ecs-cluster" && can(s.Condition.ArnLikeIfExists["ecs:task-definition"]) if contains(flatten([s.Action]), "ecs:UpdateService")])
     error_message = "services may be updated in the cluster, to the families' revisions"
   }
   assert {
-    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.StringEquals["ecs:CreateAction"], "") == "RegisterTaskDefinition" if contains(flatten([s.Action]), "ecs:TagResource")])
-    error_message = "tags may be set as a revision is registered, and not later"
+    condition = [for s in jsondecode(output.policies["deploy"]).Statement : [s.Resource, s.Condition.ArnEquals["ecs:cluster"]] if contains(flatten([s.Action]), "ecs:RunTask")] == [
+      [["arn:aws:ecs:us-east-1:123456789012:task-definition/ecs-*-task:*"], "arn:aws:ecs:us-east-1:123456789012:cluster/ecs-cluster"]
+    ]
+    error_message = "tasks of the families may be run, in the cluster"
+  }
+  assert {
+    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.StringEquals["ecs:CreateAction"], "") == (strcontains(jsonencode(s.Resource), ":task/") ? "RunTask" : "RegisterTaskDefinition") if contains(flatten([s.Action]), "ecs:TagResource")])
+    error_message = "tags may be set as a revision is registered or a task is run, and not later"
   }
 
   # build_pushes_images_only
@@ -123,7 +130,7 @@ run "defaults" {
     error_message = "a guard is missing"
   }
   assert {
-    condition     = alltrue([for name in ["apply-network", "apply-services", "apply-state", "read"] : alltrue([for action in flatten([for s in jsondecode(output.policies[name]).Statement : s.Action]) : !contains(["iam:AttachRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:CreateUser", "kms:CreateKey", "kms:PutKeyPolicy", "sts:AssumeRole"], action)])])
+    condition     = alltrue([for name in ["apply-network", "apply-services", "apply-jobs", "apply-state", "read"] : alltrue([for action in flatten([for s in jsondecode(output.policies[name]).Statement : s.Action]) : !contains(["iam:AttachRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:CreateUser", "kms:CreateKey", "kms:PutKeyPolicy", "sts:AssumeRole"], action)])])
     error_message = "the apply role could get at more than its own"
   }
   assert {
@@ -153,16 +160,35 @@ run "defaults" {
 run "enumerated_services" {
   command = plan
   variables {
-    services = ["backend", "frontend"]
+    services     = ["backend", "frontend"]
+    adopted      = { services = ["team-api"], families = ["team_api"], repositories = ["team/api"] }
+    secrets      = ["shop/*"]
+    task_actions = ["s3:GetObject"]
   }
 
   assert {
-    condition = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : toset(flatten([s.Resource])) == toset(["arn:aws:ecr:us-east-1:123456789012:repository/ecs-microservices-backend", "arn:aws:ecr:us-east-1:123456789012:repository/ecs-microservices-frontend"])
+    condition = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : toset(flatten([s.Resource])) == toset(["arn:aws:ecr:us-east-1:123456789012:repository/ecs-microservices-backend", "arn:aws:ecr:us-east-1:123456789012:repository/ecs-microservices-frontend", "arn:aws:ecr:us-east-1:123456789012:repository/team/api"])
     if contains(flatten([s.Action]), "ecr:PutImage")])
     error_message = "listed services alone may be pushed"
   }
   assert {
     condition     = alltrue([for name in flatten(values(output.role_policies)) : length(output.policies[name]) <= 6144])
     error_message = "too long for AWS"
+  }
+
+  # boundary
+  assert {
+    condition     = length(output.policies["boundary"]) <= 6144
+    error_message = "too long for AWS"
+  }
+  assert {
+    condition = toset(flatten([for s in jsondecode(output.policies["boundary"]).Statement : s.Resource if s.Sid == "OwnSecrets"])) == toset([
+      "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop/*", "arn:aws:ssm:us-east-1:123456789012:parameter/shop/*",
+    ])
+    error_message = "secrets of these names alone may be read"
+  }
+  assert {
+    condition     = [for s in jsondecode(output.policies["boundary"]).Statement : flatten([s.Action]) if s.Resource == "*" && s.Sid == "OwnWork"] == [["s3:GetObject"]]
+    error_message = "tasks may be allowed these actions alone"
   }
 }

@@ -17,6 +17,7 @@ import (
 	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/exec/tool"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/report"
@@ -48,7 +49,14 @@ func Checks(dir string) []Check {
 		lookPath(tool.Terraform.Name, tool.Terraform.Install),
 		lookPath(tool.Nginx.Name, tool.Nginx.Install),
 		lookPath(tool.Trivy.Name, tool.Trivy.Install),
-		lookPath("docker", "install it from https://docs.docker.com/engine/install"),
+		lookPath(tool.Docker.Name, tool.Docker.Install),
+		{"builder", func(ctx context.Context) (string, error) {
+			p, err := platform.Load(dir)
+			if err == nil && !slices.ContainsFunc(p.Services, func(s platform.Service) bool { return s.Kind == platform.Dockerfile }) {
+				return "no service has a Dockerfile", nil
+			}
+			return image.FindDockerfileBuilder(ctx, step.Host{Source: dir})
+		}},
 		lookPath("dagger", "install it from https://docs.dagger.io/install"),
 		{"tree", func(ctx context.Context) (string, error) {
 			tree, err := source.Open(ctx, dir)
@@ -92,17 +100,17 @@ var stages = []struct {
 	{"test", buildNeeds, []string{"compiler"}},
 	{"lint", buildNeeds, []string{"terraform", "nginx", "trivy"}},
 	{"fmt", buildNeeds, []string{"terraform"}},
-	{"build", buildNeeds, nil},
-	{"publish", append(buildNeeds, "credentials"), nil},
-	{"diff", accountNeeds, []string{"go"}},
-	{"deploy", accountNeeds, []string{"go"}},
+	{"build", append(buildNeeds, "builder"), nil},
+	{"publish", append(buildNeeds, "builder", "credentials"), nil},
+	{"diff", accountNeeds, []string{"go", "builder"}},
+	{"deploy", accountNeeds, []string{"go", "builder"}},
 	{"status", accountNeeds, nil},
 	{"rollback", accountNeeds, nil},
 	{"validate", infraNeeds, nil},
 	{"plan", append(infraNeeds, "credentials"), nil},
 	{"apply", append(infraNeeds, "credentials"), nil},
-	{"up", buildNeeds, nil},
-	{"rehearse", buildNeeds, nil},
+	{"up", buildNeeds, []string{"builder"}},
+	{"rehearse", buildNeeds, []string{"builder"}},
 	{"dagger", []string{"git", "tree", "dagger", "docker"}, nil},
 	{"compose", []string{"docker"}, nil},
 }

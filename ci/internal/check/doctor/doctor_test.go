@@ -5,6 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,6 +45,7 @@ func TestRun(t *testing.T) {
 		"no account, asked about all": {[]string{"credentials"}, nil, true, map[string]string{"deploy": "cannot", "rehearse": "ready", "plan": "cannot"}},
 		"no account, asked about it":  {[]string{"credentials"}, []string{"deploy"}, false, map[string]string{"deploy": "cannot"}},
 		"no Go":                       {[]string{"go"}, nil, false, map[string]string{"test": "cannot", "deploy": "limited", "status": "ready"}},
+		"no builder":                  {[]string{"builder"}, nil, false, map[string]string{"build": "cannot", "deploy": "limited", "rehearse": "limited"}},
 		"no compiler":                 {[]string{"compiler"}, []string{"test"}, true, map[string]string{"test": "limited"}},
 		"needed and wanted":           {[]string{"terraform"}, []string{"lint", "plan"}, false, map[string]string{"lint": "limited", "plan": "cannot"}},
 	} {
@@ -113,4 +118,28 @@ func TestChecks(t *testing.T) {
 			require.Equal(t, "missing", found.State, found.Detail)
 		}
 	}
+}
+
+// TestBuilder checks that a builder is missing only if a service has a Dockerfile.
+func TestBuilder(t *testing.T) {
+	git, err := exec.LookPath("git")
+	require.NoError(t, err)
+	bin := t.TempDir()
+	require.NoError(t, os.Symlink(git, filepath.Join(bin, "git")))
+	t.Setenv("PATH", bin)
+	dir := sourcetest.New(t)
+	builder := func() (string, error) {
+		checks := doctor.Checks(dir)
+		return checks[slices.IndexFunc(checks, func(c doctor.Check) bool { return c.Name == "builder" })].Run(t.Context())
+	}
+	found, err := builder()
+	require.NoError(t, err)
+	require.Equal(t, "no service has a Dockerfile", found)
+	sourcetest.Write(t, dir, "terraform/services.auto.tfvars.json", `{"services": {"app": {"kind": "dockerfile", "path": "app", "cpu": 256, "memory": 512, "desired_count": 1}}}`)
+	_, err = builder()
+	require.ErrorContains(t, err, "none of docker buildx, podman and buildah works here, and a Dockerfile needs one: install")
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "buildah"), []byte("#!/bin/sh\n"), 0o755))
+	found, err = builder()
+	require.NoError(t, err)
+	require.Equal(t, "buildah", found)
 }

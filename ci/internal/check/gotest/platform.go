@@ -16,7 +16,7 @@ const DefaultCoverage = 85
 func ForServices(p platform.Platform) Options {
 	var o Options
 	for _, s := range p.Services {
-		if s.Kind == platform.Go {
+		if s.Kind == platform.Go && !slices.Contains(o.Modules, s.Path) { // services may share a module
 			o.Modules = append(o.Modules, s.Path)
 		}
 	}

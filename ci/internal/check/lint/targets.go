@@ -50,9 +50,13 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 	for _, s := range selected {
 		switch s.Kind {
 		case platform.Go:
-			t.Modules = append(t.Modules, s.Path)
+			if !slices.Contains(t.Modules, s.Path) { // services may share a module
+				t.Modules = append(t.Modules, s.Path)
+			}
 		case platform.Nginx:
-			t.Sites = append(t.Sites, s)
+			if !slices.ContainsFunc(t.Sites, func(other platform.Service) bool { return other.Path == s.Path }) {
+				t.Sites = append(t.Sites, s)
+			}
 		}
 	}
 	if !t.All {

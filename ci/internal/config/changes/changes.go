@@ -64,10 +64,20 @@ func affectsPlatform(file string) bool {
 // affectsRelease reports whether a file may change a release. Unknown files count,
 // because the pipeline itself builds the images.
 func affectsRelease(file string, p platform.Platform) bool {
+	inService := false
 	for _, s := range p.Services {
-		if strings.HasPrefix(file, s.Path+"/") { // a page may be Markdown, too
-			return file != path.Join(s.Path, "README.md")
+		switch {
+		case s.Kind == platform.Dockerfile && (file == s.DockerfilePath() || s.Path == "." || strings.HasPrefix(file, s.Path+"/")):
+			return true // any file may be copied
+		case s.Kind != platform.Prebuilt && strings.HasPrefix(file, s.Path+"/"): // a page may be Markdown, too
+			if file != path.Join(s.Path, "README.md") {
+				return true
+			}
+			inService = true
 		}
+	}
+	if inService {
+		return false
 	}
 	switch {
 	case file == platform.ServicesFile:

@@ -13,30 +13,46 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
+// kinds are services of which one is built from a Dockerfile and one is prebuilt.
+const kinds = `{"services": {
+  "app":   {"kind": "dockerfile", "path": "app", "dockerfile": "../docs/app.Dockerfile", "cpu": 256, "memory": 512, "desired_count": 1},
+  "cache": {"kind": "image", "image": "redis:8", "cpu": 256, "memory": 512, "desired_count": 1}
+}}`
+
 func TestSince(t *testing.T) {
 	tests := map[string]struct {
 		files        []string
 		deploy, plan bool
+		services     string
 	}{
-		"nothing":                        {nil, false, false},
-		"documentation":                  {[]string{"README.md", "docs/adr/1.md", "docs/picture.svg", "LICENSE", "ci/NOTES.MD", "web/README.md"}, false, false},
-		"documentation of the platform":  {[]string{"terraform/README.md"}, false, false},
-		"workflows":                      {[]string{".github/workflows/ci.yml", ".github/CODEOWNERS"}, false, false},
-		"a service":                      {[]string{"api/main.go"}, true, false},
-		"a page in Markdown":             {[]string{"web/site/about.md"}, true, false},
-		"a README deeper in a service":   {[]string{"web/site/README.md"}, true, false},
-		"a folder that only begins like": {[]string{"api-notes/README.md"}, false, false},
-		"the pipeline":                   {[]string{"ci/internal/images/image/image.go"}, true, false},
-		"the base images":                {[]string{"ci/images.lock.json"}, true, false},
-		"something new at the root":      {[]string{"Makefile"}, true, false},
-		"the platform":                   {[]string{"terraform/alb.tf"}, false, true},
-		"the provider's lock file":       {[]string{"terraform/.terraform.lock.hcl"}, false, true},
-		"the services file":              {[]string{platform.ServicesFile}, true, true},
-		"documentation, then the rest":   {[]string{"README.md", "api/main.go", "terraform/alb.tf"}, true, true},
+		"nothing":                        {nil, false, false, ""},
+		"documentation":                  {[]string{"README.md", "docs/adr/1.md", "docs/picture.svg", "LICENSE", "ci/NOTES.MD", "web/README.md"}, false, false, ""},
+		"documentation of the platform":  {[]string{"terraform/README.md"}, false, false, ""},
+		"workflows":                      {[]string{".github/workflows/ci.yml", ".github/CODEOWNERS"}, false, false, ""},
+		"a service":                      {[]string{"api/main.go"}, true, false, ""},
+		"a page in Markdown":             {[]string{"web/site/about.md"}, true, false, ""},
+		"a README deeper in a service":   {[]string{"web/site/README.md"}, true, false, ""},
+		"a folder that only begins like": {[]string{"api-notes/README.md"}, false, false, ""},
+		"the pipeline":                   {[]string{"ci/internal/images/image/image.go"}, true, false, ""},
+		"the base images":                {[]string{"ci/images.lock.json"}, true, false, ""},
+		"something new at the root":      {[]string{"Makefile"}, true, false, ""},
+		"the platform":                   {[]string{"terraform/alb.tf"}, false, true, ""},
+		"the provider's lock file":       {[]string{"terraform/.terraform.lock.hcl"}, false, true, ""},
+		"the services file":              {[]string{platform.ServicesFile}, true, true, ""},
+		"a README in a build context":    {[]string{"app/README.md"}, true, false, kinds},
+		"a Dockerfile elsewhere":         {[]string{"docs/app.Dockerfile"}, true, false, kinds},
+		"a README of an image":           {[]string{"cache/README.md"}, false, false, kinds},
+		"documentation, then the rest":   {[]string{"README.md", "api/main.go", "terraform/alb.tf"}, true, true, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := sourcetest.New(t)
+			if tt.services != "" {
+				sourcetest.Write(t, dir, platform.ServicesFile, tt.services)
+				sourcetest.Write(t, dir, "app/main.py", "")
+				sourcetest.Write(t, dir, "docs/app.Dockerfile", "FROM scratch")
+				sourcetest.Commit(t, dir, "services")
+			}
 			before := head(t, dir)
 			for _, file := range tt.files {
 				content := "changed"

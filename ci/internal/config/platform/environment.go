@@ -243,7 +243,7 @@ func (p Platform) In(e Environment) (Platform, error) {
 		}
 	}
 	p.Services, p.Environment = services, e
-	p.shareRepositories()
+	p.shareImages()
 	if len(problems) == 0 && len(e.Overrides) > 0 {
 		if err := p.validate(); err != nil {
 			problems = append(problems, fmt.Errorf("with service_overrides: %w", err))

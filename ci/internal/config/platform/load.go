@@ -99,33 +99,49 @@ func Parse(data []byte) (Platform, error) {
 		}
 		p.Services = append(p.Services, service)
 	}
-	p.shareRepositories()
+	p.shareImages()
 	return p, p.validate()
 }
 
-// shareRepositories gives entries with equal builds one repository: that of the first of
-// them by name, unless one of them names it.
-func (p Platform) shareRepositories() {
-	first := map[string]string{}
+// shareImages gives entries with equal builds one repository: that of the first of them
+// by name, unless one of them names it.
+func (p Platform) shareImages() {
+	entries := map[string][]int{}
 	for n := range p.Services {
 		s := &p.Services[n]
-		s.shared = ""
-		key := s.Build.key()
-		if repository, ok := first[key]; ok && s.Names.Repository == "" {
-			s.shared = repository
-		} else if !ok {
-			first[key] = s.Repository()
+		s.shared, s.Shared = "", nil
+		entries[s.Build.Key()] = append(entries[s.Build.Key()], n)
+	}
+	for _, equal := range entries {
+		if len(equal) == 1 {
+			continue
+		}
+		first := p.Services[equal[0]]
+		shared := &Shared{Name: first.Name}
+		for _, n := range equal {
+			s := &p.Services[n]
+			shared.add(*s)
+			s.Shared, s.shared = shared, first.Repository()
 		}
 	}
 }
 
-// key returns a text that is equal for equal builds.
-func (b Build) key() string {
+// Key returns a text that is equal for equal builds.
+func (b Build) Key() string {
 	switch b.Kind {
 	case Go:
 		b.Main = path.Clean(b.MainPackage())
 	case Dockerfile:
 		b.Dockerfile = b.DockerfilePath()
+	}
+	if len(b.BuildTags) == 0 {
+		b.BuildTags = nil // as if absent
+	}
+	if len(b.BuildArgs) == 0 {
+		b.BuildArgs = nil
+	}
+	if len(b.BuildSecrets) == 0 {
+		b.BuildSecrets = nil
 	}
 	text, _ := json.Marshal(b) // a struct of strings, lists and maps of them
 	return string(text)

@@ -107,6 +107,17 @@ type Build struct {
 	BuildSecrets []string `json:"build_secrets"`
 	// Image is the image of kind [Prebuilt], with a tag or a digest.
 	Image string `json:"image"`
+
+	// Shared describes the entries that share the image; nil if it is of one entry only.
+	Shared *Shared `json:"-"`
+}
+
+// Shared describes all entries with equal builds, so that their image is the same,
+// whichever of them it is built for.
+type Shared struct {
+	Name          string   // of the first entry by name
+	Ports         []int    // that the entries listen on
+	Architectures []string // that the entries name
 }
 
 // Names are the names of an entry's AWS resources where they differ from the derived ones.
@@ -277,6 +288,25 @@ func (s Service) Repository() string {
 // derived returns a name that is derived from the entry's.
 func (s Service) derived(suffix string) string {
 	return cmp.Or(s.prefix, Project) + "-" + s.Name + suffix
+}
+
+// ImageOf returns what the entries that share the service's image have in common.
+func (s Service) ImageOf() Shared {
+	if s.Build.Shared != nil {
+		return *s.Build.Shared
+	}
+	shared := Shared{Name: s.Name}
+	shared.add(s)
+	return shared
+}
+
+func (s *Shared) add(service Service) {
+	if service.Port != 0 && !slices.Contains(s.Ports, service.Port) {
+		s.Ports = append(s.Ports, service.Port)
+	}
+	if a := service.Architecture; a != "" && !slices.Contains(s.Architectures, a) {
+		s.Architectures = append(s.Architectures, a)
+	}
 }
 
 // LogGroup returns the name of the CloudWatch log group of the service's containers.

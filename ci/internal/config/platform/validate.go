@@ -77,12 +77,15 @@ func (p Platform) validate() error {
 			problems = append(problems, fmt.Errorf("services %q and %q both have family %q: give one of them another", other, s.Name, s.Family()))
 		}
 		families[s.Family()] = s.Name
-		name := s.ClusterName() + "/" + s.ServiceName()
-		if other, taken := services[name]; taken && !s.IsJob() {
-			problems = append(problems, fmt.Errorf("services %q and %q both have service %q: give one of them another", other, s.Name, s.ServiceName()))
+		cluster, service := s.ClusterName(), s.ServiceName()
+		if s.IsJob() {
+			cluster, service = "", s.ScheduleName()
 		}
-		services[name] = s.Name
-		if other, taken := repositories[s.Repository()]; taken && other.Build.key() != s.Build.key() {
+		if other, taken := services[cluster+"/"+service]; taken {
+			problems = append(problems, fmt.Errorf("services %q and %q both have service %q: give one of them another", other, s.Name, service))
+		}
+		services[cluster+"/"+service] = s.Name
+		if other, taken := repositories[s.Repository()]; taken && other.Build.Key() != s.Build.Key() {
 			problems = append(problems, fmt.Errorf("services %q and %q both have repository %q for different images: give one of them another", other.Name, s.Name, s.Repository()))
 		}
 		repositories[s.Repository()] = s

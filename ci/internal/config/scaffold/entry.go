@@ -103,16 +103,23 @@ func formatEntry(service platform.Service, s style) string {
 	for n, route := range service.Routes {
 		routes[n] = formatJSON(route)
 	}
-	fields := []string{
-		`"path"` + s.colon + formatJSON(service.Path),
-		`"kind"` + s.colon + formatJSON(string(service.Kind)),
-		`"port"` + s.colon + formatJSON(service.Port),
-		`"health_path"` + s.colon + formatJSON(service.HealthPath),
-		`"routes"` + s.colon + "[" + strings.Join(routes, ","+space) + "]",
-		`"cpu"` + s.colon + formatJSON(service.CPU),
-		`"memory"` + s.colon + formatJSON(service.Memory),
-		`"desired_count"` + s.colon + formatJSON(service.DesiredCount),
+	var fields []string
+	add := func(name, value string) { fields = append(fields, formatJSON(name)+s.colon+value) }
+	if service.Path != "" {
+		add("path", formatJSON(service.Path))
 	}
+	add("kind", formatJSON(string(service.Kind)))
+	if service.Image != "" {
+		add("image", formatJSON(service.Image))
+	}
+	if service.IsWeb() || len(service.Routes) > 0 { // else a worker
+		add("port", formatJSON(service.Port))
+		add("health_path", formatJSON(service.HealthPath))
+		add("routes", "["+strings.Join(routes, ","+space)+"]")
+	}
+	add("cpu", formatJSON(service.CPU))
+	add("memory", formatJSON(service.Memory))
+	add("desired_count", formatJSON(service.DesiredCount))
 	return "{" + s.open + strings.Join(fields, ","+s.between) + s.end + "}"
 }
 

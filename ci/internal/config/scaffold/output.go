@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/report"
 )
 
@@ -15,11 +16,19 @@ the platform, and deploy: the first release brings the image and starts the task
 // JSON writes the result as one JSON document.
 func (a Added) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
 
+// traffic describes the port and the routes of a service; "" for a worker.
+func traffic(s platform.Service, before, between, after string) string {
+	if !s.IsWeb() {
+		return ""
+	}
+	return fmt.Sprintf(", on port %d, %s%s%s", s.Port, before, strings.Join(s.Routes, between), after)
+}
+
 // Text writes the result for a terminal.
 func (a Added) Text(w io.Writer) error {
 	var b strings.Builder
 	s := a.Entry
-	fmt.Fprintf(&b, "service %s of kind %s, on port %d, for %s\n", s.Name, s.Kind, s.Port, strings.Join(s.Routes, " "))
+	fmt.Fprintf(&b, "service %s of kind %s%s\n", s.Name, s.Kind, traffic(s, "for ", " ", ""))
 	for _, name := range a.Changed {
 		fmt.Fprintf(&b, "  changed  %s\n", name)
 	}
@@ -35,7 +44,7 @@ func (a Added) Text(w io.Writer) error {
 func (a Added) Markdown(w io.Writer) error {
 	var b strings.Builder
 	s := a.Entry
-	fmt.Fprintf(&b, "Service **%s** of kind %s, on port %d, for `%s`.\n\n| file | |\n|---|---|\n", s.Name, s.Kind, s.Port, strings.Join(s.Routes, "`, `"))
+	fmt.Fprintf(&b, "Service **%s** of kind %s%s.\n\n| file | |\n|---|---|\n", s.Name, s.Kind, traffic(s, "for `", "`, `", "`"))
 	for _, name := range a.Changed {
 		fmt.Fprintf(&b, "| %s | changed |\n", name)
 	}

@@ -20,6 +20,12 @@ var (
 // with another service. The services file allows more patterns; they can be added there
 // once the service serves them.
 func checkRoutes(p platform.Platform, service platform.Service) error {
+	if !service.IsWeb() {
+		if service.Kind == platform.Go || service.Kind == platform.Nginx {
+			return outcome.Usagef("the template of kind %q has a port: a worker is of kind dockerfile or image", service.Kind)
+		}
+		return nil
+	}
 	below := false
 	for _, route := range service.Routes {
 		literal, prefix := strings.CutSuffix(route, "/*")
@@ -87,6 +93,9 @@ func homePath(service platform.Service) string {
 		if prefix, ok := strings.CutSuffix(route, "/*"); ok {
 			return prefix + "/"
 		}
+	}
+	if len(service.Routes) == 0 {
+		return "/"
 	}
 	return service.Routes[0]
 }

@@ -17,8 +17,10 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Kinds lists the kinds of service that have a template.
-func Kinds() []string { return []string{string(platform.Go), string(platform.Nginx)} }
+// Kinds lists the kinds of service.
+func Kinds() []string {
+	return []string{string(platform.Go), string(platform.Nginx), string(platform.Dockerfile), string(platform.Prebuilt)}
+}
 
 // ParseKind returns the kind with a name. An unknown name is a usage error.
 func ParseKind(name string) (platform.Kind, error) {
@@ -44,7 +46,11 @@ func Default(p platform.Platform, name string, kind platform.Kind) platform.Serv
 		Name: name, Build: platform.Build{Path: name, Kind: kind}, Port: firstGoPort, HealthPath: "/health",
 		Routes: []string{"/" + name, "/" + name + "/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
 	}
-	if kind == platform.Nginx {
+	switch kind {
+	case platform.Prebuilt:
+		s.Path = ""
+		s.Port = firstNginxPort
+	case platform.Nginx:
 		s.Port, s.HealthPath = firstNginxPort, "/healthz"
 	}
 	for slices.ContainsFunc(p.Services, func(other platform.Service) bool { return other.Port == s.Port }) {
@@ -88,14 +94,7 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	if err := checkRoutes(p, service); err != nil {
 		return Added{}, err
 	}
-	if err := checkFolder(tree.Dir, p, service.Path); err != nil {
-		return Added{}, err
-	}
-	module, err := newModule(tree.Dir, p, service)
-	if err != nil {
-		return Added{}, err
-	}
-	files, err := render(service, module)
+	files, err := files(tree.Dir, p, service)
 	if err != nil {
 		return Added{}, err
 	}
@@ -122,6 +121,21 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	return added, nil
 }
 
+// files returns the files of a service's folder; none for one without a folder.
+func files(dir string, p platform.Platform, service platform.Service) ([]file, error) {
+	if service.Kind == platform.Prebuilt {
+		return nil, nil
+	}
+	if err := checkFolder(dir, p, service.Path); err != nil {
+		return nil, err
+	}
+	module, err := newModule(dir, p, service)
+	if err != nil {
+		return nil, err
+	}
+	return render(service, module)
+}
+
 // addEntry returns the services file with the service added. It verifies that the other
 // services are unchanged.
 func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byte, error) {
@@ -133,9 +147,17 @@ func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	same := func(s platform.Service) bool { return reflect.DeepEqual(s, service) }
+	// An image may be shared with another entry.
+	unshared := func(services ...platform.Service) []platform.Service {
+		services = slices.Clone(services)
+		for n := range services {
+			services[n].Build.Shared, services[n].Names.Repository = nil, ""
+		}
+		return services
+	}
+	same := func(s platform.Service) bool { return reflect.DeepEqual(unshared(s), unshared(service)) }
 	others := slices.DeleteFunc(slices.Clone(now.Services), same)
-	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(others, p.Services) {
+	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(unshared(others...), unshared(p.Services...)) {
 		return nil, fmt.Errorf("%s has a layout to which no entry can be added: add %s by hand: %s", platform.ServicesFile, service.Name, formatEntry(service, plainStyle))
 	}
 	return extended, nil

@@ -263,7 +263,7 @@ func TestParseKind(t *testing.T) {
 	_, err = scaffold.ParseKind("ngnix")
 	require.EqualError(t, err, `unknown kind "ngnix": did you mean "nginx"?`)
 	_, err = scaffold.ParseKind("python")
-	require.EqualError(t, err, `unknown kind "python": want one of go, nginx`)
+	require.EqualError(t, err, `unknown kind "python": want one of go, nginx, dockerfile, image`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 

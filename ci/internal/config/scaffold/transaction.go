@@ -32,25 +32,27 @@ func write(ctx context.Context, tree source.Tree, folder string, files []file, c
 			err = errors.Join(err, step())
 		}
 	}()
-	target := filepath.Join(tree.Dir, filepath.FromSlash(folder))
-	created, err := makeParent(target)
-	undo = append(undo, func() error { removeEmpty(created); return nil })
-	if err != nil {
-		return err
+	if len(files) > 0 {
+		target := filepath.Join(tree.Dir, filepath.FromSlash(folder))
+		created, err := makeParent(target)
+		undo = append(undo, func() error { removeEmpty(created); return nil })
+		if err != nil {
+			return err
+		}
+		staged, err := writeTemp(filepath.Dir(target), files)
+		undo = append(undo, func() error { return os.RemoveAll(staged) })
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(staged, target); err != nil {
+			return err
+		}
+		undo = append(undo, func() error { return os.RemoveAll(target) })
+		if err := intendToAdd(ctx, tree, folder); err != nil {
+			return err
+		}
+		undo = append(undo, func() error { return removeFromIndex(ctx, tree, folder) })
 	}
-	staged, err := writeTemp(filepath.Dir(target), files)
-	undo = append(undo, func() error { return os.RemoveAll(staged) })
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(staged, target); err != nil {
-		return err
-	}
-	undo = append(undo, func() error { return os.RemoveAll(target) })
-	if err := intendToAdd(ctx, tree, folder); err != nil {
-		return err
-	}
-	undo = append(undo, func() error { return removeFromIndex(ctx, tree, folder) })
 	for _, c := range slices.Backward(changes) {
 		restore, err := replace(filepath.Join(tree.Dir, filepath.FromSlash(c.name)), c.data)
 		if err != nil {

@@ -36,6 +36,11 @@ var (
 	Terraform = Tool{Name: "terraform", Install: "install it from https://developer.hashicorp.com/terraform/install"}
 	Nginx     = Tool{Name: "nginx", Install: "install it (apt-get install nginx-light)"}
 
+	// These build Dockerfiles: the first that works is used.
+	Docker  = Tool{Name: "docker", Install: "install it from https://docs.docker.com/engine/install"}
+	Podman  = Tool{Name: "podman", Install: "install it (apt-get install podman)"}
+	Buildah = Tool{Name: "buildah", Install: "install Docker (https://docs.docker.com/engine/install), podman or buildah (apt-get install buildah)"}
+
 	// Compiling these would take minutes, so they must be installed.
 	Trivy  = Tool{Name: "trivy", Install: "install it (https://trivy.dev, or GOEXPERIMENT=jsonv2 go install github.com/aquasecurity/trivy/cmd/trivy@v0.74.0)"}
 	Syft   = Tool{Name: "syft", Install: "install it (go install github.com/anchore/syft/cmd/syft@v1.57.1)"}

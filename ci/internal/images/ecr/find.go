@@ -34,7 +34,12 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 	noRepository := make([]bool, len(services))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(findConcurrency)
+	first := map[string]int{} // by repository, which services may share
 	for n, service := range services {
+		if _, shared := first[service.Repository()]; shared {
+			continue
+		}
+		first[service.Repository()] = n
 		group.Go(func() (err error) {
 			digests[n], err = a.digest(ctx, service.Repository(), tag)
 			var none *types.RepositoryNotFoundException
@@ -51,12 +56,13 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 		return nil, nil, noRepositoryError(registry.Host, services, noRepository)
 	}
 	found = map[string]string{}
-	for n, service := range services {
-		if digests[n] == "" {
+	for _, service := range services {
+		digest := digests[first[service.Repository()]]
+		if digest == "" {
 			missing = append(missing, service)
 			continue
 		}
-		found[service.Name] = registry.Host + "/" + service.Repository() + "@" + digests[n]
+		found[service.Name] = registry.Host + "/" + service.Repository() + "@" + digest
 	}
 	return found, missing, nil
 }

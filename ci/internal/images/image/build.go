@@ -24,8 +24,9 @@ type Builder struct {
 	Lock   Lock
 	// Platforms lists the platforms of each image; if empty, [DefaultPlatforms].
 	Platforms []v1.Platform
-	// Offline builds sites without their base image and sends no request to its
-	// registry.
+	// Offline builds sites without their base image, replaces prebuilt images by
+	// stand-ins, and sends no request to their registries. A Dockerfile that cannot be
+	// built without a builder or a registry gets a stand-in, too.
 	Offline bool
 	// RequireBase refuses a site whose base image cannot be reached. Otherwise it is
 	// built without.
@@ -33,6 +34,9 @@ type Builder struct {
 	// RequireCommitted refuses any file that differs from the commit. Otherwise
 	// only differences that git status does not show are refused.
 	RequireCommitted bool
+	// Published, if set, returns the image that a tag names in a repository, so that a
+	// Dockerfile whose inputs are unchanged is not built again; nil without one.
+	Published func(ctx context.Context, repository, tag string) (v1.ImageIndex, error)
 	// Cache is a directory that keeps binaries and layers between builds, such as
 	// [CacheDir]. If empty, nothing is kept. It never affects the result.
 	Cache string
@@ -62,33 +66,42 @@ func ParsePlatforms(names []string) ([]v1.Platform, error) {
 	return platforms, nil
 }
 
-// Build builds the images of services, in their order. A failure does not stop the
-// others: the error joins all of them.
+// Build builds the images of services, in their order. Services with equal builds share
+// one, which is built once. A failure does not stop the others: the error joins all of
+// them.
 func (b Builder) Build(ctx context.Context, services []platform.Service) ([]Image, error) {
 	if len(b.Platforms) == 0 {
 		b.Platforms = DefaultPlatforms()
 	}
 	images := make([]Image, len(services))
 	failures := make([]error, len(services))
+	first := map[string]int{}
 	var group errgroup.Group
 	group.SetLimit(max(2, runtime.NumCPU()))
 	for n, service := range services {
+		if _, shared := first[service.Build.Key()]; shared {
+			continue
+		}
+		first[service.Build.Key()] = n
 		group.Go(func() error {
 			images[n], failures[n] = b.build(ctx, service)
 			return nil
 		})
 	}
 	_ = group.Wait() // failures has all errors
+	for n, service := range services {
+		images[n] = images[first[service.Build.Key()]]
+		images[n].Service = service
+	}
 	return images, errors.Join(failures...)
 }
 
 func (b Builder) build(ctx context.Context, service platform.Service) (Image, error) {
+	assemble := map[platform.Kind]func(context.Context, platform.Service) (Image, error){
+		platform.Go: b.goImage, platform.Nginx: b.nginxImage, platform.Dockerfile: b.dockerfileImage, platform.Prebuilt: b.prebuiltImage,
+	}[service.Kind]
 	if err := b.checkLineEndings(ctx, service); err != nil {
 		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
-	}
-	assemble := b.goImage
-	if service.Kind == platform.Nginx {
-		assemble = b.nginxImage
 	}
 	img, err := assemble(ctx, service)
 	if err != nil {
@@ -100,6 +113,9 @@ func (b Builder) build(ctx context.Context, service platform.Service) (Image, er
 // checkLineEndings refuses a service whose line endings git converted on checkout:
 // its image would differ from one built on another machine.
 func (b Builder) checkLineEndings(ctx context.Context, service platform.Service) error {
+	if service.Kind == platform.Prebuilt {
+		return nil
+	}
 	name, err := b.Source.ConvertedLineEndings(ctx, service.Path)
 	if err != nil || name == "" {
 		return err
@@ -116,5 +132,5 @@ func inputFiles(service platform.Service) []string {
 // annotations returns the annotations of a service's image, which are the same for
 // every commit.
 func annotations(service platform.Service) map[string]string {
-	return map[string]string{"org.opencontainers.image.title": service.Name}
+	return map[string]string{"org.opencontainers.image.title": service.ImageOf().Name}
 }

@@ -34,6 +34,9 @@ const nonrootUser = "65532:65532"
 // goImage compiles the service for each platform and puts the static binary alone
 // on an empty base.
 func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, error) {
+	if err := b.checkMain(service); err != nil {
+		return Image{}, err
+	}
 	modules, err := b.modules(ctx, service)
 	if err != nil {
 		return Image{}, err
@@ -117,21 +120,38 @@ func binaryImage(c cache, service platform.Service, target v1.Platform, binary [
 		if made := goVersionOf(binary); made != "" {
 			c.Labels = map[string]string{GoLabel: made}
 		}
-		c.ExposedPorts = map[string]struct{}{strconv.Itoa(service.Port) + "/tcp": {}}
+		c.ExposedPorts = exposedPorts(service)
 	})
+}
+
+// exposedPorts returns the ports that containers of the image listen on.
+func exposedPorts(service platform.Service) map[string]struct{} {
+	ports := map[string]struct{}{}
+	for _, port := range service.ImageOf().Ports {
+		ports[strconv.Itoa(port)+"/tcp"] = struct{}{}
+	}
+	return ports
 }
 
 // compileStep returns the step that compiles a Go service: static, without paths or
 // revision, and outside of any workspace, so that only the service's folder and the
 // toolchain affect the bytes.
 func (b Builder) compileStep(service platform.Service, target v1.Platform, tc toolchain) step.Step {
-	return b.goStep("compile", service, target, tc, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
-		"-o", step.Out+"/"+binaryName, b.mainPackage(service))
+	return b.goStep("compile", service, target, tc, "build", append(buildTags(service), "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-o", step.Out+"/"+binaryName, b.mainPackage(service))...)
+}
+
+// buildTags returns the flag of the go command with the service's build tags, if any.
+func buildTags(service platform.Service) []string {
+	if len(service.BuildTags) == 0 {
+		return nil
+	}
+	return []string{"-tags=" + strings.Join(service.BuildTags, ",")}
 }
 
 // goStep returns a step that runs the go command on a service's module, for one
 // platform.
-func (b Builder) goStep(verb string, service platform.Service, target v1.Platform, tc toolchain, args ...string) step.Step {
+func (b Builder) goStep(verb string, service platform.Service, target v1.Platform, tc toolchain, command string, args ...string) step.Step {
 	env := tc.environment()
 	env["GOOS"], env["GOARCH"] = target.OS, target.Architecture
 	env["GOAMD64"], env["GOARM64"] = "v1", "v8.0"
@@ -141,23 +161,39 @@ func (b Builder) goStep(verb string, service platform.Service, target v1.Platfor
 		Name:    fmt.Sprintf("%s %s for %s", verb, service.Name, target),
 		Image:   b.Lock.Reference("go"),
 		Dir:     service.Path,
-		Args:    append([]string{"go"}, args...),
+		Args:    append([]string{"go", command}, args...),
 		Env:     env,
 		Caches:  step.GoCaches(),
 		Include: b.moduleFolders(service),
 	}
 }
 
-// serverPackage is the main package of a service that has several.
-const serverPackage = "cmd/server"
+// serverPackage is the main package of a service that has several and names none.
+var serverPackage = strings.TrimPrefix(platform.DefaultMain, "./")
 
-// mainPackage returns cmd/server if the service has it, else its root package.
+// mainPackage returns the package that the service names; otherwise cmd/server if the
+// service has it, else its root package.
 func (b Builder) mainPackage(service platform.Service) string {
-	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, serverPackage)))
-	if info, err := os.Stat(folder); err == nil && info.IsDir() {
-		return "./" + serverPackage
+	if service.Main != "" {
+		return service.Main
+	}
+	if b.isFolder(path.Join(service.Path, serverPackage)) {
+		return platform.DefaultMain
 	}
 	return "."
+}
+
+// checkMain refuses a service whose main package is not there.
+func (b Builder) checkMain(service platform.Service) error {
+	if service.Main == "" || b.isFolder(path.Join(service.Path, service.Main)) {
+		return nil
+	}
+	return outcome.Usagef("main %q: %s has no such folder: correct main in %s", service.Main, service.Path, platform.ServicesFile)
+}
+
+func (b Builder) isFolder(name string) bool {
+	info, err := os.Stat(filepath.Join(b.Source.Dir, filepath.FromSlash(name)))
+	return err == nil && info.IsDir()
 }
 
 // compile compiles the service's binary for one platform. It puts the last build's
@@ -171,7 +207,7 @@ func (b Builder) compile(ctx context.Context, service platform.Service, target v
 	defer os.RemoveAll(out)
 	file := filepath.Join(out, binaryName)
 	c := cache{b.Cache}
-	key := cacheKey("binary", absolutePath(b.Source.Dir), service.Path, target.String())
+	key := cacheKey("binary", absolutePath(b.Source.Dir), service.Path, service.Main, strings.Join(service.BuildTags, ","), target.String())
 	if err := c.readFile(key, file); err != nil {
 		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}

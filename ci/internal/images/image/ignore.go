@@ -37,7 +37,10 @@ type ignoreRules struct {
 // readIgnore reads the ignore file of the service in folder. Without the file
 // nothing is excluded.
 func readIgnore(dir, folder string) (ignoreRules, error) {
-	name := path.Join(folder, IgnoreFile)
+	return readIgnoreFile(dir, path.Join(folder, IgnoreFile))
+}
+
+func readIgnoreFile(dir, name string) (ignoreRules, error) {
 	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return ignoreRules{}, outcome.Usagef("reading %s: %w", name, err)

@@ -30,6 +30,8 @@ type Image struct {
 	// Without its base, the image has the service's files and no server for them:
 	// use it for rehearsals only.
 	MissingBase string
+	// Bases are the images that it was made from, as far as they are known by digest.
+	Bases []Pin
 	// Note is why this build's digest differs from that of another machine; empty
 	// if it does not.
 	Note string

@@ -117,8 +117,8 @@ func ReadLayout(dir string, service platform.Service) (Image, error) {
 	return Image{Service: service, Index: child, MissingBase: missingBaseOf(child)}, nil
 }
 
-// missingBaseOf returns why the images of an index lack their base image; "" if
-// they have it. It recognises a site that has no server.
+// missingBaseOf returns why the images of an index are incomplete; "" if they are not. It
+// recognises a stand-in, and a site that has no server.
 func missingBaseOf(index v1.ImageIndex) string {
 	manifest, err := index.IndexManifest()
 	if err != nil || len(manifest.Manifests) == 0 {
@@ -129,8 +129,13 @@ func missingBaseOf(index v1.ImageIndex) string {
 		return ""
 	}
 	file, err := img.ConfigFile()
-	if err != nil || file.Config.Labels[SiteLabel] == "" || len(file.Config.Entrypoint) > 0 {
+	switch {
+	case err != nil:
 		return ""
+	case file.Config.Labels[StandInLabel] != "":
+		return "it is a stand-in"
+	case file.Config.Labels[SiteLabel] != "" && len(file.Config.Entrypoint) == 0:
+		return "it was built without its base image"
 	}
-	return "it was built without its base image"
+	return ""
 }

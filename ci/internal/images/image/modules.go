@@ -34,9 +34,9 @@ type goModules struct {
 
 // goPackage is a package in the output of go list -json.
 type goPackage struct {
-	Dir, ImportPath string
-	Standard        bool
-	Module          *struct {
+	Dir, ImportPath, Name string
+	Standard              bool
+	Module                *struct {
 		Dir     string
 		Main    bool
 		Replace *struct{ Version string }
@@ -99,6 +99,9 @@ func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) 
 	if err != nil {
 		return err
 	}
+	if n := len(packages); n > 0 && packages[n-1].Name != "main" && packages[n-1].Name != "" {
+		return outcome.Usagef("%s in %s is package %s, not a program: name the folder of package main with main in %s", m.mainPackage(m.service), m.service.Path, packages[n-1].Name, platform.ServicesFile)
+	}
 	dirs, compared := map[string]string{}, []string(nil) // dirs: folder by import path
 	for _, p := range packages {
 		folder, known := m.packageDir(packages, p)
@@ -120,8 +123,8 @@ func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) 
 			return err
 		}
 		if folder == m.service.Path { // go list omits a main package without files
-			main := importPath
-			if slices.ContainsFunc(files, func(f source.File) bool { return strings.HasPrefix(f.Name, serverPackage+"/") }) {
+			main := path.Join(importPath, m.service.Main)
+			if m.service.Main == "" && slices.ContainsFunc(files, func(f source.File) bool { return strings.HasPrefix(f.Name, serverPackage+"/") }) {
 				main = path.Join(importPath, serverPackage)
 			}
 			dirs[main] = path.Join(folder, strings.TrimPrefix(main, importPath))
@@ -142,8 +145,8 @@ func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc tool
 		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
-	s := m.goStep("list the packages of", m.service, target, tc, "list", "-e", "-deps", "-buildvcs=false",
-		"-json=Dir,ImportPath,Standard,Module,GoFiles,SFiles,HFiles,SysoFiles,EmbedFiles,EmbedPatterns", m.mainPackage(m.service))
+	s := m.goStep("list the packages of", m.service, target, tc, "list", append(buildTags(m.service), "-e", "-deps", "-buildvcs=false",
+		"-json=Dir,ImportPath,Name,Standard,Module,GoFiles,SFiles,HFiles,SysoFiles,EmbedFiles,EmbedPatterns", m.mainPackage(m.service))...)
 	s.Stdout = packagesFile
 	result, err := m.Exec.Run(ctx, s, out)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -46,7 +45,7 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 	for n, target := range b.Platforms {
 		images[n], err = addLayer(bases[n], layer, target, func(c *v1.Config) {
 			c.Labels = withLabel(c.Labels, SiteLabel, "/"+siteDir)
-			c.ExposedPorts = map[string]struct{}{strconv.Itoa(service.Port) + "/tcp": {}}
+			c.ExposedPorts = exposedPorts(service)
 			if baseless == "" {
 				c.Entrypoint, c.Cmd = []string{"nginx", "-g", "daemon off;"}, nil
 				c.StopSignal = "SIGQUIT" // Nginx finishes requests on QUIT and drops them on TERM
@@ -58,6 +57,9 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 	}
 	index := newIndex(b.Platforms, images, annotations(service))
 	img := Image{Service: service, Index: index, MissingBase: baseless}
+	if baseless == "" {
+		img.Bases = []Pin{b.Lock.Images["nginx"]}
+	}
 	if unlocked := b.Lock.UnlockedBase(service); unlocked != "" && baseless == "" {
 		img.Note = "for this machine only: " + unlocked
 	}

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -26,6 +27,17 @@ import (
 // because the environment and `go env -w` could change the binary.
 var goSettings = []string{
 	"GOAUTH", "GOCACHE", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOPROXY", "GOSUMDB", "GOVCS",
+}
+
+// CheckGoSettings checks settings NAME=value of where the go command gets modules from.
+func CheckGoSettings(settings []string) error {
+	for _, setting := range settings {
+		name, _, ok := strings.Cut(setting, "=")
+		if known := slices.DeleteFunc(slices.Clone(goSettings), func(s string) bool { return strings.HasSuffix(s, "CACHE") }); !ok || !slices.Contains(known, name) {
+			return outcome.Usagef("invalid --go-env %q: want NAME=value with one of %s", setting, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // toolchain is the Go toolchain that compiles a service.

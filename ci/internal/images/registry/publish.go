@@ -23,6 +23,9 @@ type Publication struct {
 	// Tag is the image's immutable tag.
 	Tag   string
 	Index v1.ImageIndex
+	// Inputs is a further tag, by which [Registry.FindIndex] finds an image of the same
+	// inputs; it may be empty. If it names another image already, it stays.
+	Inputs string
 	// Siblings are other repositories of the registry that may hold layers of the
 	// base image.
 	Siblings []string
@@ -92,6 +95,9 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash)
 	if err := c.beforeTag(ctx, p, digest, existing == digest); err != nil {
 		return false, err
 	}
+	if err := c.tagInputs(ctx, p); err != nil {
+		return false, err
+	}
 	failed := c.pusher.Put(ctx, tag, p.Index)
 	exists, err := c.tagExists(ctx, tag, digest)
 	switch {
@@ -116,6 +122,29 @@ func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Has
 		}
 	}
 	return p.BeforeTag(ctx)
+}
+
+// tagInputs writes the tag for the inputs, unless it exists.
+func (c *connection) tagInputs(ctx context.Context, p Publication) error {
+	if p.Inputs == "" {
+		return nil
+	}
+	tag := c.name.Tag(p.Inputs)
+	existing, err := c.resolve(ctx, tag)
+	if err != nil {
+		return c.explain(ctx, "checking for tag "+p.Inputs, err)
+	}
+	if existing != (v1.Hash{}) {
+		return nil
+	}
+	failed := c.pusher.Put(ctx, tag, p.Index)
+	if failed == nil {
+		return nil
+	}
+	if existing, err = c.resolve(ctx, tag); err != nil || existing == (v1.Hash{}) { // not written by a concurrent publication either
+		return c.explain(ctx, "tagging", failed)
+	}
+	return nil
 }
 
 // tagExists reports whether the tag names the digest. It refuses a tag that names
@@ -207,6 +236,23 @@ func (c *connection) pushBlobs(ctx context.Context, siblings []string, img v1.Im
 	}
 	group.Go(func() error { return c.pushBlob(ctx, config, nil) })
 	return group.Wait()
+}
+
+// FindIndex returns the index that a tag names, or nil if the repository has no such
+// tag.
+func (r *Registry) FindIndex(ctx context.Context, repository, tag string) (v1.ImageIndex, error) {
+	c, err := r.connect(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := c.resolve(ctx, c.name.Tag(tag))
+	if err != nil {
+		return nil, c.explain(ctx, "checking for tag "+tag, err)
+	}
+	if digest == (v1.Hash{}) {
+		return nil, nil
+	}
+	return r.Index(ctx, repository, digest)
 }
 
 // Find returns the image that a tag names, as a reference by digest; ok is false if

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,6 +107,31 @@ func (f *fixture) tag(repository, tag string) name.Reference {
 	ref, err := name.ParseReference(f.Server.Registry() + "/repo/" + repository + ":" + tag)
 	f.RequireNoError(err)
 	return ref
+}
+
+// TestInputs checks that an image is found by the tag of its inputs, which stays at the
+// first image.
+func TestInputs(t *testing.T) {
+	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
+	none, err := f.registry.FindIndex(t.Context(), "a", "inputs-1")
+	require.NoError(t, err)
+	require.Nil(t, none)
+	first, second := index(t, randomLayer(t, 100)), index(t, randomLayer(t, 100))
+	for n, image := range []v1.ImageIndex{first, second} {
+		p := publication(image)
+		p.Tag, p.Inputs = strings.Repeat(strconv.Itoa(n), 40), "inputs-1"
+		_, err := f.registry.Publish(t.Context(), p)
+		require.NoError(t, err)
+		require.Equal(t, digestOf(t, image), f.names("a", p.Tag))
+		found, err := f.registry.FindIndex(t.Context(), "a", "inputs-1")
+		require.NoError(t, err)
+		require.Equal(t, digestOf(t, first), digestOf(t, found))
+		require.NoError(t, validate.Index(found))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = f.registry.FindIndex(ctx, "a", "inputs-1")
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestPublishFromLayout(t *testing.T) {

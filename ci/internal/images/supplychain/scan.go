@@ -116,6 +116,10 @@ func (s Scanner) scanImage(ctx context.Context, subject Subject, r *Report) erro
 		}
 	}
 	r.Images = append(r.Images, scanned)
+	for _, name := range subject.SharedBy {
+		scanned.Service = name
+		r.Images = append(r.Images, scanned)
+	}
 	return nil
 }
 

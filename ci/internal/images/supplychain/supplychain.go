@@ -28,6 +28,8 @@ const toolTimeout = 10 * time.Minute
 // Subject is an image to attest or scan.
 type Subject struct {
 	Service string
+	// SharedBy are further services with the same image.
+	SharedBy []string
 	// Repository is the image's repository; empty if it is not published.
 	Repository string
 	Index      v1.ImageIndex

@@ -23,7 +23,12 @@ const (
 	LostResponse FaultKind = "lost"          // the call takes effect, but the connection is closed before the response
 	StaleRead    FaultKind = "stale"         // a read returns the state of Delay ago; with a Rate, out of order
 	AccessDenied FaultKind = "denied"        // AccessDeniedException
+	NoCapacity   FaultKind = "capacity"      // RunTask returns failures instead of tasks
+	Hidden       FaultKind = "hidden"        // DescribeTasks and ListTasks do not show a task for Delay after its start
 )
+
+// capacityFailure is the reason of Fargate for a task that it has no capacity for.
+const capacityFailure = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
 
 // Fault describes which calls fail and how.
 type Fault struct {
@@ -32,7 +37,7 @@ type Fault struct {
 	Action  string        // UpdateService; "" is every action
 	Rate    float64       // share of the calls that fail; 0 means all
 	Times   int           // maximum number of calls that fail; 0 means no limit
-	Delay   time.Duration // added to each affected call of every kind but StaleRead
+	Delay   time.Duration // added to each affected call of every kind but StaleRead and Hidden
 	// After is how many bytes of an upload are read before the fault. Only the
 	// registry's protocol has uploads.
 	After int64
@@ -98,7 +103,16 @@ func (f *activeFault) matches(c Call) bool {
 	if f.Kind == StaleRead && !strings.HasPrefix(c.Action, "Describe") && !strings.HasPrefix(c.Action, "List") {
 		return false
 	}
+	if only, ok := faultActions[f.Kind]; ok && (c.Service != "ecs" || !slices.Contains(only, c.Action)) {
+		return false
+	}
 	return (f.Service == "" || f.Service == c.Service) && (f.Action == "" || f.Action == c.Action)
+}
+
+// faultActions lists the only actions of ECS that some kinds of faults affect.
+var faultActions = map[FaultKind][]string{
+	NoCapacity: {"RunTask"},
+	Hidden:     {"DescribeTasks", "ListTasks"},
 }
 
 // injection returns what a fault does to a call. caller is the ARN of its caller.
@@ -119,6 +133,10 @@ func (f *activeFault) injection(c Call, caller string) wire.Injection {
 		d.Err = accessDeniedError(c, caller)
 	case StaleRead:
 		d.Delay, d.StaleBy = 0, f.Delay
+	case NoCapacity:
+		d.Failure = capacityFailure
+	case Hidden:
+		d.Delay, d.HiddenFor = 0, f.Delay
 	case Slow: // the delay is all that happens
 	}
 	return d

@@ -13,6 +13,7 @@ import (
 // faultKinds lists the names of all kinds of faults.
 var faultKinds = []string{
 	string(Throttle), string(ServerError), string(Reset), string(Slow), string(ExpiredToken), string(LostResponse), string(StaleRead), string(AccessDenied),
+	string(NoCapacity), string(Hidden),
 }
 
 // faultKeys lists the keys that a fault may set.
@@ -33,7 +34,7 @@ func ParseFault(text string) (Fault, error) {
 			}
 		}
 	}
-	if f.Delay == 0 && (f.Kind == Slow || f.Kind == StaleRead) {
+	if f.Delay == 0 && slices.Contains([]FaultKind{Slow, StaleRead, Hidden}, f.Kind) {
 		return Fault{}, fmt.Errorf("%s needs a delay: want %s:delay=2s", kind, kind)
 	}
 	return f, nil

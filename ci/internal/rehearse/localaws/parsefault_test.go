@@ -35,7 +35,7 @@ func TestParseFault(t *testing.T) {
 		"5xx:after=4096":                    {want: localaws.Fault{Kind: localaws.ServerError, After: 4096}},
 		"reset:after=0":                     {err: `after=0: want a number of bytes above 0, such as after=65536`},
 		"throtle":                           {err: `unknown kind "throtle": did you mean throttle?`},
-		"":                                  {err: `unknown kind "": want one of throttle, 5xx, reset, slow, expired-token, lost, stale, denied`},
+		"":                                  {err: `unknown kind "": want one of throttle, 5xx, reset, slow, expired-token, lost, stale, denied, capacity, hidden`},
 		"lost:":                             {err: `unknown key "": want one of service, action, rate, times, delay, after`},
 		"lost:acton=UpdateService":          {err: `unknown key "acton": did you mean action?`},
 		"lost:action":                       {err: `missing value of action: want action=UpdateService`},
@@ -45,6 +45,9 @@ func TestParseFault(t *testing.T) {
 		"throttle:times=0":                  {err: `times=0: want a whole number above 0, such as times=1`},
 		"slow:delay=5":                      {err: `delay=5: want a duration above 0, such as delay=2s`},
 		"slow":                              {err: `slow needs a delay: want slow:delay=2s`},
+		"capacity:times=1":                  {want: localaws.Fault{Kind: localaws.NoCapacity, Times: 1}},
+		"hidden:delay=5s":                   {want: localaws.Fault{Kind: localaws.Hidden, Delay: 5 * time.Second}},
+		"hidden":                            {err: `hidden needs a delay: want hidden:delay=2s`},
 		"stale:service=ecs":                 {err: `stale needs a delay`},
 	}
 	for text, test := range tests {

@@ -45,10 +45,10 @@ func (v secretResolver) Value(ref string) (string, error) {
 // a string is returned as JSON.
 func jsonMember(secret, key string) (string, error) {
 	var object map[string]json.RawMessage
-	raw, ok := json.RawMessage(nil), false
-	if json.Unmarshal([]byte(secret), &object) == nil {
-		raw, ok = object[key]
+	if err := json.Unmarshal([]byte(secret), &object); err != nil {
+		return "", err // AWS passes on the parser's message
 	}
+	raw, ok := object[key]
 	if !ok {
 		return "", fmt.Errorf("retrieved secret from Secrets Manager did not contain json key %s", key)
 	}

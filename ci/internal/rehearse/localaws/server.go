@@ -1,6 +1,6 @@
 // Package localaws is an AWS in this process, for rehearsals and tests: ECS, ECR and
-// its registry, Elastic Load Balancing, CloudWatch Logs, IAM roles, Secrets Manager,
-// SSM parameters and STS, served over HTTP to unmodified clients. Tasks are processes
+// its registry, Elastic Load Balancing, CloudWatch Logs, EventBridge Scheduler, IAM
+// roles, Secrets Manager, SSM parameters and STS, served over HTTP to unmodified clients. Tasks are processes
 // started from the files of their images, load balancers route requests to them, and
 // deployments succeed or fail by what these processes do.
 package localaws
@@ -25,6 +25,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/logs"
 	"dagger/slipway/internal/rehearse/localaws/parameters"
 	"dagger/slipway/internal/rehearse/localaws/registry"
+	"dagger/slipway/internal/rehearse/localaws/scheduler"
 	"dagger/slipway/internal/rehearse/localaws/secrets"
 	"dagger/slipway/internal/rehearse/localaws/sts"
 	"dagger/slipway/internal/rehearse/localaws/task"
@@ -58,6 +59,7 @@ type Server struct {
 	runtime       *task.Runtime
 	balancer      *elb.Balancer
 	controlPlane  *ecs.ControlPlane
+	scheduler     *scheduler.Scheduler
 	tokens        *sts.Tokens
 	roles         *iam.Roles
 	close         func() error
@@ -145,12 +147,16 @@ func (s *Server) setUp() error {
 	})
 	s.controlPlane = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), OnRole: s.roles.EnsureRole,
+		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), OnRole: func(arn string) { s.roles.EnsureRole(arn, "ecs-tasks.amazonaws.com") },
+	})
+	s.scheduler = scheduler.New(scheduler.Config{
+		Scope: scope, Clock: c, Tasks: s.controlPlane,
+		OnRole: func(arn string) { s.roles.EnsureRole(arn, "scheduler.amazonaws.com") },
 	})
 	router := &wire.Router{
 		Services: []wire.Service{
 			s.controlPlane.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),
-			s.tokens.Service(), s.roles.Service(), secretStore.Service(), parameterStore.Service(),
+			s.tokens.Service(), s.roles.Service(), secretStore.Service(), parameterStore.Service(), s.scheduler.Service(),
 		},
 		Observe: s.recordCall, Inject: s.injectionFor,
 	}
@@ -205,6 +211,9 @@ func (s *Server) DenyInSimulator(action, resource string) { s.roles.Deny(action,
 // and rolls them back if configured.
 func (s *Server) SetAlarm(name string, alarming bool) { s.controlPlane.SetAlarm(name, alarming) }
 
+// DeadLetters returns the invocations of schedules that have failed for good.
+func (s *Server) DeadLetters() []scheduler.DeadLetter { return s.scheduler.DeadLetters() }
+
 // Traffic returns how many requests of a load balancer got a status below 500, and
 // how many failed.
 func (s *Server) Traffic(loadBalancer string) (served, failed int64) {
@@ -247,6 +256,7 @@ func (s *Server) shutdown() error {
 		_ = s.http.Close()
 	}
 	<-s.served
+	s.scheduler.Close()
 	s.controlPlane.Close()
 	s.balancer.Close()
 	s.runtime.Close()

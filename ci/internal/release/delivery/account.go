@@ -9,6 +9,7 @@ import (
 	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/clock"
@@ -22,20 +23,22 @@ type Account struct {
 	ecr    *awsecr.Client
 	elb    *elb.Client
 	logs   *cloudwatchlogs.Client
+	// schedules are those of jobs.
+	schedules *scheduler.Client
 }
 
 // NewAccount returns the clients for a configuration.
 func NewAccount(config aws.Config) Account {
 	return Account{
 		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
-		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
+		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
 }
 
 // engine returns an engine that releases to the account and reports to the recorder.
 func (d Delivery) engine() rollout.Engine {
 	return rollout.Engine{
-		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Clock: d.clock(), Event: d.Recorder.Event,
+		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Schedules: d.Account.schedules, Clock: d.clock(), Event: d.Recorder.Event,
 		Renew: func() { awsauth.InvalidateCredentials(d.Account.config) }, Explain: awsauth.Explain,
 	}
 }

@@ -63,7 +63,8 @@ func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha strin
 
 func (d Delivery) attestOne(ctx context.Context, a supplychain.Attestor, build supplychain.Build, img image.Image) error {
 	service := img.Service
-	if service.Kind == platform.Nginx && img.MissingBase == "" {
+	build.Bases = img.Bases
+	if service.Kind == platform.Nginx && img.MissingBase == "" { // also of a layout
 		build.Bases = []image.Pin{d.Lock.Images["nginx"]}
 	}
 	attached, err := a.Attest(ctx, supplychain.Subject{Service: service.Name, Repository: service.Repository(), Index: img.Index}, build)

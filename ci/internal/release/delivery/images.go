@@ -10,6 +10,7 @@ import (
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/ecr"
 	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/registry"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -35,7 +36,7 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 	if err != nil {
 		return nil, err
 	}
-	built, err := d.build(ctx, sha, missing, nil, "the registry has no image of commit "+sha)
+	built, err := d.build(ctx, to.Registry, sha, missing, nil, "the registry has no image of commit "+sha)
 	if err != nil {
 		return nil, err
 	}
@@ -59,15 +60,16 @@ func (d Delivery) references(ctx context.Context, sha string, o Options) (map[st
 	if err != nil || len(missing) == 0 || o.NoBuild {
 		return found, err
 	}
-	built, err := d.build(ctx, sha, missing, nil, "the registry has no image of commit "+sha)
+	from, err := d.Account.registry().Login(ctx)
 	if err != nil {
 		return nil, err
 	}
-	registry, err := d.Account.registry().Login(ctx)
+	defer from.Close()
+	built, err := d.build(ctx, from, sha, missing, nil, "the registry has no image of commit "+sha)
 	if err != nil {
 		return nil, err
 	}
-	if err := requireBase("comparing", registry, built); err != nil {
+	if err := requireBase("comparing", from, built); err != nil {
 		return nil, err
 	}
 	for n, s := range missing {
@@ -75,7 +77,7 @@ func (d Delivery) references(ctx context.Context, sha string, o Options) (map[st
 		if err != nil {
 			return nil, fmt.Errorf("computing the digest of %s: %w", s.Name, err)
 		}
-		found[s.Name] = registry.Reference(s.Repository(), digest)
+		found[s.Name] = from.Reference(s.Repository(), digest)
 	}
 	return found, nil
 }
@@ -98,9 +100,10 @@ func (d Delivery) requirePublished(ctx context.Context, sha, nextStep string) (m
 	return found, err
 }
 
-// build builds the images of a commit, which must be the tree's. why begins its
-// errors with the reason for the build.
-func (d Delivery) build(ctx context.Context, sha string, services []platform.Service, platforms []v1.Platform, why string) ([]image.Image, error) {
+// build builds the images of a commit, which must be the tree's, or takes them from the
+// registry if it has images of the same inputs. why begins its errors with the reason for
+// the build.
+func (d Delivery) build(ctx context.Context, from *registry.Registry, sha string, services []platform.Service, platforms []v1.Platform, why string) ([]image.Image, error) {
 	if d.BuildErr != nil {
 		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.BuildErr)
 	}
@@ -116,7 +119,9 @@ func (d Delivery) build(ctx context.Context, sha string, services []platform.Ser
 	}
 	var built []image.Image
 	err = d.stage("build", func() (err error) {
-		built, err = image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, RequireCommitted: true, Cache: d.Cache}.Build(ctx, services)
+		built, err = image.Builder{
+			Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, RequireCommitted: true, Cache: d.Cache, Published: from.FindIndex,
+		}.Build(ctx, services)
 		for _, img := range built {
 			if img.Note != "" {
 				d.Recorder.Event(img.Service.Name, "is "+img.Note)

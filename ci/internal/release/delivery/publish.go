@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -122,7 +123,7 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p PublishOptions)
 	if err != nil {
 		return published, err
 	}
-	images, err := d.imagesToPublish(ctx, sha, p)
+	images, err := d.imagesToPublish(ctx, to.Registry, sha, p)
 	if err != nil {
 		return published, err
 	}
@@ -148,12 +149,12 @@ func (d Delivery) checkLocked(to Destination, services []platform.Service) error
 }
 
 // imagesToPublish builds the images or reads their layouts.
-func (d Delivery) imagesToPublish(ctx context.Context, sha string, p PublishOptions) ([]image.Image, error) {
+func (d Delivery) imagesToPublish(ctx context.Context, to *registry.Registry, sha string, p PublishOptions) ([]image.Image, error) {
 	if p.Images != nil {
 		return p.Images, nil
 	}
 	if p.LayoutDir == "" {
-		return d.build(ctx, sha, d.Services, p.Platforms, "publishing commit "+sha+" needs its files")
+		return d.build(ctx, to, sha, d.Services, p.Platforms, "publishing commit "+sha+" needs its files")
 	}
 	return ReadLayouts(p.LayoutDir, d.Services)
 }
@@ -171,29 +172,42 @@ func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error)
 	return images, nil
 }
 
-// publish publishes images and tags them with the commit.
+// publish publishes images and tags them with the commit: one for each repository, which
+// services may share.
 func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attestFunc, latest *bool) ([]PublishedImage, error) {
 	if err := requireBase("publishing", to.Registry, images); err != nil { // before anything is sent
 		return nil, err
 	}
 	move := to.latest(ctx, repositories(images), latest)
 	published := make([]PublishedImage, len(images))
+	first := map[string]int{}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishJobs)
 	for n, img := range images {
+		if _, shared := first[img.Service.Repository()]; shared {
+			continue
+		}
+		first[img.Service.Repository()] = n
 		group.Go(func() (err error) {
 			published[n], err = d.publishOne(ctx, to, sha, img, move, attest)
 			return err
 		})
 	}
-	return published, group.Wait()
+	err := group.Wait()
+	for n, img := range images {
+		if f := first[img.Service.Repository()]; f != n {
+			published[n] = published[f]
+			published[n].Service, published[n].UploadStats = img.Service.Name, registry.UploadStats{}
+		}
+	}
+	return published, err
 }
 
 // requireBase refuses images without their base image, except for an embedded registry.
 func requireBase(doing string, to *registry.Registry, images []image.Image) error {
 	for _, img := range images {
 		if img.MissingBase != "" && !registry.IsLoopback(to.Host) {
-			return outcome.Refusedf("%s %s: %s, so the image has no web server: build it where the registry of its base image can be reached", doing, img.Service.Name, img.MissingBase)
+			return outcome.Refusedf("%s %s: %s, so the image %s", doing, img.Service.Name, img.MissingBase, img.WithoutBaseHint())
 		}
 	}
 	return nil
@@ -206,7 +220,7 @@ func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, im
 	}
 	repository := img.Service.Repository()
 	publication := registry.Publication{
-		Repository: repository, Tag: sha, Index: img.Index, Siblings: d.siblings(repository), Latest: move[repository],
+		Repository: repository, Tag: sha, Index: img.Index, Inputs: img.InputsTag(), Siblings: d.siblings(repository), Latest: move[repository],
 	}
 	if attest != nil {
 		publication.BeforeTag = func(ctx context.Context) error { return attest(ctx, img) }
@@ -256,7 +270,9 @@ func (to Destination) latest(ctx context.Context, repositories []string, request
 func repositories(images []image.Image) []string {
 	var names []string
 	for _, img := range images {
-		names = append(names, img.Service.Repository())
+		if name := img.Service.Repository(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	return names
 }
@@ -265,8 +281,8 @@ func repositories(images []image.Image) []string {
 func (d Delivery) siblings(repository string) []string {
 	var names []string
 	for _, s := range d.All {
-		if s.Repository() != repository {
-			names = append(names, s.Repository())
+		if name := s.Repository(); name != repository && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names

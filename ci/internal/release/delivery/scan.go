@@ -23,7 +23,13 @@ func (s Scan) scanner(exec step.Executor, lock image.Lock) supplychain.Scanner {
 // ScanImages scans images that are not published. It needs no account.
 func ScanImages(ctx context.Context, exec step.Executor, lock image.Lock, images []image.Image, s Scan) (supplychain.Report, error) {
 	var subjects []supplychain.Subject
+	first := map[string]int{} // by repository, which services may share
 	for _, img := range images {
+		if n, shared := first[img.Service.Repository()]; shared {
+			subjects[n].SharedBy = append(subjects[n].SharedBy, img.Service.Name)
+			continue
+		}
+		first[img.Service.Repository()] = len(subjects)
 		subjects = append(subjects, supplychain.Subject{Service: img.Service.Name, Index: img.Index})
 	}
 	return s.scanner(exec, lock).Scan(ctx, subjects...)
@@ -57,7 +63,13 @@ func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supply
 
 func (d Delivery) subjects(ctx context.Context, from *registry.Registry, images map[string]string) ([]supplychain.Subject, error) {
 	var subjects []supplychain.Subject
+	first := map[string]int{} // by repository, which services may share
 	for _, service := range d.Services {
+		if n, shared := first[service.Repository()]; shared {
+			subjects[n].SharedBy = append(subjects[n].SharedBy, service.Name)
+			continue
+		}
+		first[service.Repository()] = len(subjects)
 		digest, err := digestOf(images[service.Name])
 		if err != nil {
 			return nil, err

@@ -97,13 +97,23 @@ func (d Delivery) verify(ctx context.Context, images map[string]string, trust su
 	checked := Verification{Trusts: trust.String(), Images: make([]VerifiedImage, len(d.Services))}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishJobs)
+	first := map[string]int{}
 	for n, service := range d.Services {
+		if _, shared := first[images[service.Name]]; shared {
+			continue
+		}
+		first[images[service.Name]] = n
 		group.Go(func() (err error) {
 			checked.Images[n], err = d.verifyOne(ctx, from, service, images[service.Name], trust)
 			return err
 		})
 	}
-	return checked, group.Wait()
+	err = group.Wait()
+	for n, service := range d.Services {
+		checked.Images[n] = checked.Images[first[images[service.Name]]]
+		checked.Images[n].Service = service.Name
+	}
+	return checked, err
 }
 
 func (d Delivery) verifyOne(ctx context.Context, from *registry.Registry, service platform.Service, reference string, trust supplychain.Trust) (VerifiedImage, error) {

@@ -18,8 +18,10 @@ const active = "ACTIVE"
 func (r *run) checkCluster(ctx context.Context) {
 	var clusters []string
 	for _, s := range r.changes {
-		r.checkService(s)
-		r.checkHealthyPercent(s)
+		if s.Schedule == nil {
+			r.checkService(s)
+			r.checkHealthyPercent(s)
+		}
 		clusters = append(clusters, s.Service.ClusterName())
 	}
 	slices.Sort(clusters)

@@ -80,6 +80,10 @@ func (r *run) locations() []location {
 	for _, s := range r.changes {
 		add("cluster "+lastSegment(aws.ToString(s.ECSService.ClusterArn)), aws.ToString(s.ECSService.ClusterArn))
 		add("service "+s.Service.Name+": ECS service "+aws.ToString(s.ECSService.ServiceName), aws.ToString(s.ECSService.ServiceArn))
+		if s.Schedule != nil && s.Schedule.Target != nil {
+			cluster := aws.ToString(s.Schedule.Target.Arn)
+			add("service "+s.Service.Name+": cluster "+lastSegment(cluster)+" of its schedule", cluster)
+		}
 		if host := parseImageRef(s.Image).host; ecrHost.MatchString(host) {
 			m := ecrHost.FindStringSubmatch(host)
 			all = append(all, location{"service " + s.Service.Name + ": image registry " + host, m[1], m[2]})

@@ -121,7 +121,7 @@ func otherImages(s rollout.ServiceChange) (list []usedImage) {
 	if s.Definition != nil {
 		add(forSidecar, s.Definition.ContainerDefinitions)
 	}
-	if s.Previous != nil && s.ECSService.RunningCount > 0 {
+	if s.Previous != nil && runsTasks(s) {
 		add(forRestore, s.Previous.ContainerDefinitions)
 	}
 	return list

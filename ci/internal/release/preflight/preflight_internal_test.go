@@ -28,7 +28,7 @@ func TestAllowsTasks(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := allowsTasks(test.document, "111111111111")
+			got, err := allowsAssume(test.document, "111111111111", tasksPrincipal)
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				return

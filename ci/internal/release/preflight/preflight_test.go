@@ -17,6 +17,8 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -40,10 +42,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	arnBase  = "arn:aws:ecs:us-east-1:000000000000:"
-	execRole = "arn:aws:iam::000000000000:role/exec"
-	taskRole = "arn:aws:iam::000000000000:role/ecs/task"
-	trust    = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+	arnBase      = "arn:aws:ecs:us-east-1:000000000000:"
+	execRole     = "arn:aws:iam::000000000000:role/exec"
+	taskRole     = "arn:aws:iam::000000000000:role/ecs/task"
+	scheduleRole = "arn:aws:iam::000000000000:role/schedule"
+	trust        = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 )
 
 // fixture is an embedded AWS with everything that two services need.
@@ -301,6 +304,27 @@ func TestFindings(t *testing.T) {
 		"the registry denied": {func(w *fixture) {
 			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "GetAuthorizationToken"})
 		}, outcome.Failed, []string{"images: the registry cannot be checked: the caller lacks ecr:GetAuthorizationToken on *"}},
+		"a missing role of a schedule": {func(w *fixture) {
+			w.job(schedulertypes.ScheduleStateEnabled).Target.RoleArn = aws.String("arn:aws:iam::000000000000:role/nope")
+		}, outcome.Failed, []string{"service api: schedule role arn:aws:iam::000000000000:role/nope does not exist: create it"}},
+		"a role of tasks for a schedule": {func(w *fixture) {
+			w.job(schedulertypes.ScheduleStateEnabled).Target.RoleArn = aws.String(execRole)
+		}, outcome.Usage, []string{"service api: schedule role " + execRole + " cannot be assumed by schedules: allow sts:AssumeRole for the service scheduler.amazonaws.com"}},
+		"a role of a schedule not passed": {func(w *fixture) {
+			w.job(schedulertypes.ScheduleStateEnabled)
+			w.Server.DenyInSimulator("iam:PassRole", scheduleRole)
+		}, outcome.Failed, []string{"service api: schedule role " + scheduleRole + " may not be passed to schedules by arn:aws:iam::000000000000:user/local (implicitDeny of iam:PassRole): allow iam:PassRole on " + scheduleRole + " where iam:PassedToService is scheduler.amazonaws.com"}},
+		"a schedule for a cluster of another region": {func(w *fixture) {
+			w.job(schedulertypes.ScheduleStateEnabled).Target.Arn = aws.String("arn:aws:ecs:eu-west-1:000000000000:cluster/test")
+		}, outcome.Usage, []string{"service api: cluster test of its schedule is in region eu-west-1, but the configured region is us-east-1"}},
+		"a job's secret": {func(w *fixture) {
+			w.job(schedulertypes.ScheduleStateEnabled)
+			w.container().Secrets[2].ValueFrom = aws.String("/app/nope")
+		}, outcome.Failed, []string{"service api: parameter /app/nope does not exist"}},
+		"the image that a job runs is gone": {func(w *fixture) {
+			w.job(schedulertypes.ScheduleStateEnabled)
+			w.changes[0].Previous = &ecstypes.TaskDefinition{ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("api"), Image: aws.String(w.Repo + ":gone")}}}
+		}, outcome.Refused, []string{":gone of container api, which runs now, is gone from Amazon ECR"}},
 		"several at once": {func(w *fixture) {
 			w.container().PortMappings = nil
 			w.changes[1].ECSService.DeploymentController.Type = "EXTERNAL"
@@ -322,6 +346,27 @@ func TestFindings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// job makes the first service a job and returns its schedule.
+func (w *fixture) job(state schedulertypes.ScheduleState) *scheduler.GetScheduleOutput {
+	w.changes[0].ECSService, w.changes[0].Service.Schedule = ecstypes.Service{}, "rate(1 hour)"
+	w.changes[0].Schedule = &scheduler.GetScheduleOutput{State: state, Target: &schedulertypes.Target{RoleArn: aws.String(scheduleRole)}}
+	_, err := w.IAM.CreateRole(w.Context(), &iam.CreateRoleInput{
+		RoleName: aws.String("schedule"), AssumeRolePolicyDocument: aws.String(strings.Replace(trust, "ecs-tasks", "scheduler", 1)),
+	})
+	w.RequireNoError(err)
+	return w.changes[0].Schedule
+}
+
+// TestJobIsNoFinding checks a job before its first release: nothing runs its placeholder.
+func TestJobIsNoFinding(t *testing.T) {
+	w := newFixture(t)
+	w.job(schedulertypes.ScheduleStateDisabled)
+	w.changes[0].Previous = &ecstypes.TaskDefinition{ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("api"), Image: aws.String(w.Repo + ":none-released")}}}
+	notes, err := w.check(t)
+	require.NoError(t, err)
+	require.Empty(t, notes)
 }
 
 // sidecar adds a container to the first service.

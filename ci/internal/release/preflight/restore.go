@@ -7,6 +7,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
+
+	"dagger/slipway/internal/release/rollout"
 )
 
 // checkRestore checks the roles, log groups and secrets that only the running task
@@ -16,8 +19,8 @@ func (r *run) checkRestore(ctx context.Context) {
 	restore := &run{Checker: r.Checker, skipped: map[skipKey][]string{}}
 	restore.group.SetLimit(maxCalls)
 	for _, s := range r.changes {
-		if s.Previous != nil && s.Definition != nil && s.ECSService.RunningCount > 0 {
-			s.Definition = onlyIn(*s.Previous, s.Definition)
+		if s.Previous != nil && s.Definition != nil && runsTasks(s) {
+			s.Definition, s.Schedule = onlyIn(*s.Previous, s.Definition), nil
 			restore.changes = append(restore.changes, s)
 		}
 	}
@@ -40,6 +43,11 @@ func (r *run) checkRestore(ctx context.Context) {
 		}
 		return nil
 	})
+}
+
+// runsTasks reports whether the previous version runs, or is run by a schedule.
+func runsTasks(s rollout.ServiceChange) bool {
+	return s.ECSService.RunningCount > 0 || s.Schedule != nil && s.Schedule.State != schedulertypes.ScheduleStateDisabled
 }
 
 // onlyIn returns the roles, log groups and secrets of before that after does not have.

@@ -14,18 +14,38 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// tasksPrincipal is the service principal that assumes the roles of tasks.
+// The service principals that assume the roles of tasks and of schedules.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
-const tasksPrincipal = "ecs-tasks.amazonaws.com"
+// https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html
+const (
+	tasksPrincipal     = "ecs-tasks.amazonaws.com"
+	schedulerPrincipal = "scheduler.amazonaws.com"
+)
 
-// role is a role, by ARN or name, and its use in a task definition.
+// role is a role, by ARN or name, and its use in a task definition or schedule.
 type role struct{ use, ref string }
 
-// checkRoles checks that the roles of the task definitions exist, that tasks can assume
-// them, and that the caller may pass them.
+// scheduleUse is the use of the role with which a schedule runs tasks.
+const scheduleUse = "schedule"
+
+// passedRole is a role and the service principal that assumes it.
+type passedRole struct{ ref, principal string }
+
+func (p passedRole) subject() string {
+	if p.principal == schedulerPrincipal {
+		return "schedules"
+	}
+	return "tasks"
+}
+
+// checkRoles checks that the roles of the task definitions and schedules exist, that tasks
+// and schedules can assume them, and that the caller may pass them.
 func (r *run) checkRoles(ctx context.Context) {
 	wanted := usedBy[role]{}
 	for _, s := range r.changes {
+		if s.Schedule != nil && s.Schedule.Target != nil && s.Schedule.Target.RoleArn != nil {
+			wanted.add(role{scheduleUse, *s.Schedule.Target.RoleArn}, s.Service.Name)
+		}
 		if s.Definition == nil {
 			continue
 		}
@@ -46,21 +66,25 @@ func (r *run) checkRoles(ctx context.Context) {
 		return
 	}
 	// A role may have both uses; it is checked once.
-	byRef := map[string][]role{}
+	byRef := map[passedRole][]role{}
 	for one := range wanted {
-		byRef[one.ref] = append(byRef[one.ref], one)
+		passed := passedRole{one.ref, tasksPrincipal}
+		if one.use == scheduleUse {
+			passed.principal = schedulerPrincipal
+		}
+		byRef[passed] = append(byRef[passed], one)
 	}
 	source := r.policySource(ctx)
-	for ref, roles := range byRef {
+	for passed, roles := range byRef {
 		var names, kinds []string
 		for _, one := range roles {
 			names, kinds = append(names, wanted[one]...), append(kinds, one.use)
 		}
 		slices.Sort(kinds)
-		who, what := serviceList(names), strings.Join(kinds, " and ")+" role "+ref
-		r.call(ctx, func(ctx context.Context) { r.checkRole(ctx, ref, who, what) })
-		if source != "" && strings.HasPrefix(ref, "arn:") {
-			r.call(ctx, func(ctx context.Context) { r.checkPassRole(ctx, source, ref, who, what) })
+		who, what := serviceList(names), strings.Join(kinds, " and ")+" role "+passed.ref
+		r.call(ctx, func(ctx context.Context) { r.checkRole(ctx, passed, who, what) })
+		if source != "" && strings.HasPrefix(passed.ref, "arn:") {
+			r.call(ctx, func(ctx context.Context) { r.checkPassRole(ctx, source, passed, who, what) })
 		}
 	}
 }
@@ -85,7 +109,8 @@ func executionRoleUse(s rollout.ServiceChange) string {
 	return ""
 }
 
-func (r *run) checkRole(ctx context.Context, ref, who, what string) {
+func (r *run) checkRole(ctx context.Context, passed passedRole, who, what string) {
+	ref := passed.ref
 	out, err := r.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: new(lastSegment(ref))})
 	switch {
 	case isCode(err, "NoSuchEntity", "NoSuchEntityException"):
@@ -102,13 +127,13 @@ func (r *run) checkRole(ctx context.Context, ref, who, what string) {
 	document, err := url.QueryUnescape(strings.ReplaceAll(aws.ToString(out.Role.AssumeRolePolicyDocument), "+", "%2B"))
 	trusts := false
 	if err == nil {
-		trusts, err = allowsTasks(document, r.account())
+		trusts, err = allowsAssume(document, r.account(), passed.principal)
 	}
 	switch {
 	case err != nil:
 		r.add(usage("%s: cannot parse the trust policy of %s: %v: correct the JSON", who, what, err))
 	case !trusts:
-		r.add(usage("%s: %s cannot be assumed by tasks: allow sts:AssumeRole for the service %s in its trust policy", who, what, tasksPrincipal))
+		r.add(usage("%s: %s cannot be assumed by %s: allow sts:AssumeRole for the service %s in its trust policy", who, what, passed.subject(), passed.principal))
 	}
 }
 
@@ -146,14 +171,15 @@ func (r *run) policySource(ctx context.Context) string {
 	}
 }
 
-// checkPassRole simulates iam:PassRole of a role to ECS by the caller.
-func (r *run) checkPassRole(ctx context.Context, source, ref, who, what string) {
+// checkPassRole simulates iam:PassRole of a role by the caller.
+func (r *run) checkPassRole(ctx context.Context, source string, passed passedRole, who, what string) {
+	ref := passed.ref
 	const action = "iam:PassRole"
 	out, err := r.IAM.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{
 		PolicySourceArn: &source, ActionNames: []string{action}, ResourceArns: []string{ref},
 		ContextEntries: []iamtypes.ContextEntry{{
 			ContextKeyName: aws.String("iam:PassedToService"), ContextKeyType: iamtypes.ContextKeyTypeEnumString,
-			ContextKeyValues: []string{tasksPrincipal},
+			ContextKeyValues: []string{passed.principal},
 		}},
 	})
 	if err != nil {
@@ -162,8 +188,8 @@ func (r *run) checkPassRole(ctx context.Context, source, ref, who, what string) 
 	}
 	for _, result := range out.EvaluationResults {
 		if result.EvalDecision != iamtypes.PolicyEvaluationDecisionTypeAllowed {
-			r.add(fail(nil, "%s: %s may not be passed to tasks by %s (%s of %s): allow %s on %s where iam:PassedToService is %s",
-				who, what, source, result.EvalDecision, action, action, ref, tasksPrincipal))
+			r.add(fail(nil, "%s: %s may not be passed to %s by %s (%s of %s): allow %s on %s where iam:PassedToService is %s",
+				who, what, passed.subject(), source, result.EvalDecision, action, action, ref, passed.principal))
 			return
 		}
 	}

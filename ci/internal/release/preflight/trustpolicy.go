@@ -50,11 +50,11 @@ func (s *statementOrList) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]statement)(s))
 }
 
-// allowsTasks reports whether a trust policy lets ECS tasks of an account assume the
-// role. It evaluates the condition that AWS recommends, aws:SourceAccount, and assumes
+// allowsAssume reports whether a trust policy lets a service assume the role for an
+// account. It evaluates the condition that AWS recommends, aws:SourceAccount, and assumes
 // that others are met.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
-func allowsTasks(document, account string) (bool, error) {
+func allowsAssume(document, account, service string) (bool, error) {
 	var policy struct {
 		Statement statementOrList `json:"Statement"`
 	}
@@ -63,7 +63,7 @@ func allowsTasks(document, account string) (bool, error) {
 	}
 	allowed := false
 	for _, s := range policy.Statement {
-		if !s.matches(tasksPrincipal, "sts:AssumeRole") {
+		if !s.matches(service, "sts:AssumeRole") {
 			continue
 		}
 		switch {

@@ -42,6 +42,9 @@ func (e Engine) describe(ctx context.Context, targets []Target) (map[serviceID]*
 	defer cancel()
 	byCluster := map[string][]string{}
 	for _, target := range targets {
+		if target.Service.IsJob() {
+			continue
+		}
 		id := idOf(target.Service)
 		byCluster[id.cluster] = append(byCluster[id.cluster], id.name)
 	}
@@ -156,7 +159,7 @@ func isThrottle(err error) bool {
 // isServerError reports whether an error has the code of a server fault that the SDK
 // does not model.
 func isServerError(err error) bool {
-	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException")
+	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable", "ServiceUnavailableException")
 }
 
 // renew renews expired credentials. It is called with the error of each call.

@@ -14,6 +14,7 @@ import (
 	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/smithy-go"
 
 	"dagger/slipway/internal/config/platform"
@@ -69,6 +70,7 @@ type fakeECS struct {
 	definitions []*types.TaskDefinition
 	tags        map[string][]types.Tag
 	services    map[string]*fakeService
+	schedules   map[string]*scheduler.GetScheduleOutput
 	stopped     []types.Task
 	calls       []string
 	times       []time.Time // of calls
@@ -117,7 +119,7 @@ type scheduledChange struct {
 }
 
 func newFakeECS(clock *fakeClock) *fakeECS {
-	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, deletedImages: map[string]bool{}}
+	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, schedules: map[string]*scheduler.GetScheduleOutput{}, deletedImages: map[string]bool{}}
 }
 
 func apiError(code string) error {
@@ -367,10 +369,13 @@ func (f *fakeECS) image(definition string) string {
 	return *containers[len(containers)-1].Image
 }
 
-// running returns the image of a service's primary deployment.
+// running returns the image of a service's primary deployment, or of a job's schedule.
 func (f *fakeECS) running(name string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if image := f.scheduledImage(name); image != "" {
+		return image
+	}
 	return f.image(*f.services["ecs-"+name+"-service"].deployments[0].TaskDefinition)
 }
 
@@ -627,7 +632,7 @@ func (f *fakeECS) DescribeServiceRevisions(_ context.Context, in *ecs.DescribeSe
 }
 
 func (f *fakeECS) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func(*ecs.Options)) (*ecs.ListTasksOutput, error) {
-	done, err := f.begin("ListTasks", serviceKey(in.Cluster, in.ServiceName))
+	done, err := f.begin("ListTasks", serviceKey(in.Cluster, aws.String(aws.ToString(in.ServiceName))))
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,9 @@ type deploymentRecord struct {
 // eachDeployment calls visit for the service's deployments, newest first, until it returns
 // done. ECS keeps them for 90 days. known is false if the API is not supported or denied.
 func (e Engine) eachDeployment(ctx context.Context, service platform.Service, visit func(deploymentRecord) (done bool, err error)) (known bool, err error) {
+	if service.IsJob() {
+		return true, nil // it has none
+	}
 	name := service.ServiceName()
 	input := &ecs.ListServiceDeploymentsInput{Cluster: aws.String(service.ClusterName()), Service: &name, MaxResults: aws.Int32(historyPage)}
 	for {

@@ -53,6 +53,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 	shapes := map[string]func(*fixture){
 		"as usual":                      func(*fixture) {},
 		"all deregistered":              func(b *fixture) { b.setRevisionStatus(types.TaskDefinitionStatusInactive) },
+		"with a job":                    func(b *fixture) { b.addJob(oldImage, "good@sha256:new") },
 		"sidecars, and another service": func(b *fixture) { b.addSidecars(); b.addOtherService() },
 	}
 	for name, f := range behaviors {

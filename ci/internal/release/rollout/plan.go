@@ -64,6 +64,9 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 }
 
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*servicePlan, error) {
+	if target.Service.IsJob() {
+		return e.planJob(ctx, request, target)
+	}
 	name := target.Service.ServiceName()
 	if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 		return nil, missingService(target.Service)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 
 	"dagger/slipway/internal/config/platform"
 )
@@ -12,8 +13,10 @@ import (
 // ServiceChange is a planned change of a service, before anything is changed.
 type ServiceChange struct {
 	Service platform.Service
-	// ECSService is the service in ECS.
+	// ECSService is the service in ECS; of a job, it is empty.
 	ECSService types.Service
+	// Schedule is the schedule of a job; nil for a service.
+	Schedule *scheduler.GetScheduleOutput
 	// Previous is the definition that a failed release restores.
 	Previous *types.TaskDefinition
 	// Definition is the new definition, or what it was registered from.
@@ -40,7 +43,7 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 			}
 			definition = registerInput(*template)
 		}
-		changes = append(changes, ServiceChange{Service: s.target.Service, ECSService: s.service, Previous: s.previous, Definition: definition, Image: s.To.Image})
+		changes = append(changes, ServiceChange{Service: s.target.Service, ECSService: s.service, Schedule: s.schedule, Previous: s.previous, Definition: definition, Image: s.To.Image})
 	}
 	if len(changes) == 0 {
 		return nil

@@ -23,7 +23,7 @@ type callFault struct {
 
 var operations = []string{
 	"UpdateService", "StopServiceDeployment", "DescribeServices", "DescribeServiceDeployments", "ListServiceDeployments",
-	"RegisterTaskDefinition", "ListTasks",
+	"RegisterTaskDefinition", "ListTasks", "GetSchedule", "UpdateSchedule",
 }
 
 // removal deletes or deregisters something at a call of a release, as a clean-up or a
@@ -131,9 +131,15 @@ func TestAllOrNothing(t *testing.T) {
 		if rapid.Bool().Draw(t, "another service") {
 			b.addOtherService()
 		}
+		if rapid.Bool().Draw(t, "a job") {
+			b.addJob(oldImage, "good@sha256:new")
+		}
 		b.ecs.givesUp = rapid.Bool().Draw(t, "rollbacks end")
 		b.ecs.noAPI = rapid.Bool().Draw(t, "no service deployments")
-		before := map[string]string{"a": b.ecs.running("a"), "b": b.ecs.running("b")}
+		before := map[string]string{}
+		for _, target := range b.request.Targets {
+			before[target.Service.Name] = b.ecs.running(target.Service.Name)
+		}
 		lags := rapid.SliceOfN(rapid.IntRange(0, 8), 1, 20).Draw(t, "lags")
 		read := 0
 		ctx, cancel := context.WithCancel(t.Context())

@@ -30,7 +30,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	if len(changed) == 0 {
 		return e.finalReport(request, p, nil)
 	}
-	if request.Verify != nil && slices.ContainsFunc(changed, (*servicePlan).scalesToZero) {
+	if request.Verify != nil && slices.ContainsFunc(changed, func(s *servicePlan) bool { return s.scalesToZero() && !s.isJob() }) {
 		e.Event("", "no smoke test: a service is scaled to 0")
 		request.Verify = nil
 	}
@@ -104,6 +104,7 @@ func (e Engine) planWhenIdle(ctx context.Context, request Request) (releasePlan,
 // checkNotConcurrent checks for new deployments just before the first change, so that of
 // two releases that start together one goes first.
 func (e Engine) checkNotConcurrent(ctx context.Context, request Request, changed []*servicePlan) error {
+	changed = slices.DeleteFunc(slices.Clone(changed), (*servicePlan).isJob) // checked when its schedule is updated
 	if len(changed) == 0 {
 		return nil
 	}
@@ -142,6 +143,10 @@ func (e Engine) reportPlan(services []*servicePlan) []*servicePlan {
 			changed = append(changed, s)
 			e.Event(s.Name, fmt.Sprintf("%s -> %s", s.From.Short(), s.To.Short()))
 			switch {
+			case s.isJob():
+				if change := s.stateChange(); change != "" {
+					e.Event(s.Name, change)
+				}
 			case s.Count == nil:
 			case s.scalesToZero():
 				e.Event(s.Name, fmt.Sprintf("no task ran before its first release: desired count %d -> 0", s.Count.From))
@@ -164,7 +169,7 @@ func (e Engine) reportPlan(services []*servicePlan) []*servicePlan {
 func (p releasePlan) versions() map[string]string {
 	versions := map[string]string{}
 	for _, s := range p.changed() {
-		if s.service.DesiredCount == 0 && s.Count == nil {
+		if s.isJob() || s.service.DesiredCount == 0 && s.Count == nil {
 			continue
 		}
 		versions[s.Name] = ""
@@ -213,7 +218,11 @@ func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Relea
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
 	for _, s := range p.services {
 		service := report.Service{Name: s.Name, Result: report.Unchanged, From: s.From, To: s.To}
-		if !s.unchanged {
+		switch {
+		case s.unchanged:
+		case s.isJob():
+			r.addJob(s, &service)
+		default:
 			r.addProgress(s, &service)
 		}
 		if service.Result == report.Succeeded {
@@ -230,6 +239,9 @@ func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Relea
 	for n := range r.services {
 		progress := r.machine.Progress(n)
 		failed, touched = failed || progress.Result == report.Failed, touched || progress.Touched()
+	}
+	for _, j := range r.jobs {
+		failed, touched = failed || j.result == report.Failed, touched || j.touched
 	}
 	switch {
 	case failed:

@@ -53,7 +53,7 @@ func newFixture(a, b behavior) *fixture {
 		t.request.Targets = append(t.request.Targets, rollout.Target{Service: platform.Service{Name: name}, Image: image})
 	}
 	_ = clock.Sleep(context.Background(), time.Hour)
-	t.engine = rollout.Engine{ECS: t.ecs, Logs: fakeLogs{}, Clock: clock, Event: func(service, text string) {
+	t.engine = rollout.Engine{ECS: t.ecs, Schedules: t.ecs, Logs: fakeLogs{}, Clock: clock, Event: func(service, text string) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.events = append(t.events, service+": "+text)
@@ -156,13 +156,17 @@ func requireAllOrNothing(t *testing.T, b *fixture, got report.Release) {
 		switch service.Result {
 		case report.Succeeded:
 			require.Equal(t, b.request.Targets[n].Image, b.ecs.running(service.Name))
-			require.NotEmpty(t, service.DeploymentID)
+			require.Equal(t, b.request.Targets[n].Service.IsJob(), service.DeploymentID == "")
 		case report.Restored, report.Unchanged:
 			require.Equal(t, b.ecs.image(service.From.TaskDefinition), b.ecs.running(service.Name))
 			require.Contains(t, []string{oldImage, noImage}, b.ecs.running(service.Name))
 		case report.Failed:
 			require.Equal(t, outcome.Unrestored, got.ExitCode)
 			require.NotEmpty(t, service.Error)
+			if b.request.Targets[n].Service.IsJob() {
+				require.Contains(t, got.Next, "slipway rollback --service "+service.Name+" --to ")
+				continue
+			}
 			require.Contains(t, got.Next, "aws ecs update-service --cluster ecs-cluster --service ecs-"+service.Name+"-service --task-definition "+service.From.TaskDefinition)
 		}
 	}

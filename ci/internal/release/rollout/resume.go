@@ -120,6 +120,11 @@ func (e Engine) join(ctx context.Context, s *servicePlan) error {
 	if s.tags.raised > 0 {
 		s.Count = &machine.CountChange{To: int32(s.tags.raised)}
 	}
+	if s.isJob() {
+		s.Joined = s.ECSName
+		e.Event(s.Name, "resuming: its schedule runs release "+s.tags.release)
+		return nil
+	}
 	primary := machine.Primary(s.service.Deployments)
 	s.Joined, s.JoinedAt, s.PreviousDeployments = aws.ToString(primary.Id), e.Clock.Now(), nil
 	for _, d := range s.service.Deployments {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
@@ -21,6 +22,7 @@ import (
 type runningService struct {
 	service    platform.Service
 	described  types.Service
+	schedule   *scheduler.GetScheduleOutput // of a job, which has no ECS service; nil otherwise
 	definition *types.TaskDefinition
 	tags       releaseTags
 }
@@ -38,6 +40,13 @@ func (e Engine) runningServices(ctx context.Context, services []platform.Service
 	var all []runningService
 	for _, s := range services {
 		service := described[idOf(s)]
+		var schedule *scheduler.GetScheduleOutput
+		if s.IsJob() {
+			if schedule, err = e.schedule(ctx, s); err != nil {
+				return nil, err
+			}
+			service = &types.Service{Status: aws.String("ACTIVE"), TaskDefinition: aws.String(scheduledRevision(schedule))}
+		}
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 			return nil, missingService(s)
 		}
@@ -48,7 +57,7 @@ func (e Engine) runningServices(ctx context.Context, services []platform.Service
 		if definition == nil {
 			definition = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
 		}
-		all = append(all, runningService{service: s, described: *service, definition: definition, tags: parseTags(tags)})
+		all = append(all, runningService{service: s, described: *service, schedule: schedule, definition: definition, tags: parseTags(tags)})
 	}
 	return all, nil
 }

@@ -62,7 +62,7 @@ type Clock interface {
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// Target is what a service is to run: an image in the newest revision of its task
+// Target is what a service, or a job, is to run: an image in the newest revision of its task
 // definition, or a revision as it is.
 type Target struct {
 	Service platform.Service
@@ -110,7 +110,9 @@ type Engine struct {
 	Logs Logs
 	// Health may be nil; then target health is not reported.
 	Health Targets
-	Clock  Clock
+	// Schedules may be nil if there is no job.
+	Schedules Schedules
+	Clock     Clock
 	// Event is called with each line of the release's log; service is "" for the whole
 	// release.
 	Event func(service, text string)

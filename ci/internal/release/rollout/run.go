@@ -19,17 +19,22 @@ type run struct {
 	request  Request
 	machine  *machine.Release
 	services []*serviceRollout // those that change, in the order of the machine's plans
+	jobs     []*jobRollout     // those that change
 }
 
 func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 	r := &run{Engine: e, request: request}
 	var plans []machine.Plan
 	for _, s := range changed {
+		if s.isJob() {
+			r.jobs = append(r.jobs, newJobRollout(s, e.Clock.Now()))
+			continue
+		}
 		plans = append(plans, s.Plan)
 		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
 	}
 	r.machine = machine.New(plans, machine.Options{
-		Timeout: request.Timeout, RestoreTimeout: request.RestoreTimeout, Verify: request.Verify != nil,
+		Timeout: request.Timeout, RestoreTimeout: request.RestoreTimeout, Verify: request.Verify != nil || len(r.jobs) > 0,
 	}, e.Clock.Now())
 	return r
 }
@@ -38,13 +43,17 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 func (r *run) drive(ctx context.Context, versions map[string]string) {
 	var diagnosis sync.WaitGroup
 	defer diagnosis.Wait()
-	diagnosed := false
+	diagnosed, putBack := false, false
 	limiter := newUpdateLimiter(r.Clock)
 	for r.machine.Stage() != machine.Finished {
 		if ctx.Err() != nil && r.machine.Stage() != machine.Restoring {
 			r.machine.Interrupt(context.Cause(ctx), r.Clock.Now())
 		}
 		r.reportEvents()
+		if r.machine.Stage() == machine.Restoring && !putBack { // before the services, which take longer
+			putBack = true
+			r.restoreJobs(context.WithoutCancel(ctx), onceLimits)
+		}
 		if r.machine.Stage() == machine.Restoring && !diagnosed {
 			diagnosed = true
 			failed := r.failed()
@@ -53,6 +62,9 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 		r.step(ctx, versions, limiter)
 	}
 	r.reportEvents()
+	if r.machine.Cause() != nil {
+		r.restoreJobs(context.WithoutCancel(ctx), r.putBackLimits())
+	}
 }
 
 // step executes the commands that are due, or else verifies, or else waits and observes.
@@ -64,17 +76,16 @@ func (r *run) step(ctx context.Context, versions map[string]string, limiter upda
 		return
 	}
 	if r.machine.Stage() == machine.Verifying {
-		err := r.request.Verify(ctx, versions)
-		if ctx.Err() == nil {
-			r.machine.Verified(err, r.Clock.Now())
-		}
+		r.verify(ctx, versions)
 		return
 	}
 	if r.machine.Stage() == machine.Restoring {
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := r.Clock.Sleep(ctx, r.machine.PollInterval(r.Clock.Now())); err != nil {
-		return // interrupted
+	if len(r.services) > 0 { // jobs alone have nothing to wait for
+		if err := r.Clock.Sleep(ctx, r.machine.PollInterval(r.Clock.Now())); err != nil {
+			return // interrupted
+		}
 	}
 	observed, err := r.observe(ctx)
 	switch {
@@ -83,6 +94,28 @@ func (r *run) step(ctx context.Context, versions map[string]string, limiter upda
 		r.machine.Unreadable(err, r.Clock.Now())
 	default:
 		r.machine.Observe(observed, r.Clock.Now())
+	}
+}
+
+// verify verifies the services, and then updates the jobs. If ctx ends meanwhile, the
+// release is interrupted.
+func (r *run) verify(ctx context.Context, versions map[string]string) {
+	if r.request.Verify != nil {
+		err := r.request.Verify(ctx, versions)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			r.machine.Verified(err, r.Clock.Now())
+			return
+		}
+	}
+	err := r.updateJobs(ctx)
+	switch {
+	case err == nil:
+		r.machine.Verified(nil, r.Clock.Now())
+	case ctx.Err() == nil:
+		r.machine.Fail(err, r.Clock.Now())
 	}
 }
 
@@ -112,6 +145,11 @@ func (r *run) nextCommands() string {
 		default:
 			commands = append(commands, fmt.Sprintf("aws ecs update-service --cluster %s --service %s --task-definition %s",
 				s.target.Service.ClusterName(), s.ECSName, progress.RestoreRevision))
+		}
+	}
+	for _, j := range r.jobs {
+		if j.touched && j.result != report.Restored && (j.result != report.Succeeded || r.machine.Stage() != machine.Finished) {
+			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", j.Name, machine.ShortARN(j.restored)))
 		}
 	}
 	return strings.Join(commands, " && ")

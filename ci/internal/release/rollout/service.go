@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
@@ -18,6 +19,8 @@ type servicePlan struct {
 	machine.Plan
 	target  Target
 	service types.Service // as ECS describes it
+	// schedule is that of a job, which has no ECS service; nil otherwise.
+	schedule *scheduler.GetScheduleOutput
 
 	// definition is to be registered; nil if To.TaskDefinition is registered or the
 	// service is unchanged.

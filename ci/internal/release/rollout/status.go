@@ -82,6 +82,11 @@ func (e Engine) serviceStatus(ctx context.Context, s platform.Service, versions 
 			Version: version, Desired: d.DesiredCount, Running: d.RunningCount, Pending: d.PendingCount, Failed: d.FailedTasks,
 		})
 	}
+	if at.schedule != nil {
+		if err := e.jobStatus(ctx, at, &status); err != nil {
+			return &at, status, err
+		}
+	}
 	e.addHealth(ctx, at, &status)
 	if status.Drift, err = e.drift(ctx, at); err != nil {
 		return &at, status, err

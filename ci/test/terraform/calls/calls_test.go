@@ -73,6 +73,23 @@ func TestRequests(t *testing.T) {
 		call calls.Call
 		want []string
 	}{
+		"a schedule": {
+			calls.Call{Service: "scheduler", Action: "CreateSchedule", URL: &url.URL{Path: "/schedules/ecs-clock-schedule"}, Body: map[string]any{
+				"GroupName": "default", "Target": map[string]any{"RoleArn": "arn:aws:iam::123456789012:role/ecs-clock-schedule-role"},
+			}, Status: http.StatusOK},
+			[]string{
+				"scheduler:CreateSchedule arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule",
+				"iam:PassRole arn:aws:iam::123456789012:role/ecs-clock-schedule-role iam:PassedToService=scheduler.amazonaws.com",
+			},
+		},
+		"a schedule read": {
+			calls.Call{Service: "scheduler", Action: "GetSchedule", URL: &url.URL{Path: "/schedules/a", RawQuery: "groupName=b"}, Status: http.StatusOK},
+			[]string{"scheduler:GetSchedule arn:aws:scheduler" + regional + "schedule/b/a"},
+		},
+		"a queue": {body("sqs", "CreateQueue", map[string]any{"QueueName": "ecs-clock-dlq", "tags": map[string]any{"Project": "shop"}}), []string{
+			"sqs:CreateQueue arn:aws:sqs" + regional + "ecs-clock-dlq", "sqs:TagQueue arn:aws:sqs" + regional + "ecs-clock-dlq",
+		}},
+		"a queue read":      {body("sqs", "GetQueueAttributes", map[string]any{"QueueUrl": "http://localhost:5000/123456789012/ecs-clock-dlq"}), []string{"sqs:GetQueueAttributes arn:aws:sqs" + regional + "ecs-clock-dlq"}},
 		"who am I":          {call("sts", "", "Action=GetCallerIdentity"), []string{}},
 		"reading a network": {call("ec2", "", "Action=DescribeVpcs&VpcId.1=vpc-1"), []string{"ec2:DescribeVpcs *"}},
 		"a network": {call("ec2", "<vpcId>vpc-1</vpcId>", "Action=CreateVpc&TagSpecification.1.ResourceType=vpc&TagSpecification.1.Tag.1.Key=Project&TagSpecification.1.Tag.1.Value=shop"), []string{

@@ -110,6 +110,11 @@ func (r *Recorder) answered(response *http.Response) error {
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-authentication-methods.html
 var signed = regexp.MustCompile(`Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request`)
 
+// schedulerActions are the actions of EventBridge Scheduler on /schedules/NAME, by method.
+var schedulerActions = map[string]string{
+	http.MethodPost: "CreateSchedule", http.MethodGet: "GetSchedule", http.MethodPut: "UpdateSchedule", http.MethodDelete: "DeleteSchedule",
+}
+
 // read parses a request.
 func read(request *http.Request) (Call, error) {
 	call := Call{Method: request.Method, URL: request.URL}
@@ -122,6 +127,13 @@ func read(request *http.Request) (Call, error) {
 	switch kind := request.Header.Get("Content-Type"); {
 	case call.Service == "s3":
 		return call, nil
+	case call.Service == "scheduler":
+		call.Action = schedulerActions[request.Method]
+		if len(body) > 0 {
+			if err := json.Unmarshal(body, &call.Body); err != nil {
+				return call, fmt.Errorf("its JSON: %w", err)
+			}
+		}
 	case request.Header.Get("X-Amz-Target") != "":
 		_, call.Action, _ = strings.Cut(request.Header.Get("X-Amz-Target"), ".")
 		if err := json.Unmarshal(body, &call.Body); err != nil {

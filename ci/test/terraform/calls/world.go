@@ -1,7 +1,9 @@
 package calls
 
 import (
+	"cmp"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,6 +48,8 @@ func (w *World) Requests(c Call) ([]policy.Request, error) {
 		return w.loadBalancing(c), nil
 	case "iam":
 		return w.iam(c), nil
+	case "scheduler":
+		return w.scheduler(c)
 	}
 	named, ok := naming[c.Service]
 	if !ok {
@@ -97,6 +101,7 @@ var naming = map[string]map[string]string{
 	"kms":                     {"KeyId": "key/"},
 	"wafv2":                   {"Name": "regional/webacl/"},
 	"application-autoscaling": {"ResourceId": "scalable-target/"},
+	"sqs":                     {"QueueName": ""},
 }
 
 // tagging maps services to the field that tags a created resource, and to the action
@@ -105,7 +110,7 @@ var tagging = map[string]struct{ field, action string }{
 	"ecs": {"tags", "TagResource"}, "ecr": {"tags", "TagResource"}, "logs": {"tags", "TagResource"}, "wafv2": {"Tags", "TagResource"},
 	"sns": {"Tags.member.1.Key", "TagResource"}, "monitoring": {"Tags.member.1.Key", "TagResource"},
 	"elasticloadbalancing": {"Tags.member.1.Key", "AddTags"}, "iam": {"Tags.member.1.Key", "TagRole"},
-	"application-autoscaling": {"Tags", "TagResource"},
+	"application-autoscaling": {"Tags", "TagResource"}, "sqs": {"tags", "TagQueue"},
 }
 
 // resourceless are actions without a resource.
@@ -134,6 +139,8 @@ func (w *World) plain(c Call, named map[string]string) []policy.Request {
 		}
 	case action == "ecs:RegisterTaskDefinition":
 		resources = []string{w.arn("ecs", "task-definition/"+c.text("family")+":*")}
+	case c.text("QueueUrl") != "":
+		resources = []string{w.arn("sqs", path.Base(c.text("QueueUrl")))}
 	default:
 		resources = w.named(c, service, named)
 	}
@@ -163,6 +170,21 @@ func (w *World) plain(c Call, named map[string]string) []policy.Request {
 		}
 	}
 	return all
+}
+
+// scheduler handles EventBridge Scheduler, whose paths name the schedule.
+func (w *World) scheduler(c Call) ([]policy.Request, error) {
+	name, ok := strings.CutPrefix(c.URL.Path, "/schedules/")
+	if !ok || strings.Contains(name, "/") {
+		return nil, fmt.Errorf("what scheduler %s %s needs is not known here: add it", c.Method, c.URL.RequestURI())
+	}
+	group := cmp.Or(c.URL.Query().Get("groupName"), c.text("GroupName"), "default")
+	all := []policy.Request{c.request(w.arn("scheduler", "schedule/"+group+"/"+name), nil)}
+	if target, ok := c.Body["Target"].(map[string]any); ok {
+		role, _ := target["RoleArn"].(string)
+		all = append(all, pass(role, "scheduler.amazonaws.com"))
+	}
+	return all, nil
 }
 
 // Project is the platform's value of the tag Project.

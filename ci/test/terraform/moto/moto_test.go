@@ -107,6 +107,21 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	require.Contains(t, main.Fail(append([]string{"plan"}, motoPlatform...)...), "Error acquiring the state lock")
 	site.object(http.MethodDelete, stateObject+".tflock", "")
 
+	// Every field of the services file that moto supports: its services have no capacity
+	// provider strategy, so that every plan would replace one with a share of Spot.
+	features, err := filepath.Abs("testdata/features.tfvars.json")
+	require.NoError(t, err)
+	motoPlatform := append(slices.Clone(motoPlatform), "-var-file="+features)
+	started = time.Now()
+	more := main.Plan(motoPlatform...)
+	require.Zero(t, terraform.Count(more, tfjson.Actions.Delete)+terraform.Count(more, tfjson.Actions.Replace), "more entries destroy nothing")
+	main.Run("apply", "plan")
+	t.Logf("platform: %d resources of more entries applied in %.0f s", terraform.Count(more, tfjson.Actions.Create), time.Since(started).Seconds())
+	applier.add(t, world, take(t, recorder))
+	site.checkTags(main.State())
+	require.Empty(t, terraform.Changes(main.Plan(append([]string{"-lock=false"}, motoPlatform...)...)), "a second plan of every feature")
+	planner.add(t, world, take(t, recorder))
+
 	started = time.Now()
 	destroy := main.Plan(append([]string{"-destroy"}, motoPlatform...)...)
 	main.Run("apply", "plan")

@@ -32,9 +32,9 @@ var applyIdle = map[string][]string{
 	unscaled: {"application-autoscaling"},
 	unkeyed:  {"kms:CreateGrant", "kms:RetireGrant", "logs:AssociateKmsKey", "logs:DisassociateKmsKey"},
 	updating: {
-		"cloudwatch:UntagResource", "ec2:DeleteTags", "ec2:ModifySecurityGroupRules", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcEndpoint",
+		"cloudwatch:UntagResource", "ec2:DeleteTags", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcEndpoint",
 		"ec2:ReplaceRoute", "ec2:ReplaceRouteTableAssociation", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability",
-		"ecr:UntagResource", "ecs:UntagResource", "ecs:UpdateCluster", "elasticloadbalancing:ModifyListener",
+		"ecr:UntagResource", "ecs:UntagResource", "scheduler:UpdateSchedule", "sqs:SetQueueAttributes", "sqs:UntagQueue", "ecs:UpdateCluster", "elasticloadbalancing:ModifyListener",
 		"elasticloadbalancing:ModifyListenerAttributes", "elasticloadbalancing:ModifyRule", "elasticloadbalancing:ModifyTargetGroup",
 		"elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetRulePriorities", "elasticloadbalancing:SetSecurityGroups",
 		"elasticloadbalancing:SetSubnets", "iam:PutRolePermissionsBoundary", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
@@ -64,7 +64,10 @@ type role struct {
 // newRole returns a role with bootstrap's policies.
 func newRole(t *testing.T, name string, idle map[string][]string) role {
 	t.Helper()
-	rendered := terraform.Render(t, map[string]any{"account_id": infratest.Account, "github_repository": "acme/shop"})
+	rendered := terraform.Render(t, map[string]any{
+		"account_id": infratest.Account, "github_repository": "acme/shop",
+		"adopted": map[string]any{"services": []string{"team-api"}, "families": []string{"team_api"}, "repositories": []string{"team/api"}},
+	})
 	require.Contains(t, rendered.Roles, name)
 	var policies policy.Policies
 	for _, text := range rendered.Roles[name] {

@@ -121,6 +121,35 @@ func TestErrors(t *testing.T) {
 		"dependency cycle": {register(func(in *ecs.RegisterTaskDefinitionInput) {
 			in.ContainerDefinitions[0].DependsOn = []ecstypes.ContainerDependency{{ContainerName: aws.String("c"), Condition: ecstypes.ContainerConditionStart}}
 		}), "ClientException", "Container dependencies are not valid: c is unknown or depends on itself."},
+		"essential dependency that must end": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ContainerDefinitions = []ecstypes.ContainerDefinition{containerDefinition("a", "i"), containerDefinition("b", "i", after("a", ecstypes.ContainerConditionComplete))}
+		}), "ClientException", "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container"},
+		"dependency without health check": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ContainerDefinitions = []ecstypes.ContainerDefinition{containerDefinition("a", "i"), containerDefinition("b", "i", after("a", ecstypes.ContainerConditionHealthy))}
+		}), "ClientException", "must have a health check: a"},
+		"unknown condition": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ContainerDefinitions = []ecstypes.ContainerDefinition{containerDefinition("a", "i"), containerDefinition("b", "i", after("a", "READY"))}
+		}), "ClientException", "Invalid container dependency condition 'READY'."},
+		"no essential container": {
+			register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Essential = aws.Bool(false) }),
+			"ClientException", "Task definition doesn't have any essential container.",
+		},
+		"unknown volume": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ContainerDefinitions[0].MountPoints = []ecstypes.MountPoint{{SourceVolume: aws.String("v"), ContainerPath: aws.String("/v")}}
+		}), "ClientException", "Unknown volume 'v'."},
+		"root directory of an access point": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+			in.Volumes = []ecstypes.Volume{{Name: aws.String("v"), EfsVolumeConfiguration: &ecstypes.EFSVolumeConfiguration{
+				FileSystemId: aws.String("fs-1"), RootDirectory: aws.String("/x"), AuthorizationConfig: &ecstypes.EFSAuthorizationConfig{AccessPointId: aws.String("fsap-1")},
+			}}}
+		}), "ClientException", `When using an EFS access point, the root directory must either be set to "/" or be omitted.`},
+		"access point without encryption": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+			in.Volumes = []ecstypes.Volume{{Name: aws.String("v"), EfsVolumeConfiguration: &ecstypes.EFSVolumeConfiguration{
+				FileSystemId: aws.String("fs-1"), AuthorizationConfig: &ecstypes.EFSAuthorizationConfig{AccessPointId: aws.String("fsap-1")},
+			}}}
+		}), "ClientException", "transit encryption must be enabled"},
+		"secrets without role": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ContainerDefinitions[0].Secrets = []ecstypes.Secret{{Name: aws.String("KEY"), ValueFrom: aws.String("key")}}
+		}), "ClientException", "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'."},
 		"duplicate name": {register(func(in *ecs.RegisterTaskDefinitionInput) {
 			in.ContainerDefinitions = append(in.ContainerDefinitions, in.ContainerDefinitions[0])
 		}), "ClientException", "Container name 'c' is used more than once."},

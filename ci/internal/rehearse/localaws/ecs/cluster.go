@@ -17,8 +17,10 @@ type cluster struct {
 	name, arn string
 	status    string
 	settings  []types.ClusterSetting
-	providers []string
 	services  map[string]*service
+
+	providers       []string // capacity providers
+	defaultStrategy []types.CapacityProviderStrategyItem
 }
 
 // cluster finds an active cluster by name or ARN; nil means "default".
@@ -48,7 +50,10 @@ func (c *ControlPlane) createCluster(ctx context.Context, in *awsecs.CreateClust
 	if !ok || cl.status != "ACTIVE" {
 		cl = &cluster{
 			name: name, arn: c.cfg.Scope.ARN("ecs", "cluster/"+name), status: "ACTIVE",
-			settings: in.Settings, providers: in.CapacityProviders, services: map[string]*service{},
+			settings: in.Settings, services: map[string]*service{},
+		}
+		if err := cl.setProviders(in.CapacityProviders, in.DefaultCapacityProviderStrategy); err != nil {
+			return nil, err
 		}
 		if cl.settings == nil {
 			cl.settings = []types.ClusterSetting{{Name: types.ClusterSettingNameContainerInsights, Value: new("disabled")}}
@@ -64,7 +69,7 @@ func (c *ControlPlane) describeCluster(cl *cluster, tags bool) types.Cluster {
 	out := types.Cluster{
 		ClusterArn: &cl.arn, ClusterName: &cl.name, Status: &cl.status, Settings: cl.settings,
 		CapacityProviders: append([]string{}, cl.providers...), Statistics: []types.KeyValuePair{},
-		DefaultCapacityProviderStrategy: []types.CapacityProviderStrategyItem{}, Tags: []types.Tag{},
+		DefaultCapacityProviderStrategy: append([]types.CapacityProviderStrategyItem{}, cl.defaultStrategy...), Tags: []types.Tag{},
 	}
 	if tags {
 		out.Tags = c.listTags(cl.arn)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
@@ -43,42 +45,65 @@ func (t *taskRun) createLogStreams() error {
 	return nil
 }
 
-// startContainers starts the containers of the task definition in the order of their
-// dependencies.
+// startContainers starts the containers of the task definition, each as soon as its
+// dependencies allow it, and returns once all have started. A container that is not
+// essential may fail to start.
 func (t *taskRun) startContainers(ctx context.Context, images []*task.Image) error {
 	t.locked(func() { t.setStatus("ACTIVATING") })
-	order, _ := startOrder(t.definition.ContainerDefinitions) // validated when it was registered
-	for _, i := range order {
-		if err := t.startContainer(ctx, i, images[i]); err != nil {
-			t.locked(func() { t.record.Containers[i].Reason = new(truncateReason(err.Error())) })
-			t.stopContainers()
-			return err
-		}
+	group, starting := errgroup.WithContext(ctx)
+	for i := range t.containers {
+		group.Go(func() error { return t.startContainer(ctx, starting, i, images[i]) })
 	}
-	return nil
+	return group.Wait()
 }
 
-func (t *taskRun) startContainer(ctx context.Context, i int, img *task.Image) error {
+// startContainer starts a container, unless starting ends before.
+func (t *taskRun) startContainer(ctx, starting context.Context, i int, img *task.Image) error {
 	p := t.containers[i]
-	if err := t.waitForDependencies(ctx, p); err != nil {
-		return err
+	err := t.waitForDependencies(starting, p)
+	if starting.Err() != nil {
+		return context.Cause(starting)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	var run task.Container
+	if err == nil {
+		run, err = t.sandbox.Start(t.containerSpec(i, img), t.environment(i)...)
 	}
-	run, err := t.sandbox.Start(t.containerSpec(p.definition, img), t.environment()...)
 	if err != nil {
-		return err
+		t.recordNotStarted(i, err)
+		if p.essential() {
+			return err
+		}
+		return nil
 	}
 	t.locked(func() {
-		p.run = run
+		p.run, p.startedAt = run, time.Now()
 		t.record.Containers[i].LastStatus = new("RUNNING")
 		t.record.Containers[i].RuntimeId = new(fmt.Sprintf("%s-%010d", t.id, i))
+		t.notify()
 	})
+	t.c.wg.Go(func() { t.watch(i) })
 	if check := newHealthCheck(p.definition.HealthCheck); check != nil {
 		t.c.wg.Go(func() { t.runHealthCheck(ctx, p, check) })
 	}
 	return nil
+}
+
+// dependencyExitCode is the exit code of a container that is not started because of its
+// dependencies, as if it had got SIGTERM (aws/amazon-ecs-agent#3218).
+const dependencyExitCode = 143
+
+// recordNotStarted records that a container was not started.
+func (t *taskRun) recordNotStarted(i int, err error) {
+	t.locked(func() {
+		rec := &t.record.Containers[i]
+		rec.Reason, rec.LastStatus = new(truncateReason(err.Error())), new("STOPPED")
+		var dependency *dependencyError
+		if errors.As(err, &dependency) {
+			rec.ExitCode = new(int32(dependencyExitCode))
+		}
+		t.containers[i].notStarted = true
+		t.notify()
+	})
 }
 
 // markRunning sets the task's status to RUNNING.
@@ -93,29 +118,32 @@ func (t *taskRun) markRunning(ctx context.Context) error {
 	return nil
 }
 
-func (t *taskRun) containerSpec(d *types.ContainerDefinition, img *task.Image) task.Spec {
+func (t *taskRun) containerSpec(i int, img *task.Image) task.Spec {
+	d := t.containers[i].definition
 	spec := task.Spec{
 		Name: *d.Name, Image: img, EntryPoint: d.EntryPoint, Command: d.Command,
 		WorkDir: aws.ToString(d.WorkingDirectory), User: aws.ToString(d.User), ReadOnly: aws.ToBool(d.ReadonlyRootFilesystem),
+		OneOff: t.service == nil,
 	}
 	for _, m := range d.MountPoints {
-		spec.Mounts = append(spec.Mounts, task.Mount{
-			Volume: aws.ToString(m.SourceVolume), Path: aws.ToString(m.ContainerPath), ReadOnly: aws.ToBool(m.ReadOnly),
-		})
+		spec.Mounts = append(spec.Mounts, t.mount(m))
 	}
-	env := d.Environment
-	for _, o := range t.record.Overrides.ContainerOverrides {
-		if aws.ToString(o.Name) == *d.Name {
-			env = append(append([]types.KeyValuePair{}, env...), o.Environment...)
-			if o.Command != nil {
-				spec.Command = o.Command
-			}
+	if d.LinuxParameters != nil {
+		for _, m := range d.LinuxParameters.Tmpfs {
+			spec.Mounts = append(spec.Mounts, task.Mount{Path: aws.ToString(m.ContainerPath), Tmpfs: &task.Tmpfs{MiB: int(m.Size), Options: m.MountOptions}})
 		}
 	}
-	for _, kv := range env {
+	override := t.record.Overrides.ContainerOverrides[i]
+	if override.Command != nil {
+		spec.Command = override.Command
+	}
+	for _, kv := range d.Environment {
 		spec.Env = append(spec.Env, aws.ToString(kv.Name)+"="+aws.ToString(kv.Value))
 	}
 	spec.Env = append(spec.Env, t.secrets[*d.Name]...)
+	for _, kv := range override.Environment {
+		spec.Env = append(spec.Env, aws.ToString(kv.Name)+"="+aws.ToString(kv.Value))
+	}
 	for _, m := range d.PortMappings {
 		spec.Ports = append(spec.Ports, int(aws.ToInt32(m.ContainerPort)))
 	}
@@ -125,12 +153,12 @@ func (t *taskRun) containerSpec(d *types.ContainerDefinition, img *task.Image) t
 	return spec
 }
 
-// environment returns the variables that Fargate sets in every container.
-func (t *taskRun) environment() []string {
+// environment returns the variables that Fargate sets in a container.
+func (t *taskRun) environment(i int) []string {
 	region := t.c.cfg.Scope.Region
 	env := []string{"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"}
 	if t.c.cfg.Runtime.Mode() == task.ModePort {
-		env = append(env, "ECS_CONTAINER_METADATA_URI_V4="+t.c.cfg.Endpoint+"/v4/"+t.id)
+		env = append(env, "ECS_CONTAINER_METADATA_URI_V4="+t.c.cfg.Endpoint+"/v4/"+t.id+"-"+strconv.Itoa(i))
 	}
 	return env
 }
@@ -142,34 +170,47 @@ const defaultStopTimeout = 30 * time.Second
 // the clock's scale.
 const minStopGrace = time.Second
 
-// stopContainers stops all running containers at once.
+// stopContainers stops all running containers, each after those that depend on it.
 func (t *taskRun) stopContainers() {
+	stopped := make([]chan struct{}, len(t.containers))
+	for i := range stopped {
+		stopped[i] = make(chan struct{})
+	}
 	var wg sync.WaitGroup
-	for _, p := range t.containers {
-		if p.run == nil {
-			continue
-		}
-		grace := defaultStopTimeout
-		if p.definition.StopTimeout != nil {
-			grace = time.Duration(*p.definition.StopTimeout) * time.Second
-		}
+	for i, p := range t.containers {
 		wg.Go(func() {
+			defer close(stopped[i])
+			for j, other := range t.containers {
+				if other.dependsOn(p) {
+					<-stopped[j]
+				}
+			}
+			if p.run == nil {
+				return
+			}
 			if t.c.ctx.Err() != nil {
 				p.run.Stop(0) // the embedded AWS is closing
 			} else {
-				p.run.Stop(t.c.cfg.Clock.AtLeast(grace, minStopGrace))
+				p.run.Stop(t.c.cfg.Clock.AtLeast(p.stopTimeout(), minStopGrace))
 			}
 		})
 	}
 	wg.Wait()
 	t.locked(func() {
 		t.record.ExecutionStoppedAt = new(t.c.cfg.Clock.Now())
-		for _, p := range t.containers {
-			if p.run != nil {
-				t.recordExit(p)
+		for i, p := range t.containers {
+			if p.run != nil { // watch may record it later
+				t.record.Containers[i].ExitCode = new(int32(p.run.ExitCode()))
 			}
 		}
 	})
+}
+
+func (p *container) stopTimeout() time.Duration {
+	if p.definition.StopTimeout == nil {
+		return defaultStopTimeout
+	}
+	return time.Duration(*p.definition.StopTimeout) * time.Second
 }
 
 // registerTargets registers the task with its service's target groups.
@@ -213,12 +254,12 @@ func (t *taskRun) deregisterTargets() {
 	t.locked(func() { t.setStatus("STOPPING") })
 }
 
-// waitDrained waits until a target group has drained the task, or the task has exited.
+// waitDrained waits until a target group has drained the task, or the task ends by itself.
 func (t *taskRun) waitDrained(group string, port int) {
 	select {
 	case <-t.c.cfg.Balancer.Drain(group, t.ip, port):
 	case <-t.c.ctx.Done():
-	case <-t.containers[0].run.Done():
+	case <-t.exited:
 		t.c.cfg.Balancer.Remove(group, t.ip, port)
 	}
 }

@@ -64,6 +64,7 @@ type ControlPlane struct {
 	revisions   map[string]*revision          // by ARN
 	tags        map[string]map[string]string  // by ARN
 	alarming    map[string]bool               // by the alarm's name
+	tokens      map[string]tokenUse           // by cluster and client token
 	nextIP      int
 }
 
@@ -74,7 +75,7 @@ func New(cfg Config) *ControlPlane {
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		clusters: map[string]*cluster{}, families: map[string]*family{}, tasks: map[string]*taskRun{},
 		byIP: map[string]*taskRun{}, deployments: map[string]*serviceDeployment{}, revisions: map[string]*revision{},
-		tags: map[string]map[string]string{}, alarming: map[string]bool{},
+		tags: map[string]map[string]string{}, alarming: map[string]bool{}, tokens: map[string]tokenUse{},
 	}
 }
 
@@ -88,6 +89,7 @@ func (c *ControlPlane) Service() wire.Service {
 			wire.NewLockedOperation(&c.mu, "DescribeClusters", c.describeClusters),
 			wire.NewLockedOperation(&c.mu, "ListClusters", c.listClusters),
 			wire.NewLockedOperation(&c.mu, "DeleteCluster", c.deleteCluster),
+			wire.NewLockedOperation(&c.mu, "PutClusterCapacityProviders", c.putClusterCapacityProviders),
 			wire.NewLockedOperation(&c.mu, "RegisterTaskDefinition", c.registerTaskDefinition),
 			wire.NewLockedOperation(&c.mu, "DescribeTaskDefinition", c.describeTaskDefinition),
 			wire.NewLockedOperation(&c.mu, "DeregisterTaskDefinition", c.deregisterTaskDefinition),

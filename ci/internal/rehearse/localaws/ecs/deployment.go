@@ -16,6 +16,7 @@ type revision struct {
 	definition    *types.TaskDefinition
 	loadBalancers []types.LoadBalancer
 	network       *types.NetworkConfiguration
+	launch        launch
 	createdAt     time.Time
 	service       *service
 	digests       map[string]string // by container, as first pulled
@@ -91,12 +92,13 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		next.revision = rollbackTo.revision
 		s.record.TaskDefinition = rollbackTo.revision.definition.TaskDefinitionArn
 		s.record.LoadBalancers, s.record.NetworkConfiguration = rollbackTo.revision.loadBalancers, rollbackTo.revision.network
+		s.record.LaunchType, s.record.CapacityProviderStrategy = rollbackTo.revision.launch.launchType, rollbackTo.revision.launch.strategy
 		s.adoptTasks(next)
 	} else {
 		next.revision = &revision{
 			arn:        s.c.cfg.Scope.ARN("ecs", "service-revision/"+s.cluster.name+"/"+s.name+"/"+digits),
 			definition: d, loadBalancers: s.record.LoadBalancers, network: s.record.NetworkConfiguration, createdAt: now, service: s,
-			digests: map[string]string{},
+			digests: map[string]string{}, launch: launch{s.record.LaunchType, s.record.CapacityProviderStrategy},
 		}
 		s.c.revisions[next.revision.arn] = next.revision
 		next.serviceDeployment = s.newServiceDeployment(next.revision, now)

@@ -5,10 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-
-	"dagger/slipway/internal/rehearse/localaws/task"
 )
 
 // initialCheckInterval is the nominal interval of checks until a container is healthy
@@ -66,7 +63,7 @@ func (t *taskRun) runHealthCheck(ctx context.Context, p *container, check *healt
 		if !wasHealthy {
 			wait = min(initialCheckInterval, check.interval)
 		}
-		if clock.Sleep(ctx, wait) != nil || hasExited(p.run) {
+		if clock.Sleep(ctx, wait) != nil || p.hasExited() {
 			return
 		}
 		deadline, cancel := context.WithTimeout(ctx, clock.AtLeast(check.timeout, minCheckTimeout))
@@ -90,133 +87,44 @@ func (t *taskRun) runHealthCheck(ctx context.Context, p *container, check *healt
 
 // setHealth sets a container's health status and derives the task's. The lock is held.
 func (t *taskRun) setHealth(p *container, health types.HealthStatus) {
+	if p.health == health {
+		return
+	}
 	t.record.Containers[slices.Index(t.containers, p)].HealthStatus = health
 	p.health = health
-	overall := types.HealthStatusHealthy
-	for _, other := range t.containers {
-		if !aws.ToBool(other.definition.Essential) || newHealthCheck(other.definition.HealthCheck) == nil {
+	t.record.HealthStatus = t.overallHealth()
+	t.notify()
+	t.wakeService()
+}
+
+// overallHealth derives the task's health from its essential containers with a health
+// check: unhealthy if one is, healthy if there are some and all are.
+func (t *taskRun) overallHealth() types.HealthStatus {
+	checked, healthy := 0, 0
+	for _, p := range t.containers {
+		if !p.essential() || newHealthCheck(p.definition.HealthCheck) == nil {
 			continue
 		}
-		switch other.health {
+		checked++
+		switch p.health {
 		case types.HealthStatusUnhealthy:
-			overall = types.HealthStatusUnhealthy
-		case types.HealthStatusUnknown:
-			if overall == types.HealthStatusHealthy {
-				overall = types.HealthStatusUnknown
-			}
+			return types.HealthStatusUnhealthy
+		case types.HealthStatusHealthy:
+			healthy++
 		}
 	}
-	if t.record.HealthStatus != overall {
-		t.record.HealthStatus = overall
-		t.wakeService()
+	if checked == 0 || healthy < checked {
+		return types.HealthStatusUnknown
 	}
+	return types.HealthStatusHealthy
 }
 
-// dependencyPoll is how often a condition of dependsOn is checked, in real time.
-const dependencyPoll = 10 * time.Millisecond
-
-// defaultStartTimeout is how long a container waits for its dependencies.
-const defaultStartTimeout = 3 * time.Minute
-
-// waitForDependencies waits until the conditions of a container's dependsOn are met.
-func (t *taskRun) waitForDependencies(ctx context.Context, p *container) error {
-	limit := defaultStartTimeout
-	if p.definition.StartTimeout != nil {
-		limit = time.Duration(*p.definition.StartTimeout) * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.c.cfg.Clock.AtLeast(limit, minCheckTimeout))
-	defer cancel()
-	for _, d := range p.definition.DependsOn {
-		i := slices.IndexFunc(t.containers, func(o *container) bool { return *o.definition.Name == aws.ToString(d.ContainerName) })
-		tick := time.NewTicker(dependencyPoll)
-		for {
-			met, err := t.dependencyMet(t.containers[i], d.Condition)
-			if met || err != nil {
-				tick.Stop()
-				if err != nil {
-					return err
-				}
-				break
-			}
-			select {
-			case <-ctx.Done():
-				tick.Stop()
-				return initializationError("container %s timed out waiting for its dependencies", *p.definition.Name)
-			case <-tick.C:
-			}
-		}
-	}
-	return nil
-}
-
-func hasExited(run task.Container) bool {
+// hasExited reports whether a started container has exited.
+func (p *container) hasExited() bool {
 	select {
-	case <-run.Done():
+	case <-p.run.Done():
 		return true
 	default:
 		return false
 	}
-}
-
-// dependencyMet reports whether a container meets a condition. An error means that it
-// never will.
-func (t *taskRun) dependencyMet(p *container, condition types.ContainerCondition) (bool, error) {
-	exited, name := hasExited(p.run), *p.definition.Name
-	switch condition {
-	case types.ContainerConditionComplete:
-		return exited, nil
-	case types.ContainerConditionSuccess:
-		if exited && p.run.ExitCode() != 0 {
-			return false, initializationError("dependency container %s did not exit successfully", name)
-		}
-		return exited, nil
-	case types.ContainerConditionHealthy:
-		if exited {
-			return false, initializationError("dependency container %s exited before it was healthy", name)
-		}
-		t.c.mu.Lock()
-		defer t.c.mu.Unlock()
-		return p.health == types.HealthStatusHealthy, nil
-	default: // START: dependencies are started first
-		return true, nil
-	}
-}
-
-// startOrder sorts containers so that each comes after its dependencies. invalid is a
-// container that is unknown or part of a cycle, if any.
-func startOrder(definitions []types.ContainerDefinition) (order []int, invalid string) {
-	index := map[string]int{}
-	for i, d := range definitions {
-		index[aws.ToString(d.Name)] = i
-	}
-	const visiting, visited = 1, 2
-	state := make([]int, len(definitions))
-	var visit func(i int) string
-	visit = func(i int) string {
-		switch state[i] {
-		case visited:
-			return ""
-		case visiting:
-			return aws.ToString(definitions[i].Name)
-		}
-		state[i] = visiting
-		for _, d := range definitions[i].DependsOn {
-			j, ok := index[aws.ToString(d.ContainerName)]
-			if !ok {
-				return aws.ToString(d.ContainerName)
-			}
-			if invalid := visit(j); invalid != "" {
-				return invalid
-			}
-		}
-		state[i] = visited
-		order = append(order, i)
-		return ""
-	}
-	for i := range definitions {
-		if invalid := visit(i); invalid != "" {
-			return nil, invalid
-		}
-	}
-	return order, ""
 }

@@ -3,20 +3,23 @@ package ecs
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
-// ServeMetadata serves the task metadata endpoint version 4 below /v4/<task id>: the
-// container's metadata at the root, the task's at /task.
+// ServeMetadata serves the task metadata endpoint version 4 below
+// /v4/<task id>-<container>: the container's metadata at the root, the task's at /task.
 func (c *ControlPlane) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 	id, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v4/"), "/")
+	id, number, _ := strings.Cut(id, "-")
+	i, _ := strconv.Atoi(number)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.byIP {
-		if t.id != id {
+		if t.id != id || i < 0 || i >= len(t.containers) {
 			continue
 		}
-		var body any = t.metadataOf(0)
+		var body any = t.metadataOf(i)
 		if rest == "task" {
 			body = t.metadata()
 		}

@@ -132,6 +132,10 @@ func (s *service) scaleUp() time.Duration {
 func (s *service) startTask(d *deployment) *taskRun {
 	t := s.c.newTask(s.cluster, d.revision.definition, "service:"+s.name)
 	t.service, t.deployment = s, d
+	t.record.CapacityProviderName = d.revision.launch.provider(slices.DeleteFunc(s.activeTasks(), func(other *taskRun) bool {
+		return other.stopping || other.deployment != d
+	}))
+	t.record.EnableExecuteCommand = s.record.EnableExecuteCommand
 	s.taskRuns = append(s.taskRuns, t)
 	t.record.StartedBy = new(d.id)
 	switch s.record.PropagateTags {

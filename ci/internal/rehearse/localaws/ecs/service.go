@@ -96,14 +96,22 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 	if err := c.validateService(d, in.LoadBalancers, in.NetworkConfiguration, in.DesiredCount); err != nil {
 		return nil, err
 	}
+	launch, err := cl.launch(in.LaunchType, in.CapacityProviderStrategy)
+	if err != nil {
+		return nil, err
+	}
+	if in.LaunchType == "" && launch.launchType == types.LaunchTypeEc2 {
+		launch.launchType = types.LaunchTypeFargate // there is nothing else
+	}
 	s := &service{
 		c: c, cluster: cl, arn: arn, name: name, status: statusActive, desired: int(aws.ToInt32(in.DesiredCount)),
 		registered: map[string]int{}, wakeup: make(chan struct{}, 1), deleted: make(chan struct{}),
 	}
 	s.record = types.Service{
 		ServiceArn: &s.arn, ServiceName: &s.name, ClusterArn: &cl.arn, CreatedAt: new(c.cfg.Clock.Now()),
-		CreatedBy: new(c.cfg.Scope.GlobalARN("iam", "user/local")), LaunchType: cmp.Or(in.LaunchType, types.LaunchTypeFargate),
-		PlatformVersion: cmp.Or(in.PlatformVersion, new("LATEST")), PlatformFamily: new("Linux"),
+		CreatedBy: new(c.cfg.Scope.GlobalARN("iam", "user/local")), LaunchType: launch.launchType,
+		CapacityProviderStrategy: launch.strategy,
+		PlatformVersion:          cmp.Or(in.PlatformVersion, new("LATEST")), PlatformFamily: new("Linux"),
 		DeploymentConfiguration: mergeDeploymentConfiguration(in.DeploymentConfiguration, nil),
 		DeploymentController:    cmp.Or(in.DeploymentController, &types.DeploymentController{Type: types.DeploymentControllerTypeEcs}),
 		NetworkConfiguration:    in.NetworkConfiguration, HealthCheckGracePeriodSeconds: in.HealthCheckGracePeriodSeconds,
@@ -177,7 +185,12 @@ func (c *ControlPlane) updateService(ctx context.Context, in *awsecs.UpdateServi
 	if err := c.validateService(d, lbs, network, in.DesiredCount); err != nil {
 		return nil, err
 	}
+	launch, err := s.updateLaunch(in)
+	if err != nil {
+		return nil, err
+	}
 	rec := &s.record
+	rec.LaunchType, rec.CapacityProviderStrategy = launch.launchType, launch.strategy
 	rollout := in.ForceNewDeployment || *d.TaskDefinitionArn != *rec.TaskDefinition ||
 		!reflect.DeepEqual(lbs, rec.LoadBalancers) || !reflect.DeepEqual(network, rec.NetworkConfiguration) ||
 		in.PlatformVersion != nil && *in.PlatformVersion != *rec.PlatformVersion

@@ -33,8 +33,9 @@ func (s *service) counts(d *deployment) (running, pending, wanted int32) {
 func (s *service) describeDeployment(d *deployment, primary bool) types.Deployment {
 	out := types.Deployment{
 		Id: &d.id, Status: new(statusActive), TaskDefinition: d.revision.definition.TaskDefinitionArn,
-		CreatedAt: new(d.createdAt), UpdatedAt: new(d.updatedAt), FailedTasks: int32(d.failedTasks), LaunchType: s.record.LaunchType,
-		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), NetworkConfiguration: d.revision.network,
+		CreatedAt: new(d.createdAt), UpdatedAt: new(d.updatedAt), FailedTasks: int32(d.failedTasks), LaunchType: d.revision.launch.launchType,
+		CapacityProviderStrategy: d.revision.launch.strategy,
+		PlatformVersion:          new("1.4.0"), PlatformFamily: new("Linux"), NetworkConfiguration: d.revision.network,
 		RolloutState: d.state, RolloutStateReason: new(d.reason),
 	}
 	if primary {
@@ -141,8 +142,9 @@ func (c *ControlPlane) describeServiceRevisions(ctx context.Context, in *awsecs.
 func (r *revision) describe() types.ServiceRevision {
 	out := types.ServiceRevision{
 		ServiceRevisionArn: &r.arn, ServiceArn: &r.service.arn, ClusterArn: &r.service.cluster.arn,
-		TaskDefinition: r.definition.TaskDefinitionArn, CreatedAt: new(r.createdAt), LaunchType: r.service.record.LaunchType,
-		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), LoadBalancers: r.loadBalancers, NetworkConfiguration: r.network,
+		TaskDefinition: r.definition.TaskDefinitionArn, CreatedAt: new(r.createdAt), LaunchType: r.launch.launchType,
+		CapacityProviderStrategy: r.launch.strategy,
+		PlatformVersion:          new("1.4.0"), PlatformFamily: new("Linux"), LoadBalancers: r.loadBalancers, NetworkConfiguration: r.network,
 		ContainerImages: []types.ContainerImage{},
 	}
 	for _, d := range r.definition.ContainerDefinitions {

@@ -1,9 +1,13 @@
 package ecs
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/rehearse/localaws/task"
@@ -22,25 +26,36 @@ type taskRun struct {
 	logStreams map[string]logStream
 	secrets    map[string][]string // NAME=value, by container
 	stop       chan struct{}       // closed when the task must stop
+	exited     chan struct{}       // closed when an essential container has exited
+
+	essentialExit sync.Once // closes exited
 
 	deployment        *deployment
 	record            types.Task
 	sandbox           *task.Sandbox
 	containers        []*container
-	stopping          bool // it is to stop, or is ending by itself
-	drainFirst        bool // its targets drain before it is stopped
-	registered        bool // its targets are registered
-	wasHealthy        bool // it was healthy once
-	counted           bool // the circuit breaker has counted it
-	failedHealthCheck bool // a failed health check stopped it
+	changed           chan struct{} // closed and replaced when a container changes
+	stopping          bool          // it is to stop, or is ending by itself
+	drainFirst        bool          // its targets drain before it is stopped
+	registered        bool          // its targets are registered
+	wasHealthy        bool          // it was healthy once
+	counted           bool          // the circuit breaker has counted it
+	failedHealthCheck bool          // a failed health check stopped it
 }
 
 // container is one container of a task.
 type container struct {
 	definition *types.ContainerDefinition
-	run        task.Container
+	run        task.Container // nil until it is started
+	startedAt  time.Time
+	exited     bool
+	notStarted bool // it was not started and never will be
 	health     types.HealthStatus
 }
+
+func (p *container) name() string { return *p.definition.Name }
+
+func (p *container) essential() bool { return aws.ToBool(p.definition.Essential) }
 
 type logStream struct{ group, stream string }
 
@@ -56,7 +71,7 @@ func (c *ControlPlane) newTask(cl *cluster, d *types.TaskDefinition, group strin
 	id := wire.RandomHex(32)
 	t := &taskRun{
 		c: c, id: id, arn: c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+id), ip: c.allocateIP(),
-		cluster: cl, definition: d, stop: make(chan struct{}),
+		cluster: cl, definition: d, stop: make(chan struct{}), exited: make(chan struct{}), changed: make(chan struct{}),
 	}
 	now := c.cfg.Clock.Now()
 	eni := wire.NewUUID()
@@ -66,23 +81,43 @@ func (c *ControlPlane) newTask(cl *cluster, d *types.TaskDefinition, group strin
 		CreatedAt: &now, Cpu: d.Cpu, Memory: d.Memory, LaunchType: types.LaunchTypeFargate,
 		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), AvailabilityZone: new(c.cfg.Scope.Region + "a"),
 		Connectivity: types.ConnectivityConnected, ConnectivityAt: &now, Version: 1,
-		Attributes:  []types.Attribute{{Name: new("ecs.cpu-architecture"), Value: new("x86_64")}},
-		Overrides:   &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{}},
-		Attachments: []types.Attachment{t.networkInterface(eni)},
+		Attributes:       []types.Attribute{{Name: new("ecs.cpu-architecture"), Value: new(architectureOf(d))}},
+		EphemeralStorage: cmp.Or(d.EphemeralStorage, &types.EphemeralStorage{SizeInGiB: defaultEphemeralStorage}),
+		Overrides:        &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{}, InferenceAcceleratorOverrides: []types.InferenceAcceleratorOverride{}},
+		Attachments:      []types.Attachment{t.networkInterface(eni)},
 	}
 	for i := range d.ContainerDefinitions {
 		cd := &d.ContainerDefinitions[i]
+		t.record.Overrides.ContainerOverrides = append(t.record.Overrides.ContainerOverrides, types.ContainerOverride{Name: cd.Name})
 		t.containers = append(t.containers, &container{definition: cd, health: types.HealthStatusUnknown})
 		t.record.Containers = append(t.record.Containers, types.Container{
 			ContainerArn: new(c.cfg.Scope.ARN("ecs", "container/"+cl.name+"/"+id+"/"+wire.NewUUID())),
 			TaskArn:      &t.arn, Name: cd.Name, Image: cd.Image, LastStatus: new("PENDING"), HealthStatus: types.HealthStatusUnknown,
-			Cpu: new(itoa(cd.Cpu)), NetworkBindings: []types.NetworkBinding{},
+			Cpu: new(itoa(cd.Cpu)), Memory: optionalItoa(cd.Memory), MemoryReservation: optionalItoa(cd.MemoryReservation), NetworkBindings: []types.NetworkBinding{},
 			NetworkInterfaces: []types.NetworkInterface{{AttachmentId: &eni, PrivateIpv4Address: &t.ip}},
 		})
 	}
 	c.tasks[t.arn] = t
 	c.byIP[t.ip] = t
 	return t
+}
+
+// defaultEphemeralStorage is the size of Fargate's scratch space in GiB.
+const defaultEphemeralStorage = 20
+
+// architectureOf returns the CPU architecture of a task definition as an attribute's value.
+func architectureOf(d *types.TaskDefinition) string {
+	if d.RuntimePlatform != nil && d.RuntimePlatform.CpuArchitecture == types.CPUArchitectureArm64 {
+		return "arm64"
+	}
+	return "x86_64"
+}
+
+func optionalItoa(n *int32) *string {
+	if n == nil {
+		return nil
+	}
+	return new(itoa(*n))
 }
 
 func (t *taskRun) networkInterface(id string) types.Attachment {

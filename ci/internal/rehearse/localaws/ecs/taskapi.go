@@ -14,6 +14,9 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
+// maxStopReason is the maximum length of StopTask's reason.
+const maxStopReason = 1024
+
 // stoppedTaskRetention is how long a stopped task stays visible.
 const stoppedTaskRetention = time.Hour
 
@@ -25,40 +28,6 @@ func (c *ControlPlane) pruneStoppedTasks() {
 			delete(c.tags, arn)
 		}
 	}
-}
-
-func (c *ControlPlane) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs.RunTaskOutput, error) {
-	cl, err := c.clusterForCall(ctx, in.Cluster)
-	if err != nil {
-		return nil, err
-	}
-	d, err := c.activeTaskDefinition(in.TaskDefinition)
-	if err != nil {
-		return nil, err
-	}
-	wire.AddResources(ctx, *d.TaskDefinitionArn)
-	count := cmp.Or(aws.ToInt32(in.Count), 1)
-	if count < 1 || count > 10 {
-		return nil, wire.Errorf("InvalidParameterException", "Count must be between 1 and 10.")
-	}
-	if d.NetworkMode == types.NetworkModeAwsvpc && in.NetworkConfiguration == nil {
-		return nil, wire.Errorf("InvalidParameterException", "Network Configuration must be provided when networkMode 'awsvpc' is specified.")
-	}
-	out := &awsecs.RunTaskOutput{Tasks: []types.Task{}, Failures: []types.Failure{}}
-	for range count {
-		t := c.newTask(cl, d, cmp.Or(aws.ToString(in.Group), "family:"+*d.Family))
-		t.record.StartedBy = in.StartedBy
-		if in.Overrides != nil {
-			t.record.Overrides = in.Overrides
-		}
-		if in.PropagateTags == types.PropagateTagsTaskDefinition {
-			c.setTags(t.arn, c.listTags(*d.TaskDefinitionArn))
-		}
-		c.setTags(t.arn, in.Tags)
-		c.spawn(t.run)
-		out.Tasks = append(out.Tasks, t.describe(nil))
-	}
-	return out, nil
 }
 
 // task finds a task of a cluster by id or ARN.
@@ -76,6 +45,9 @@ func (c *ControlPlane) stopTask(ctx context.Context, in *awsecs.StopTaskInput) (
 	wire.AddResources(ctx, arn)
 	if t == nil {
 		return nil, wire.Errorf("InvalidParameterException", "The referenced task was not found.")
+	}
+	if len(aws.ToString(in.Reason)) > maxStopReason {
+		return nil, wire.Errorf("InvalidParameterException", "reason length must be at most %d", maxStopReason)
 	}
 	t.drainFirst = t.serving()
 	t.requestStop(types.TaskStopCodeUserInitiated, cmp.Or(aws.ToString(in.Reason), "Task stopped by user"))
@@ -99,6 +71,7 @@ func (c *ControlPlane) listTasks(ctx context.Context, in *awsecs.ListTasksInput)
 	var found []*taskRun
 	for _, t := range c.tasks {
 		switch {
+		case hidden(ctx, t):
 		case t.cluster != cl, *t.record.DesiredStatus != string(desired):
 		case in.ServiceName != nil && *t.record.Group != "service:"+wire.ResourceName(*in.ServiceName):
 		case in.Family != nil && *t.definition.Family != *in.Family:
@@ -134,7 +107,7 @@ func (c *ControlPlane) describeTasks(ctx context.Context, in *awsecs.DescribeTas
 	for _, ref := range in.Tasks {
 		t, arn := c.task(cl, ref)
 		wire.AddResources(ctx, arn)
-		if t == nil {
+		if t == nil || hidden(ctx, t) {
 			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
 			continue
 		}
@@ -145,6 +118,13 @@ func (c *ControlPlane) describeTasks(ctx context.Context, in *awsecs.DescribeTas
 		out.Tasks = append(out.Tasks, t.describe(tags))
 	}
 	return out, nil
+}
+
+// hidden reports whether an injected fault hides a new task from a call: reads of AWS
+// are eventually consistent.
+func hidden(ctx context.Context, t *taskRun) bool {
+	d := wire.InjectionOf(ctx).HiddenFor
+	return d > 0 && time.Since(*t.record.CreatedAt) < d
 }
 
 // describe returns a copy of a task's record, which continues to change.

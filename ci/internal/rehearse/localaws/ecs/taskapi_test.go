@@ -21,7 +21,7 @@ import (
 // run runs a task of a task definition and waits until it has a status.
 func run(p *localawstest.Platform, in *ecs.RunTaskInput, state string) ecstypes.Task {
 	p.Helper()
-	in.Cluster, in.NetworkConfiguration = aws.String("test"), localawstest.NetworkConfiguration
+	in.Cluster, in.NetworkConfiguration, in.LaunchType = aws.String("test"), localawstest.NetworkConfiguration, ecstypes.LaunchTypeFargate
 	out, err := p.ECS.RunTask(p.Context(), in)
 	p.RequireNoError(err)
 	return waitForStatus(p, *out.Tasks[0].TaskArn, state)
@@ -163,7 +163,7 @@ func TestContainerDependencies(t *testing.T) {
 	}
 	register := func(migration string) string {
 		out, err := p.ECS.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
-			Family: aws.String("pod"), NetworkMode: ecstypes.NetworkModeAwsvpc,
+			Family: aws.String("pod"), NetworkMode: ecstypes.NetworkModeAwsvpc, Cpu: aws.String("256"), Memory: aws.String("512"),
 			ContainerDefinitions: []ecstypes.ContainerDefinition{
 				{
 					Name: aws.String("main"), Image: &image, Command: []string{"exit", "4"}, LogConfiguration: logs,
@@ -192,7 +192,9 @@ func TestContainerDependencies(t *testing.T) {
 	bad := register("1")
 	failed := run(p, &ecs.RunTaskInput{TaskDefinition: &bad}, "STOPPED")
 	require.Equal(t, ecstypes.TaskStopCodeTaskFailedToStart, failed.StopCode)
-	require.Equal(t, "ResourceInitializationError: dependency container migration did not exit successfully", *failed.StoppedReason)
+	require.Equal(t, dependencyGraph+"[server] for target [main] because dependency will never start", *failed.StoppedReason)
+	require.Equal(t, dependencyGraph+"[migration] for target [server] as dependency did not exit successfully.", *failed.Containers[1].Reason)
+	require.Equal(t, []int32{143, 143, 1}, exitCodes(failed))
 }
 
 func TestTaskMetadata(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 // uncheckedStartTime is how long a task without any health check must run, nominally,
 // before it counts as healthy.
-const uncheckedStartTime = time.Second
+const uncheckedStartTime = 40 * time.Second
 
 // healthResult is the result of a running task's health checks.
 type healthResult struct {
@@ -25,6 +25,7 @@ type healthResult struct {
 // evaluate the task again.
 func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	if t.stopping || t.status() != "RUNNING" {
+		s.stopUnhealthyStart(t)
 		return resyncInterval
 	}
 	age := time.Since(*t.record.StartedAt)
@@ -52,6 +53,17 @@ func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	s.event("(service %s) has stopped 1 running tasks: (task %s).", s.name, t.id)
 	s.reportDeregistered([]*taskRun{t})
 	return resyncInterval
+}
+
+// stopUnhealthyStart stops a task that an unhealthy essential container keeps from
+// running, because others depend on it.
+func (s *service) stopUnhealthyStart(t *taskRun) {
+	if t.stopping || t.record.HealthStatus != types.HealthStatusUnhealthy {
+		return
+	}
+	s.event("(service %s) (task %s) failed container health checks.", s.name, t.id)
+	t.failedHealthCheck = true
+	t.requestStop(types.TaskStopCodeServiceSchedulerInitiated, "Task failed container health checks")
 }
 
 // taskHealth returns the result of a task's target groups and container health checks.
@@ -89,7 +101,7 @@ func (s *service) taskHealth(t *taskRun) (v healthResult, checked bool) {
 
 func (t *taskRun) hasHealthCheck() bool {
 	return slices.ContainsFunc(t.containers, func(p *container) bool {
-		return newHealthCheck(p.definition.HealthCheck) != nil && aws.ToBool(p.definition.Essential)
+		return newHealthCheck(p.definition.HealthCheck) != nil && p.essential()
 	})
 }
 

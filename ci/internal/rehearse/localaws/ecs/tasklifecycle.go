@@ -2,10 +2,8 @@ package ecs
 
 import (
 	"context"
-	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/rehearse/localaws/task"
@@ -44,6 +42,12 @@ func (t *taskRun) setStatus(status string) {
 	t.wakeService()
 }
 
+// notify reports a change of a container to those that wait for it. The lock is held.
+func (t *taskRun) notify() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
 // locked runs f under the lock.
 func (t *taskRun) locked(f func()) {
 	t.c.mu.Lock()
@@ -62,20 +66,17 @@ func (t *taskRun) run() {
 		case <-ctx.Done():
 		}
 	}()
-	if err := t.prepare(ctx); err != nil {
-		t.recordStartFailure(err)
-		t.release()
-		return
+	err := t.prepare(ctx)
+	if err == nil {
+		err = t.markRunning(ctx)
 	}
-	if err := t.markRunning(ctx); err != nil {
+	if err != nil {
 		t.recordStartFailure(err)
-		t.stopContainers()
-		t.release()
-		return
+	} else {
+		t.registerTargets()
+		<-ctx.Done()
+		t.deregisterTargets()
 	}
-	t.registerTargets()
-	t.waitForExit(ctx)
-	t.deregisterTargets()
 	t.stopContainers()
 	t.release()
 }
@@ -109,9 +110,12 @@ func (t *taskRun) prepare(ctx context.Context) error {
 	if err := t.pullSecrets(); err != nil {
 		return err
 	}
+	if err := t.validateFiles(); err != nil {
+		return err
+	}
 	images := make([]*task.Image, len(t.containers))
 	for i, p := range t.containers {
-		img, err := t.c.cfg.Runtime.Pull(ctx, *p.definition.Image)
+		img, err := t.c.cfg.Runtime.Pull(ctx, *p.definition.Image, architectureOf(t.definition))
 		if err != nil {
 			t.locked(func() { t.record.Containers[i].Reason = new(err.Error()) })
 			return err
@@ -138,40 +142,20 @@ func (t *taskRun) prepare(ctx context.Context) error {
 	return t.startContainers(ctx, images)
 }
 
-// waitForExit waits until an essential container exits or the task is to stop.
-func (t *taskRun) waitForExit(ctx context.Context) {
-	ended := make(chan *container, len(t.containers))
-	for _, p := range t.containers {
-		t.c.wg.Go(func() {
-			<-p.run.Done()
-			ended <- p
-		})
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case p := <-ended:
-			t.locked(func() { t.recordExit(p) })
-			if !aws.ToBool(p.definition.Essential) {
-				continue
-			}
-			t.locked(func() {
-				t.requestStop(types.TaskStopCodeEssentialContainerExited, "Essential container in task exited")
-			})
-			return
+// watch records a container's exit. An essential container's ends the task.
+func (t *taskRun) watch(i int) {
+	p := t.containers[i]
+	<-p.run.Done()
+	t.locked(func() {
+		p.exited = true
+		rec := &t.record.Containers[i]
+		rec.ExitCode, rec.LastStatus = new(int32(p.run.ExitCode())), new("STOPPED")
+		if p.essential() {
+			t.requestStop(types.TaskStopCodeEssentialContainerExited, "Essential container in task exited")
+			t.essentialExit.Do(func() { close(t.exited) })
 		}
-	}
-}
-
-// recordExit records a container's exit. The lock is held.
-func (t *taskRun) recordExit(p *container) {
-	i := slices.Index(t.containers, p)
-	rec := &t.record.Containers[i]
-	if rec.ExitCode == nil && p.run != nil {
-		rec.ExitCode = new(int32(p.run.ExitCode()))
-	}
-	rec.LastStatus = new("STOPPED")
+		t.notify()
+	})
 }
 
 // release removes the task's sandbox and completes its record.

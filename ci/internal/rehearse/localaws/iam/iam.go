@@ -5,6 +5,7 @@ package iam
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -53,9 +54,10 @@ func (r *Roles) Deny(action, resource string) {
 	r.denied[permission{action, resource}] = true
 }
 
-// EnsureRole creates a role that ECS tasks may assume, unless it exists. AWS would have
-// refused a task definition with a missing role.
-func (r *Roles) EnsureRole(arn string) {
+// EnsureRole creates a role that a service may assume, such as ecs-tasks.amazonaws.com,
+// unless it exists. AWS would have refused a task definition or schedule with a missing
+// role.
+func (r *Roles) EnsureRole(arn, service string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := wire.ResourceName(arn)
@@ -65,14 +67,14 @@ func (r *Roles) EnsureRole(arn string) {
 	r.roles[name] = &role{
 		Role: types.Role{
 			Arn: &arn, RoleName: &name, RoleId: new("AROA" + strings.ToUpper(wire.RandomHex(17))), Path: new("/"), CreateDate: new(r.now()),
-			AssumeRolePolicyDocument: new(url.QueryEscape(ecsTrustPolicy)), MaxSessionDuration: new(int32(3600)),
+			AssumeRolePolicyDocument: new(url.QueryEscape(fmt.Sprintf(trustPolicy, service))), MaxSessionDuration: new(int32(3600)),
 		},
 		inline: map[string]string{}, attached: map[string]bool{},
 	}
 }
 
-// ecsTrust lets ECS tasks assume a role.
-const ecsTrustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+// trustPolicy lets a service assume a role.
+const trustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":%q},"Action":"sts:AssumeRole"}]}`
 
 // Service returns the IAM API.
 func (r *Roles) Service() wire.Service {

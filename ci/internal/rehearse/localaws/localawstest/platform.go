@@ -21,6 +21,7 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -39,18 +40,19 @@ import (
 // "alb" with one target group.
 type Platform struct {
 	*testing.T
-	Server  *localaws.Server
-	ECS     *ecs.Client
-	ECR     *ecr.Client
-	ELB     *elbv2.Client
-	Logs    *cloudwatchlogs.Client
-	STS     *sts.Client
-	IAM     *iam.Client
-	Secrets *secretsmanager.Client
-	SSM     *ssm.Client
-	URL     string // of the load balancer
-	Group   string // target group's ARN
-	Repo    string // repository's URI
+	Server    *localaws.Server
+	ECS       *ecs.Client
+	ECR       *ecr.Client
+	ELB       *elbv2.Client
+	Logs      *cloudwatchlogs.Client
+	STS       *sts.Client
+	IAM       *iam.Client
+	Secrets   *secretsmanager.Client
+	SSM       *ssm.Client
+	Scheduler *scheduler.Client
+	URL       string // of the load balancer
+	Group     string // target group's ARN
+	Repo      string // repository's URI
 
 	binary string // the compiled test service
 }
@@ -74,6 +76,7 @@ func Start(t *testing.T, o localaws.Options) *Platform {
 		T: t, Server: server, ECS: ecs.NewFromConfig(config), ECR: ecr.NewFromConfig(config),
 		ELB: elbv2.NewFromConfig(config), Logs: cloudwatchlogs.NewFromConfig(config), STS: sts.NewFromConfig(config),
 		IAM: iam.NewFromConfig(config), Secrets: secretsmanager.NewFromConfig(config), SSM: ssm.NewFromConfig(config),
+		Scheduler: scheduler.NewFromConfig(config),
 	}
 }
 

@@ -1,9 +1,10 @@
-// Package secrets is the embedded Secrets Manager: secrets with one version each, in
-// memory.
+// Package secrets is the embedded Secrets Manager: secrets with their versions, in memory.
 package secrets
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,20 +16,65 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// currentStage is the staging label of a secret's current version.
-const currentStage = "AWSCURRENT"
+// Staging labels of a secret's current version and of the one before.
+const (
+	currentStage  = "AWSCURRENT"
+	previousStage = "AWSPREVIOUS"
+)
 
 // recoveryWindowDays is for how many days a deleted secret can be restored by default.
 const recoveryWindowDays = 30
 
 type secret struct {
-	arn, name, version string
-	description        *string
-	text               *string
-	binary             []byte
-	created            time.Time
-	deletionDate       *time.Time // nil unless deleted
-	tags               []types.Tag
+	arn, name    string
+	description  *string
+	versions     []*version // oldest first
+	created      time.Time
+	deletionDate *time.Time // nil unless deleted
+	tags         []types.Tag
+}
+
+// version is one value of a secret.
+type version struct {
+	id      string
+	stages  []string
+	text    *string
+	binary  []byte
+	created time.Time
+}
+
+// add adds a version and moves staging labels to it. The version that was current gets
+// AWSPREVIOUS.
+func (s *secret) add(v *version) {
+	for _, stage := range v.stages {
+		if stage == currentStage {
+			for _, old := range s.versions {
+				old.stages = slices.DeleteFunc(old.stages, func(label string) bool { return label == previousStage })
+				if i := slices.Index(old.stages, currentStage); i >= 0 {
+					old.stages[i] = previousStage
+				}
+			}
+			continue
+		}
+		for _, old := range s.versions {
+			old.stages = slices.DeleteFunc(old.stages, func(label string) bool { return label == stage })
+		}
+	}
+	s.versions = append(s.versions, v)
+}
+
+// find returns the version with an id and a staging label, either of which may be empty,
+// or the current version if both are.
+func (s *secret) find(stage, id string) *version {
+	if stage == "" && id == "" {
+		stage = currentStage
+	}
+	for _, v := range s.versions {
+		if (id == "" || v.id == id) && (stage == "" || slices.Contains(v.stages, stage)) {
+			return v
+		}
+	}
+	return nil
 }
 
 // Store holds all secrets.
@@ -55,6 +101,7 @@ func (s *Store) Service() wire.Service {
 			wire.NewLockedOperation(&s.mu, "DescribeSecret", s.describeSecret),
 			wire.NewLockedOperation(&s.mu, "DeleteSecret", s.deleteSecret),
 			wire.NewLockedOperation(&s.mu, "GetSecretValue", s.getSecretValue),
+			wire.NewLockedOperation(&s.mu, "PutSecretValue", s.putSecretValue),
 		},
 	}
 }
@@ -64,7 +111,7 @@ func (s *Store) Service() wire.Service {
 func (s *Store) Value(ref, stage, version string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found, err := s.readable(ref, stage, version)
+	_, found, err := s.readable(ref, stage, version)
 	if err != nil {
 		return "", err
 	}
@@ -83,19 +130,22 @@ func (s *Store) find(ref string) (*secret, error) {
 }
 
 // readable finds a secret in a version that may be read.
-func (s *Store) readable(ref, stage, version string) (*secret, error) {
+func (s *Store) readable(ref, stage, id string) (*secret, *version, error) {
 	found, err := s.find(ref)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case found.deletionDate != nil:
-		return nil, wire.Errorf("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
-	case stage != "" && stage != currentStage:
-		return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", stage)
-	case version != "" && version != found.version:
-		return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for VersionId: %s", version)
+		return nil, nil, wire.Errorf("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
 	}
-	return found, nil
+	v := found.find(stage, id)
+	switch {
+	case v == nil && id != "":
+		return nil, nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for VersionId: %s", id)
+	case v == nil:
+		return nil, nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", cmp.Or(stage, currentStage))
+	}
+	return found, v, nil
 }
 
 func (s *Store) requestSecret(ctx context.Context, ref *string) (*secret, error) {
@@ -127,12 +177,45 @@ func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecre
 	if _, ok := s.secrets[name]; ok {
 		return nil, wire.Errorf("ResourceExistsException", "The operation failed because the secret %s already exists.", name)
 	}
-	made := &secret{
-		arn: arn, name: name, version: wire.NewUUID(), description: in.Description,
-		text: in.SecretString, binary: in.SecretBinary, created: s.now(), tags: in.Tags,
+	made := &secret{arn: arn, name: name, description: in.Description, created: s.now(), tags: in.Tags}
+	out := &secretsmanager.CreateSecretOutput{ARN: &made.arn, Name: &made.name}
+	if in.SecretString != nil || in.SecretBinary != nil { // a secret may have no value yet
+		first := &version{
+			id: cmp.Or(aws.ToString(in.ClientRequestToken), wire.NewUUID()), stages: []string{currentStage},
+			text: in.SecretString, binary: in.SecretBinary, created: made.created,
+		}
+		made.add(first)
+		out.VersionId = &first.id
 	}
 	s.secrets[name] = made
-	return &secretsmanager.CreateSecretOutput{ARN: &made.arn, Name: &made.name, VersionId: &made.version}, nil
+	return out, nil
+}
+
+func (s *Store) putSecretValue(ctx context.Context, in *secretsmanager.PutSecretValueInput) (*secretsmanager.PutSecretValueOutput, error) {
+	found, err := s.requestSecret(ctx, in.SecretId)
+	switch {
+	case err != nil:
+		return nil, err
+	case found.deletionDate != nil:
+		return nil, wire.Errorf("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
+	case in.SecretString == nil && in.SecretBinary == nil:
+		return nil, wire.Errorf("InvalidParameterException", "You must provide either SecretString or SecretBinary.")
+	}
+	v := &version{
+		id: cmp.Or(aws.ToString(in.ClientRequestToken), wire.NewUUID()), stages: slices.Clone(in.VersionStages),
+		text: in.SecretString, binary: in.SecretBinary, created: s.now(),
+	}
+	if len(v.stages) == 0 {
+		v.stages = []string{currentStage}
+	}
+	if same := found.find("", v.id); same == nil {
+		found.add(v)
+	} else if aws.ToString(same.text) != aws.ToString(v.text) || string(same.binary) != string(v.binary) {
+		return nil, wire.Errorf("ResourceExistsException", "You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", v.id, found.arn)
+	} else {
+		v = same
+	}
+	return &secretsmanager.PutSecretValueOutput{ARN: &found.arn, Name: &found.name, VersionId: &v.id, VersionStages: slices.Clone(v.stages)}, nil
 }
 
 func (s *Store) describeSecret(ctx context.Context, in *secretsmanager.DescribeSecretInput) (*secretsmanager.DescribeSecretOutput, error) {
@@ -140,10 +223,16 @@ func (s *Store) describeSecret(ctx context.Context, in *secretsmanager.DescribeS
 	if err != nil {
 		return nil, err
 	}
-	return &secretsmanager.DescribeSecretOutput{
+	out := &secretsmanager.DescribeSecretOutput{
 		ARN: &found.arn, Name: &found.name, Description: found.description, CreatedDate: &found.created,
-		DeletedDate: found.deletionDate, Tags: found.tags, VersionIdsToStages: map[string][]string{found.version: {currentStage}},
-	}, nil
+		DeletedDate: found.deletionDate, Tags: found.tags, VersionIdsToStages: map[string][]string{},
+	}
+	for _, v := range found.versions {
+		if len(v.stages) > 0 {
+			out.VersionIdsToStages[v.id] = v.stages
+		}
+	}
+	return out, nil
 }
 
 func (s *Store) deleteSecret(ctx context.Context, in *secretsmanager.DeleteSecretInput) (*secretsmanager.DeleteSecretOutput, error) {
@@ -167,12 +256,12 @@ func (s *Store) getSecretValue(ctx context.Context, in *secretsmanager.GetSecret
 	if _, err := s.requestSecret(ctx, in.SecretId); err != nil {
 		return nil, err
 	}
-	found, err := s.readable(aws.ToString(in.SecretId), aws.ToString(in.VersionStage), aws.ToString(in.VersionId))
+	found, v, err := s.readable(aws.ToString(in.SecretId), aws.ToString(in.VersionStage), aws.ToString(in.VersionId))
 	if err != nil {
 		return nil, err
 	}
 	return &secretsmanager.GetSecretValueOutput{
-		ARN: &found.arn, Name: &found.name, VersionId: &found.version, VersionStages: []string{currentStage},
-		SecretString: found.text, SecretBinary: found.binary, CreatedDate: &found.created,
+		ARN: &found.arn, Name: &found.name, VersionId: &v.id, VersionStages: v.stages,
+		SecretString: v.text, SecretBinary: v.binary, CreatedDate: &v.created,
 	}, nil
 }

@@ -1,6 +1,8 @@
 package secrets_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -65,4 +67,48 @@ func TestSecrets(t *testing.T) {
 	require.ErrorAs(t, err, &missing)
 	_, err = c.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: made.ARN})
 	require.ErrorAs(t, err, &missing)
+}
+
+func TestSecretVersions(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	c, ctx := p.Secrets, t.Context()
+	made, err := c.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("db")})
+	require.NoError(t, err)
+	require.Nil(t, made.VersionId)
+	_, err = c.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: made.ARN})
+	require.ErrorContains(t, err, "can't find the specified secret value for staging label: AWSCURRENT")
+	put := func(token, value string, stages ...string) error {
+		_, err := c.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: made.ARN, ClientRequestToken: &token, SecretString: &value, VersionStages: stages})
+		return err
+	}
+	token := func(digit string) string { return strings.Repeat(digit, 32) }
+	for digit, value := range []string{"one", "two", "three"} {
+		require.NoError(t, put(token(strconv.Itoa(digit+1)), value))
+	}
+	require.NoError(t, put(token("3"), "three"), "the same version again")
+	require.ErrorContains(t, put(token("3"), "other"), "already in use")
+	require.NoError(t, put(token("4"), "four", "AWSPENDING"))
+	require.NoError(t, put(token("5"), "five", "AWSPENDING"))
+	_, err = c.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: made.ARN})
+	require.ErrorContains(t, err, "SecretString or SecretBinary")
+	_, err = c.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: aws.String("nope"), SecretString: aws.String("x")})
+	require.ErrorContains(t, err, "can't find the specified secret.")
+
+	for want, in := range map[string]secretsmanager.GetSecretValueInput{
+		"one":   {VersionId: aws.String(token("1"))},
+		"two":   {VersionStage: aws.String("AWSPREVIOUS")},
+		"three": {},
+		"five":  {VersionStage: aws.String("AWSPENDING")},
+	} {
+		in.SecretId = made.ARN
+		got, err := c.GetSecretValue(ctx, &in)
+		require.NoError(t, err)
+		require.Equal(t, want, *got.SecretString)
+	}
+	seen, err := c.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: made.ARN})
+	require.NoError(t, err)
+	require.Equal(t, map[string][]string{token("2"): {"AWSPREVIOUS"}, token("3"): {"AWSCURRENT"}, token("5"): {"AWSPENDING"}}, seen.VersionIdsToStages)
+	_, err = c.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: made.ARN})
+	require.NoError(t, err)
+	require.ErrorContains(t, put(token("6"), "six"), "marked for deletion")
 }

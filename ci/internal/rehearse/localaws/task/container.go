@@ -20,14 +20,23 @@ type Spec struct {
 	Ports      []int    // containerPorts
 	ReadOnly   bool     // the root file system is read-only (ModeNamespace)
 	Mounts     []Mount  // the task's volumes (ModeNamespace)
+	OneOff     bool     // of a task that no service runs
 	Output     LogFunc  // nil drops the output
 }
 
 // Mount mounts a volume of the task at a path of a container.
 type Mount struct {
 	Volume   string
+	Shared   string // the folder of a volume that outlives the task, relative; "" for the task's
+	Tmpfs    *Tmpfs // a file system in memory instead of a volume
 	Path     string
 	ReadOnly bool
+}
+
+// Tmpfs is a file system in memory.
+type Tmpfs struct {
+	MiB     int
+	Options []string // mount options, as of Docker's --tmpfs
 }
 
 // Container is a started container.

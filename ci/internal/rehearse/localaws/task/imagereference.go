@@ -12,12 +12,15 @@ import (
 )
 
 // preferredPlatforms returns the image platforms in the order of preference: this
-// machine's, Linux on its architecture, and the one that nearly every image has.
-func preferredPlatforms() []v1.Platform {
+// machine's, Linux on its architecture, and the task definition's.
+func preferredPlatforms(architecture string) []v1.Platform {
+	if architecture != "arm64" {
+		architecture = "amd64"
+	}
 	return []v1.Platform{
 		{OS: runtime.GOOS, Architecture: runtime.GOARCH},
 		{OS: "linux", Architecture: runtime.GOARCH},
-		{OS: "linux", Architecture: "amd64"},
+		{OS: "linux", Architecture: architecture},
 	}
 }
 

@@ -37,7 +37,7 @@ func runKilledChild() {
 	if err != nil {
 		fail(err)
 	}
-	pulled, err := rt.Pull(context.Background(), "app")
+	pulled, err := rt.Pull(context.Background(), "app", "")
 	if err != nil {
 		fail(err)
 	}

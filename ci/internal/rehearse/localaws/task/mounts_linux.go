@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -128,22 +129,25 @@ func (s *Sandbox) mountDev(root string, _ Spec) error {
 	return nil
 }
 
-// mountVolumes mounts the task's volumes: empty directories that its containers share.
+// mountVolumes mounts the task's volumes: empty directories that its containers share,
+// folders that outlive it, and file systems in memory.
 func (s *Sandbox) mountVolumes(root string, spec Spec) error {
 	for _, m := range spec.Mounts {
-		volume := filepath.Join(s.dir, "volumes", filepath.Base(m.Volume))
-		if err := os.MkdirAll(volume, 0o777); err != nil {
-			return fmt.Errorf("creating the volume %s: %w", m.Volume, err)
-		}
-		// Fargate gives a volume the owner of the directory it covers. Mode 1777 has
-		// the same effect for any user.
-		if err := os.Chmod(volume, 0o777|os.ModeSticky); err != nil {
-			return fmt.Errorf("creating the volume %s: %w", m.Volume, err)
-		}
 		at, err := ensureDir(root, m.Path)
-		if err == nil {
-			err = unix.Mount(volume, at, "", unix.MS_BIND, "")
+		if err != nil {
+			return fmt.Errorf("creating the mount point %s: %w", m.Path, err)
 		}
+		if m.Tmpfs != nil {
+			if err := mountTmpfsVolume(at, m.Tmpfs); err != nil {
+				return fmt.Errorf("mounting tmpfs at %s: %w", m.Path, err)
+			}
+			continue
+		}
+		volume, err := s.volume(m)
+		if err != nil {
+			return fmt.Errorf("creating the volume %s: %w", m.Volume, err)
+		}
+		err = unix.Mount(volume, at, "", unix.MS_BIND, "")
 		if err == nil && m.ReadOnly {
 			err = unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
 		}
@@ -152,6 +156,47 @@ func (s *Sandbox) mountVolumes(root string, spec Spec) error {
 		}
 	}
 	return nil
+}
+
+// volume creates the directory of a volume, if it is missing.
+func (s *Sandbox) volume(m Mount) (string, error) {
+	dir := filepath.Join(s.dir, "volumes", filepath.Base(m.Volume))
+	if m.Shared != "" {
+		dir = filepath.Join(s.rt.cfg.Dir, "shared", m.Shared)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", err
+	}
+	// Fargate gives a volume the owner of the directory it covers, and an EFS access
+	// point a user. Mode 1777 has the same effect for any user.
+	return dir, os.Chmod(dir, 0o777|os.ModeSticky)
+}
+
+// tmpfsFlags are the mount options of a tmpfs that are flags of the mount, not data for
+// the file system.
+var tmpfsFlags = map[string]uintptr{
+	"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
+	"sync": unix.MS_SYNCHRONOUS, "dirsync": unix.MS_DIRSYNC, "noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME,
+	"relatime": unix.MS_RELATIME, "strictatime": unix.MS_STRICTATIME,
+}
+
+// mountTmpfsVolume mounts a tmpfs as Docker does: nosuid, nodev and noexec unless its
+// options say otherwise.
+func mountTmpfsVolume(at string, t *Tmpfs) error {
+	flags, data := uintptr(unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC), fmt.Sprintf("mode=1777,size=%dm", t.MiB)
+	for _, option := range t.Options {
+		flag, known := tmpfsFlags[option]
+		cleared, negative := tmpfsFlags["no"+option]
+		switch {
+		case known:
+			flags |= flag
+		case negative:
+			flags &^= cleared
+		case strings.Contains(option, "="):
+			data += "," + option
+		}
+	}
+	return unix.Mount("tmpfs", at, "tmpfs", flags, data)
 }
 
 // writeHosts writes /etc/hosts, so that a container can resolve its host name.

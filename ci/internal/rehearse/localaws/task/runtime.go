@@ -123,14 +123,15 @@ type PullError struct{ text string }
 
 func (e *PullError) Error() string { return "CannotPullContainerError: " + e.text }
 
-// Pull unpacks the image of a reference, once for each digest.
-func (rt *Runtime) Pull(ctx context.Context, ref string) (*Image, error) {
+// Pull unpacks the image of a reference, once for each digest. Of several platforms it
+// takes this machine's; architecture is the task definition's, x86_64 or arm64.
+func (rt *Runtime) Pull(ctx context.Context, ref, architecture string) (*Image, error) {
 	repo, reference, ok := rt.cfg.Images.ParseReference(ref)
 	if !ok {
 		full := normalizeReference(ref)
 		return nil, resolveError(full, full+": not found")
 	}
-	img, err := rt.cfg.Images.Image(repo, reference, preferredPlatforms())
+	img, err := rt.cfg.Images.Image(repo, reference, preferredPlatforms(architecture))
 	if err != nil {
 		return nil, toPullError(ref, err)
 	}

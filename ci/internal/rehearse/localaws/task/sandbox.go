@@ -57,6 +57,9 @@ func (s *Sandbox) Close() {
 // Start starts a container. env is added to its environment.
 func (s *Sandbox) Start(spec Spec, env ...string) (Container, error) {
 	env = append([]string{"HOSTNAME=" + s.hostname}, env...)
+	if spec.Image.Config.Labels[StandInLabel] != "" {
+		return s.startStandIn(spec)
+	}
 	if dir, ok := staticSite(spec); ok {
 		return s.startSite(spec, dir)
 	}

@@ -38,7 +38,6 @@ func staticSite(spec Spec) (dir string, ok bool) {
 // siteServer serves a static site in place of its web server.
 type siteServer struct {
 	server *http.Server
-	root   *os.Root
 	done   chan struct{}
 
 	mu     sync.Mutex
@@ -54,29 +53,39 @@ func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
 	if err != nil {
 		return nil, startErrorf("opening the site %s: %v", dir, err)
 	}
+	return s.serve(spec, siteHandler{root.FS()}, root.Close, "the image has no web server: the embedded AWS serves its site "+dir)
+}
+
+// serve starts a server in place of a container's program. The line is logged; release is
+// called when the server has ended.
+func (s *Sandbox) serve(spec Spec, handler http.Handler, release func() error, line string) (Container, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		_ = root.Close()
+		_ = release()
 		return nil, fmt.Errorf("listening for the site of %s: %w", spec.Name, err)
 	}
 	for _, port := range spec.Ports {
 		s.addRoute(port, l.Addr().String())
 	}
-	c := &siteServer{root: root, done: make(chan struct{}), unused: map[net.Conn]struct{}{}}
+	c := &siteServer{done: make(chan struct{}), unused: map[net.Conn]struct{}{}}
 	c.server = &http.Server{
-		Handler: siteHandler{root.FS()}, ReadHeaderTimeout: 10 * time.Second,
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		ConnState: c.trackConn,
 	}
-	if spec.Output != nil {
-		spec.Output(time.Now().UTC(), "the image has no web server: the embedded AWS serves its site "+dir)
-	}
+	spec.log(line)
 	go func() {
 		defer close(c.done)
-		defer root.Close()
+		defer func() { _ = release() }()
 		_ = c.server.Serve(l) // ends with ErrServerClosed once it is stopped
 	}()
 	return c, nil
+}
+
+func (s Spec) log(line string) {
+	if s.Output != nil {
+		s.Output(time.Now().UTC(), line)
+	}
 }
 
 func (c *siteServer) Done() <-chan struct{} { return c.done }

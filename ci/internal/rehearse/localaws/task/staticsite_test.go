@@ -85,7 +85,7 @@ func TestMissingStaticSite(t *testing.T) {
 	img, err := testapp.Image(v1.Config{Labels: map[string]string{SiteLabel: "/none"}}, layer)
 	require.NoError(t, err)
 	rt := newRuntime(t, testMode{"in place", ModePort, true}, fakeRegistry{"app": img})
-	pulled, err := rt.Pull(t.Context(), "app")
+	pulled, err := rt.Pull(t.Context(), "app", "")
 	require.NoError(t, err)
 	s, err := rt.NewSandbox("task", "10.0.10.4")
 	require.NoError(t, err)

@@ -104,7 +104,7 @@ type startedContainer struct {
 func run(t *testing.T, w testMode, img v1.Image, change func(*Spec)) startedContainer {
 	t.Helper()
 	rt := newRuntime(t, w, fakeRegistry{"app": img})
-	pulled, err := rt.Pull(t.Context(), "app")
+	pulled, err := rt.Pull(t.Context(), "app", "")
 	require.NoError(t, err)
 	s, err := rt.NewSandbox("ip-10-0-10-9.ec2.internal", "10.0.10.9")
 	require.NoError(t, err)
@@ -204,7 +204,7 @@ func TestServiceRuns(t *testing.T) {
 func TestTwoTasksWithSamePort(t *testing.T) {
 	forEachMode(t, func(t *testing.T, w testMode) {
 		rt := newRuntime(t, w, fakeRegistry{"app": service(t)})
-		img, err := rt.Pull(t.Context(), "app")
+		img, err := rt.Pull(t.Context(), "app", "")
 		require.NoError(t, err)
 		for _, ip := range []string{"10.0.10.4", "10.0.10.5"} {
 			s, err := rt.NewSandbox("task-"+ip, ip)
@@ -293,7 +293,7 @@ func TestStartErrors(t *testing.T) {
 	const wording = "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: "
 	forEachMode(t, func(t *testing.T, w testMode) {
 		rt := newRuntime(t, w, fakeRegistry{"app": service(t)})
-		img, err := rt.Pull(t.Context(), "app")
+		img, err := rt.Pull(t.Context(), "app", "")
 		require.NoError(t, err)
 		s, err := rt.NewSandbox("task", "10.0.10.4")
 		require.NoError(t, err)
@@ -344,7 +344,7 @@ func TestPullErrors(t *testing.T) {
 		"team/elsewhere:1":           retried + "failed to resolve ref docker.io/team/elsewhere:1: docker.io/team/elsewhere:1: not found",
 		"quay.io/elsewhere@sha256:0": retried + "failed to resolve ref quay.io/elsewhere@sha256:0: quay.io/elsewhere@sha256:0: not found",
 	} {
-		_, err := rt.Pull(t.Context(), ref)
+		_, err := rt.Pull(t.Context(), ref, "")
 		require.EqualError(t, err, want)
 		require.ErrorAs(t, err, new(*PullError))
 	}

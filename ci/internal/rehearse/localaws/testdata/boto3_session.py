@@ -1,4 +1,4 @@
-"""Drives an embedded AWS with an unmodified boto3: one service, deployed twice.
+"""Drives an embedded AWS with an unmodified boto3: one service, deployed twice, and tasks of several containers.
 
 Usage: boto3_session.py ENDPOINT GOOD_IMAGE BETTER_IMAGE BAD_IMAGE
 Prints one JSON document with what was seen.
@@ -70,7 +70,65 @@ stream = "ecs/app/" + failed[0]["taskArn"].split("/")[-1]
 seen["log"] = [e["message"] for e in logs.get_log_events(logGroupName="/py", logStreamName=stream, startFromHead=True)["events"]]
 seen["history"] = [d["status"] for d in ecs.list_service_deployments(cluster="py", service="py")["serviceDeployments"]]
 seen["deregistered"] = ecs.deregister_task_definition(taskDefinition=broken)["taskDefinition"]["status"]
+
+# Tasks: overrides, client tokens, several containers, capacity providers.
+ecs.put_cluster_capacity_providers(
+    cluster="py", capacityProviders=["FARGATE", "FARGATE_SPOT"],
+    defaultCapacityProviderStrategy=[{"capacityProvider": "FARGATE", "base": 1, "weight": 0}, {"capacityProvider": "FARGATE_SPOT", "weight": 1}],
+)
+seen["providers"] = ecs.describe_clusters(clusters=["py"])["clusters"][0]["capacityProviders"]
+
+
+def container(name, image, **more):
+    options = {"awslogs-group": "/py", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "ecs"}
+    return {"name": name, "image": image, "logConfiguration": {"logDriver": "awslogs", "options": options}, **more}
+
+
+pod = ecs.register_task_definition(
+    family="pod", networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="256", memory="512",
+    executionRoleArn="arn:aws:iam::000000000000:role/exec",
+    containerDefinitions=[
+        container("init", bad, essential=False),
+        container("main", good, portMappings=[{"containerPort": 8000}], dependsOn=[{"containerName": "init", "condition": "COMPLETE"}]),
+    ],
+)["taskDefinition"]["taskDefinitionArn"]
+
+
+def run(**more):
+    return ecs.run_task(
+        cluster="py", taskDefinition=pod, networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"]}}, **more,
+    )["tasks"]
+
+
+def wait(kind, tasks):
+    ecs.get_waiter(kind).wait(cluster="py", tasks=[t["taskArn"] for t in tasks], WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+    return ecs.describe_tasks(cluster="py", tasks=[t["taskArn"] for t in tasks], include=["TAGS"])["tasks"]
+
+
+migration = {
+    "clientToken": "release-1", "startedBy": "release-1", "tags": [{"key": "Run", "value": "1"}],
+    "overrides": {"cpu": "512", "memory": "1024", "containerOverrides": [
+        {"name": "main", "command": ["exit", "3"], "environment": [{"name": "VERSION", "value": "overridden"}]},
+    ]},
+}
+first = run(**migration)
+done = wait("tasks_stopped", first)[0]
+seen["migration"] = {
+    "stopCode": done["stopCode"], "codes": {c["name"]: c["exitCode"] for c in done["containers"]}, "cpu": done["cpu"],
+    "provider": done["capacityProviderName"], "tags": done["tags"], "same": [t["taskArn"] for t in run(**migration)] == [done["taskArn"]],
+}
+try:
+    run(**{**migration, "startedBy": "release-2"})
+except ecs.exceptions.ConflictException as e:
+    seen["conflict"] = e.response["resourceIds"] == [done["taskArn"]]
+started = wait("tasks_running", run(count=2))
+seen["spread"] = sorted(t["capacityProviderName"] for t in started)
+ecs.stop_task(cluster="py", task=started[0]["taskArn"], reason="enough")
+ended = wait("tasks_stopped", started[:1])[0]
+seen["stopped"] = [ended["stopCode"], ended["stoppedReason"]]
 for name, call in {
+    "both": lambda: run(launchType="FARGATE", capacityProviderStrategy=[{"capacityProvider": "FARGATE"}]),
+    "container": lambda: run(overrides={"containerOverrides": [{"name": "web"}]}),
     "unknown cluster": lambda: ecs.describe_services(cluster="none", services=["py"]),
     "unknown operation": lambda: ecs.list_account_settings(),
     "unknown action": lambda: elb.describe_account_limits(),

@@ -12,6 +12,7 @@ type Error struct {
 	Code    string
 	Message string
 	Status  int
+	Members map[string]any // other members of the exception, such as resourceIds
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 )
 
 var (
@@ -22,11 +23,23 @@ type field struct {
 }
 
 // usesPascalCase reports whether a struct's members begin with a capital letter in AWS
-// JSON. All members of Secrets Manager and Systems Manager do, and one struct of those
-// served here of ECS, ECR and CloudWatch Logs.
+// JSON. All members of Secrets Manager, Systems Manager and, but for a few structs,
+// EventBridge Scheduler do, and one struct of those served here of ECS, ECR and
+// CloudWatch Logs.
 func usesPascalCase(t reflect.Type) bool {
-	return t == reflect.TypeFor[ecrtypes.Tag]() ||
-		strings.Contains(t.PkgPath(), "/service/secretsmanager") || strings.Contains(t.PkgPath(), "/service/ssm")
+	switch t {
+	case reflect.TypeFor[ecrtypes.Tag]():
+		return true
+	case reflect.TypeFor[schedulertypes.CapacityProviderStrategyItem](), reflect.TypeFor[schedulertypes.NetworkConfiguration](),
+		reflect.TypeFor[schedulertypes.PlacementConstraint](), reflect.TypeFor[schedulertypes.PlacementStrategy]():
+		return false
+	}
+	for _, service := range []string{"secretsmanager", "ssm", "scheduler"} {
+		if strings.Contains(t.PkgPath(), "/service/"+service) {
+			return true
+		}
+	}
+	return false
 }
 
 var fieldCache sync.Map // reflect.Type → []field

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -45,6 +46,11 @@ type Injection struct {
 	// that long ago, or the oldest.
 	RecordResponse bool
 	StaleBy        time.Duration
+	// Failure is the reason of the failures that the operation returns instead of its
+	// effect, if it can: RunTask.
+	Failure string
+	// HiddenFor is for how long a new resource is not visible to the operation.
+	HiddenFor time.Duration
 }
 
 // Router finds and runs the operation of a request and writes the response.
@@ -67,6 +73,7 @@ type parsedRequest struct {
 	found   bool
 	op      Operation
 	form    url.Values // of a Query request; nil for AWS JSON
+	rest    url.Values // members in path and query of a REST request; nil for others
 }
 
 // ServeHTTP serves an AWS API request. An SDK can decode every response, including
@@ -114,6 +121,13 @@ func (rt *Router) parseRequest(r *http.Request) (parsedRequest, bool) {
 		}
 		return p, true
 	}
+	for _, s := range rt.Services {
+		for _, op := range s.Operations {
+			if members, ok := op.matchREST(r); ok {
+				return parsedRequest{service: s, action: op.Name, op: op, found: true, rest: members}, true
+			}
+		}
+	}
 	if err := r.ParseForm(); err != nil || r.Form.Get("Action") == "" {
 		return parsedRequest{}, false
 	}
@@ -149,6 +163,7 @@ func (rt *Router) run(r *http.Request, p parsedRequest, call *Call, requestID st
 		case <-t.C:
 		}
 	}
+	ctx = context.WithValue(ctx, injectionKey{}, d)
 	failed := d.Err != nil || d.Reset
 	var body []byte
 	if !failed || d.Execute {
@@ -168,7 +183,7 @@ func (rt *Router) invoke(ctx context.Context, raw []byte, p parsedRequest, d Inj
 	if !d.RecordResponse {
 		return p.invoke(ctx, bytes.NewReader(raw), requestID)
 	}
-	request := p.service.Name + "." + p.action + " " + p.form.Encode() + string(raw)
+	request := p.service.Name + "." + p.action + " " + p.form.Encode() + p.rest.Encode() + string(raw)
 	body, err := p.invoke(ctx, bytes.NewReader(raw), requestID)
 	if err != nil {
 		return nil, err
@@ -190,6 +205,9 @@ func (p parsedRequest) invoke(ctx context.Context, body io.Reader, requestID str
 		if err := DecodeJSON(body, in); err != nil {
 			return nil, err
 		}
+		if err := setMembers(in, p.rest); err != nil {
+			return nil, err
+		}
 		return p.op.call(ctx, in, EncodeJSON)
 	}
 	if err := DecodeQuery(p.form, in); err != nil {
@@ -208,9 +226,15 @@ func (p parsedRequest) unknownOperation() *Error {
 }
 
 func (p parsedRequest) respond(w http.ResponseWriter, requestID string, body []byte, err error) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	if p.form != nil {
+	message := "message"
+	switch {
+	case p.form != nil:
 		w.Header().Set("Content-Type", "text/xml")
+	case p.rest != nil:
+		message = "Message"
+		w.Header().Set("Content-Type", "application/json")
+	default:
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	}
 	if err != nil {
 		e := toError(err)
@@ -218,19 +242,21 @@ func (p parsedRequest) respond(w http.ResponseWriter, requestID string, body []b
 			body = EncodeXMLError(p.service.Namespace, requestID, e)
 		} else {
 			w.Header().Set("X-Amzn-Errortype", e.Code)
-			body, _ = json.Marshal(map[string]string{"__type": e.Code, "message": e.Message})
+			members := map[string]any{"__type": e.Code, message: e.Message}
+			maps.Copy(members, e.Members)
+			body, _ = json.Marshal(members)
 		}
 		w.WriteHeader(e.Status)
 	}
 	_, _ = w.Write(body)
 }
 
-// writeNotImplemented responds to a request of neither protocol, such as a REST call
-// of S3, in the error format of the REST services.
+// writeNotImplemented responds to a request of no service that is served here, such as a
+// call of S3, in the error format of S3.
 func writeNotImplemented(w http.ResponseWriter, requestID string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusNotImplemented)
 	_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>NotImplemented</Code>`+
-		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs, IAM, Secrets Manager, SSM parameters and STS; this request is for none of them.</Message>`+
+		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs, EventBridge Scheduler, IAM, Secrets Manager, SSM parameters and STS; this request is for none of them.</Message>`+
 		`<RequestId>%s</RequestId></Error>`, requestID)
 }

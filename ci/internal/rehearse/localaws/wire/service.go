@@ -1,6 +1,6 @@
-// Package wire implements the two protocols of the AWS APIs that are served here, AWS
-// JSON 1.1 and AWS Query, by reflection over the SDK's input and output structs, so
-// that no API is described twice. It also creates AWS's identifiers: ARNs, and the ids
+// Package wire implements the protocols of the AWS APIs that are served here, AWS JSON
+// 1.1, AWS REST JSON and AWS Query, by reflection over the SDK's input and output
+// structs, so that no API is described twice. It also creates AWS's identifiers: ARNs, and the ids
 // of requests, tasks and deployments.
 package wire
 
@@ -17,6 +17,10 @@ type Operation struct {
 	Name  string
 	input func() any
 	call  func(ctx context.Context, in any, encode encoder) ([]byte, error)
+
+	// For AWS REST JSON, see [Operation.REST].
+	method, path string
+	queryMembers map[string]string
 }
 
 // NewOperation returns an operation that a function over the SDK's structs implements.
@@ -52,7 +56,7 @@ func (noLock) Unlock() {}
 type Service struct {
 	// Name is the name in signatures and IAM actions: ecs, ecr, logs, sts.
 	Name string
-	// Target is the prefix of X-Amz-Target in AWS JSON 1.1; empty for AWS Query.
+	// Target is the prefix of X-Amz-Target in AWS JSON 1.1; empty for the others.
 	Target string
 	// Version and Namespace identify the API in AWS Query.
 	Version, Namespace string
@@ -108,4 +112,13 @@ func CallerAccessKey(ctx context.Context) string {
 		return r.call.AccessKey
 	}
 	return ""
+}
+
+type injectionKey struct{}
+
+// InjectionOf returns the fault that is injected into a call, for the operations that
+// have faults of their own. It is zero outside a call.
+func InjectionOf(ctx context.Context) Injection {
+	d, _ := ctx.Value(injectionKey{}).(Injection)
+	return d
 }

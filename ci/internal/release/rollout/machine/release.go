@@ -297,6 +297,10 @@ func (r *Release) restore(cause error, now time.Time) {
 // Interrupt is called when the release is interrupted. It restores what has changed.
 func (r *Release) Interrupt(cause error, now time.Time) { r.restore(cause, now) }
 
+// Fail is called if the release fails for another reason than a service's deployment. It
+// restores what has changed.
+func (r *Release) Fail(cause error, now time.Time) { r.restore(cause, now) }
+
 // Verified is called with the result of the verification.
 func (r *Release) Verified(err error, now time.Time) {
 	if err != nil {

@@ -1,0 +1,177 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/exec/tool"
+)
+
+// errNoBuilder is the error of a machine that cannot build a Dockerfile.
+var errNoBuilder = errors.New("none of docker buildx, podman and buildah works here")
+
+// imageIDFile receives the id of the image that a builder keeps in its own storage.
+const imageIDFile = "image-id"
+
+// hostBuilder builds Dockerfiles with a program of this machine.
+type hostBuilder struct {
+	exec    step.Executor
+	program tool.Tool
+}
+
+// FindDockerfileBuilder returns the name of the program that builds Dockerfiles on this
+// machine: the first that works of docker buildx, podman and buildah.
+func FindDockerfileBuilder(ctx context.Context, executor step.Executor) (string, error) {
+	h, err := findHostBuilder(ctx, executor)
+	return h.name(), err
+}
+
+// dockerfileBuilder returns the executor's own builder, or else one of this machine.
+func (b Builder) dockerfileBuilder(ctx context.Context) (DockerfileBuilder, error) {
+	if builder, ok := b.Exec.(DockerfileBuilder); ok {
+		return builder, nil
+	}
+	return findHostBuilder(ctx, b.Exec)
+}
+
+func findHostBuilder(ctx context.Context, executor step.Executor) (hostBuilder, error) {
+	dir, err := os.MkdirTemp("", "slipway-ask-")
+	if err != nil {
+		return hostBuilder{}, fmt.Errorf("creating a temporary directory for the build: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	works := func(args ...string) (bool, error) {
+		result, err := executor.Run(ctx, step.Step{Name: "find a builder", Args: args, Stdout: "version"}, dir)
+		if err != nil && !errors.Is(err, exec.ErrNotFound) {
+			return false, err
+		}
+		return err == nil && result.ExitCode == 0, nil
+	}
+	for _, candidate := range []struct {
+		tool   tool.Tool
+		probes [][]string
+	}{
+		{tool.Docker, [][]string{{"buildx", "version"}, {"version"}}}, // docker version needs the daemon
+		{tool.Podman, [][]string{{"--version"}}},
+		{tool.Buildah, [][]string{{"--version"}}},
+	} {
+		found := true
+		for _, args := range candidate.probes {
+			if found {
+				if found, err = works(candidate.tool.Command(args...)...); err != nil {
+					return hostBuilder{}, err
+				}
+			}
+		}
+		if found {
+			return hostBuilder{executor, candidate.tool}, nil
+		}
+	}
+	return hostBuilder{}, fmt.Errorf("%w, and a Dockerfile needs one: %s, or run it with Dagger", errNoBuilder, tool.Buildah.Install)
+}
+
+func (h hostBuilder) name() string {
+	if h.program.Name == tool.Docker.Name {
+		return "docker buildx"
+	}
+	return h.program.Name
+}
+
+// BuildSecret returns the value of an environment variable.
+func (h hostBuilder) BuildSecret(_ context.Context, id string) (string, bool, error) {
+	value, ok := os.LookupEnv(id)
+	return value, ok, nil
+}
+
+// BuildDockerfile implements [DockerfileBuilder].
+func (h hostBuilder) BuildDockerfile(ctx context.Context, build DockerfileBuild) error {
+	if h.program.Name != tool.Docker.Name {
+		return h.buildAndPush(ctx, build)
+	}
+	output, err := h.run(ctx, build, h.buildStep(build, "--output=type=oci,tar=false,rewrite-timestamp=true,dest="+step.Out+"/"+LayoutName))
+	if err == nil || !strings.Contains(strings.ToLower(output), "oci exporter") {
+		return err
+	}
+	// Docker's own driver has no OCI exporter, unless it uses containerd's image store.
+	if _, err := h.run(ctx, build, h.buildStep(build, "--load", "--iidfile="+step.Out+"/"+imageIDFile)); err != nil {
+		return err
+	}
+	id, err := readImageID(build.Dir)
+	if err != nil {
+		return err
+	}
+	_, err = h.run(ctx, build, step.Step{Name: build.Name + ": export", Args: h.program.Command("save", "--output="+step.Out+"/"+ArchiveName, id)})
+	_, _ = h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: h.program.Command("image", "rm", "--no-prune", id)}) // it may have a tag of the user's
+	return err
+}
+
+// buildAndPush builds with podman or buildah, which keep the image in their storage, and
+// copies it to an OCI layout.
+func (h hostBuilder) buildAndPush(ctx context.Context, build DockerfileBuild) error {
+	if _, err := h.run(ctx, build, h.buildStep(build, "--iidfile="+step.Out+"/"+imageIDFile)); err != nil {
+		return err
+	}
+	id, err := readImageID(build.Dir)
+	if err != nil {
+		return err
+	}
+	_, err = h.run(ctx, build, step.Step{Name: build.Name + ": export", Args: h.program.Command("push", id, "oci:"+step.Out+"/"+LayoutName)})
+	remove := h.program.Command("rmi", id)
+	if h.program.Name == tool.Podman.Name {
+		remove = h.program.Command("rmi", "--no-prune", id) // keep the cached layers
+	}
+	_, _ = h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: remove}) // it may have a tag of the user's
+	return err
+}
+
+// buildStep returns the step that builds a Dockerfile. Times are fixed where the builder
+// can do so.
+func (h hostBuilder) buildStep(build DockerfileBuild, output ...string) step.Step {
+	args := []string{"build"}
+	fixed := []string{"--format=oci", "--timestamp=0"}
+	if h.program.Name == tool.Docker.Name {
+		args = []string{"buildx", "build"}
+		fixed = []string{"--provenance=false", "--sbom=false", "--progress=plain", "--build-arg=SOURCE_DATE_EPOCH=0"}
+	}
+	args = append(args, "--platform="+build.Platform.String(), "--file="+step.Out+"/"+DockerfileName)
+	args = append(args, fixed...)
+	if build.Build.Target != "" {
+		args = append(args, "--target="+build.Build.Target)
+	}
+	for _, name := range slices.Sorted(maps.Keys(build.Build.BuildArgs)) {
+		args = append(args, "--build-arg="+name+"="+build.Build.BuildArgs[name])
+	}
+	for _, id := range slices.Sorted(maps.Keys(build.Secrets)) {
+		args = append(args, fmt.Sprintf("--secret=id=%[1]s,env=%[1]s", id))
+	}
+	args = append(append(args, output...), step.Out+"/"+ContextFolder)
+	return step.Step{Name: build.Name, Args: h.program.Command(args...), Env: map[string]string{"SOURCE_DATE_EPOCH": "0"}, Secrets: build.Secrets}
+}
+
+// run runs a step in the directory of the build.
+func (h hostBuilder) run(ctx context.Context, build DockerfileBuild, s step.Step) (output string, err error) {
+	result, err := h.exec.Run(ctx, s, build.Dir)
+	if err != nil {
+		return "", err
+	}
+	if result.ExitCode != 0 {
+		return result.Stderr, &BuildError{Builder: h.name(), Output: result.Stderr}
+	}
+	return result.Stderr, nil
+}
+
+func readImageID(dir string) (string, error) {
+	id, err := os.ReadFile(filepath.Join(dir, imageIDFile))
+	if err != nil {
+		return "", fmt.Errorf("reading the id of the image: %w", withoutPath(err))
+	}
+	return strings.TrimSpace(string(id)), nil
+}

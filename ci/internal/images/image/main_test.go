@@ -1,0 +1,101 @@
+package image_test
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// programsTree returns a tree with a module that has several programs, and its entries.
+func programsTree(t *testing.T, entries string) (image.Builder, []platform.Service) {
+	t.Helper()
+	dir := sourcetest.New(t)
+	sourcetest.Git(t, dir, "rm", "-q", "-r", "api", "web")
+	for name, content := range map[string]string{
+		platform.ServicesFile:    `{"services": {` + entries + `}}`,
+		"apps/go.mod":            "module example.com/apps\n\ngo 1.26\n",
+		"apps/cmd/server/run.go": "package main\n\nfunc main() { print(\"the server\") }\n",
+		"apps/cmd/job/run.go":    "package main\n\nfunc main() { print(text) }\n",
+		"apps/cmd/job/plain.go":  "//go:build !special\n\npackage main\n\nconst text = \"a plain job\"\n",
+		"apps/cmd/job/tagged.go": "//go:build special && more\n\npackage main\n\nconst text = \"a special job\"\n",
+		"apps/lib/lib.go":        "package lib\n",
+	} {
+		sourcetest.Write(t, dir, name, content)
+	}
+	sourcetest.Commit(t, dir, "programs")
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	return builder(t, dir), p.Services
+}
+
+const (
+	size   = `"cpu": 256, "memory": 512, "desired_count": 1}`
+	job    = `"job": {"path": "apps", "kind": "go", "main": "./cmd/job", ` + size
+	tagged = `"tagged": {"path": "apps", "kind": "go", "main": "./cmd/job", "build_tags": ["special", "more"], ` + size
+	server = `"server": {"path": "apps", "kind": "go", ` + size
+	web    = `"api": {"path": "apps", "kind": "go", "main": "./cmd/server", "port": 8000, "health_path": "/", "routes": ["/*"], ` + size
+)
+
+func TestMainPackages(t *testing.T) {
+	b, services := programsTree(t, strings.Join([]string{job, tagged, server, web}, ","))
+	compiled := new(atomic.Int32)
+	b.Exec = executor(func(ctx context.Context, s step.Step, dir string) (step.Result, error) {
+		if slices.Contains(s.Args, "build") {
+			compiled.Add(1)
+		}
+		return step.Host{Source: b.Source.Dir}.Run(ctx, s, dir)
+	})
+	images, err := b.Build(t.Context(), services)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, compiled.Load(), "equal builds are built once")
+	for n, want := range map[int]string{0: "the server", 1: "a plain job", 2: "the server", 3: "a special job"} {
+		layers, err := child(t, images[n]).Layers()
+		require.NoError(t, err)
+		content, err := layers[0].Uncompressed()
+		require.NoError(t, err)
+		binary, err := io.ReadAll(content)
+		require.NoError(t, err)
+		require.NoError(t, content.Close())
+		for _, text := range []string{"the server", "a plain job", "a special job"} {
+			require.Equal(t, text == want, strings.Contains(string(binary), text), "%s: %s", services[n].Name, text)
+		}
+		require.Equal(t, services[n].Name, images[n].Service.Name)
+	}
+	require.Equal(t, digest(t, images[0]), digest(t, images[2]))
+	alone, err := b.Build(t.Context(), services[2:3])
+	require.NoError(t, err)
+	require.Equal(t, digest(t, images[0]), digest(t, alone[0]), "whichever of the services that share it is built")
+	require.Equal(t, services[0].Repository(), services[2].Repository())
+	config, err := child(t, images[1]).ConfigFile()
+	require.NoError(t, err)
+	require.Empty(t, config.Config.ExposedPorts, "a job has no port")
+}
+
+func TestMainPackageFails(t *testing.T) {
+	for main, want := range map[string]string{
+		"./cmd/none": `building job: main "./cmd/none": apps has no such folder: correct main in terraform/services.auto.tfvars.json`,
+		"./lib":      "building job: ./lib in apps is package lib, not a program: name the folder of package main with main in terraform/services.auto.tfvars.json",
+	} {
+		b, services := programsTree(t, strings.Replace(job, "./cmd/job", main, 1))
+		_, err := b.Build(t.Context(), services)
+		require.EqualError(t, err, want)
+		require.Equal(t, outcome.Usage, outcome.Of(err))
+	}
+	// A committed file of the program that is skipped here is missed.
+	b, services := programsTree(t, job)
+	sourcetest.Git(t, b.Source.Dir, "update-index", "--skip-worktree", "apps/cmd/job/plain.go")
+	sourcetest.Write(t, b.Source.Dir, "apps/cmd/job/plain.go", "//go:build !special\n\npackage main\n\nconst text = \"edited\"\n")
+	_, err := b.Build(t.Context(), services)
+	require.ErrorContains(t, err, "apps/cmd/job/plain.go differs from the commit")
+}

@@ -97,6 +97,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().Var(&a.output, "output", "output format: text, json or markdown")
 	root.AddCommand(
 		a.newCommand(),
+		a.initCommand(),
 		a.testCommand(),
 		a.fmtCommand(),
 		a.validateCommand(),

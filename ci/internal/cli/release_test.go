@@ -53,6 +53,7 @@ func TestReleaseCommands(t *testing.T) {
 			{"bad input", testReleaseErrors},
 			{"signatures", testSignatures},
 			{"signed by a job", testKeylessSigning},
+			{"adopted", testAdopted},
 			{"drift", testDrift},
 		} {
 			t.Run(part.name, func(t *testing.T) { part.test(t, dir) })

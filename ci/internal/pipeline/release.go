@@ -9,6 +9,7 @@ import (
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // loadDelivery reads the settings of a delivery from the source tree. With published, the
@@ -62,9 +63,22 @@ func (p Pipeline) delivery(ctx context.Context, services []string, published boo
 	return d, nil
 }
 
+// deployment is [Pipeline.delivery] for what registers new revisions: their secrets must be
+// in the account's region.
+func (p Pipeline) deployment(ctx context.Context, services []string, o delivery.Options) (delivery.Delivery, error) {
+	d, err := p.delivery(ctx, services, o.SHA != "")
+	if err != nil {
+		return d, err
+	}
+	if err := (platform.Platform{Services: d.Services}).CheckRegion(d.Account.Region()); err != nil {
+		return d, outcome.Usagef("%s: %w", platform.ServicesFile, err)
+	}
+	return d, nil
+}
+
 // Deploy releases a commit. It returns an error only if the release did not start.
 func (p Pipeline) Deploy(ctx context.Context, services []string, o delivery.Options) (report.Release, error) {
-	d, err := p.delivery(ctx, services, o.SHA != "")
+	d, err := p.deployment(ctx, services, o)
 	if err != nil {
 		return report.Release{}, err
 	}
@@ -83,7 +97,7 @@ func (p Pipeline) Rollback(ctx context.Context, services []string, to string, o 
 
 // Diff returns what a deploy would change.
 func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Options) (report.Diff, error) {
-	d, err := p.delivery(ctx, services, o.SHA != "")
+	d, err := p.deployment(ctx, services, o)
 	if err != nil {
 		return report.Diff{}, err
 	}

@@ -35,6 +35,9 @@ func NewAccount(config aws.Config) Account {
 	}
 }
 
+// Region returns the account's region.
+func (a Account) Region() string { return a.config.Region }
+
 // engine returns an engine that releases to the account and reports to the recorder.
 func (d Delivery) engine() rollout.Engine {
 	return rollout.Engine{

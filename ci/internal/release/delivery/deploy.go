@@ -134,7 +134,7 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 	}
 	request := d.request(sha, o)
 	for _, s := range d.Services {
-		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: images[s.Name]})
+		request.Targets = append(request.Targets, rollout.ImageTarget(s, images))
 	}
 	return d.release(ctx, request, o)
 }
@@ -168,7 +168,7 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 // release runs a release with its checks and smoke test.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
 	var notes []string
-	baseURL, note, err := d.baseURL(ctx, o)
+	found, note, err := d.endpoints(ctx, o)
 	switch {
 	case err == nil, o.SkipSmoke:
 	case request.TakeOver: // a rollback must not depend on it
@@ -181,9 +181,9 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		notes = append(notes, reported...)
 		return err
 	}
-	if baseURL != "" && !o.SkipSmoke {
+	if !o.SkipSmoke {
 		request.Verify = func(ctx context.Context, versions map[string]string) error {
-			reported, err := d.smokeTest(ctx, baseURL, versions)
+			reported, err := d.smokeTest(ctx, found, versions)
 			notes = append(notes, reported...)
 			return err
 		}
@@ -195,7 +195,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		release = engine.Release(ctx, request)
 		return release.Result, nil
 	})
-	release.URL = redactURL(baseURL)
+	release.URL = redactURL(found.first(d.All))
 	if note != "" {
 		notes = append(notes, note)
 	}
@@ -215,6 +215,19 @@ func (d Delivery) Failed(sha string, err error) report.Release {
 	return release
 }
 
+// imageEntries returns the entries whose images the services need: their own, and those
+// that their sidecars run (image_of), even if those entries are not delivered themselves.
+func (d Delivery) imageEntries() []platform.Service {
+	wanted := map[string]bool{}
+	for _, s := range d.Services {
+		wanted[s.Name] = true
+		for _, sidecar := range s.Sidecars {
+			wanted[sidecar.ImageOf] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(d.All), func(s platform.Service) bool { return !wanted[s.Name] })
+}
+
 // Diff returns what a deploy would change. Images that the registry lacks are built
 // for their digests, and not published.
 func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
@@ -228,7 +241,7 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 	}
 	request := d.request(sha, o)
 	for _, s := range d.Services {
-		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: images[s.Name]})
+		request.Targets = append(request.Targets, rollout.ImageTarget(s, images))
 	}
 	diff, err := d.engine().Diff(ctx, request)
 	return diff, awsauth.Explain(err)
@@ -238,7 +251,10 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 	var baseURL string
 	var lookup sync.WaitGroup
-	lookup.Go(func() { baseURL, _, _ = d.baseURL(ctx, Options{}) })
+	lookup.Go(func() {
+		found, _, _ := d.endpoints(ctx, Options{})
+		baseURL = found.first(d.All)
+	})
 	status, err := d.engine().Status(ctx, d.Services)
 	lookup.Wait()
 	status.URL = baseURL

@@ -86,7 +86,7 @@ func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr} }
 
 // findImages looks up the images of a commit.
 func (d Delivery) findImages(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {
-	return d.Account.registry().Find(ctx, d.Services, sha)
+	return d.Account.registry().Find(ctx, d.imageEntries(), sha)
 }
 
 // requirePublished returns the images of a commit by service. If one is missing, the

@@ -94,11 +94,12 @@ func (d Delivery) verify(ctx context.Context, images map[string]string, trust su
 		return Verification{}, err
 	}
 	defer from.Close()
-	checked := Verification{Trusts: trust.String(), Images: make([]VerifiedImage, len(d.Services))}
+	entries := d.imageEntries()
+	checked := Verification{Trusts: trust.String(), Images: make([]VerifiedImage, len(entries))}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishJobs)
 	first := map[string]int{}
-	for n, service := range d.Services {
+	for n, service := range entries {
 		if _, shared := first[images[service.Name]]; shared {
 			continue
 		}
@@ -109,7 +110,7 @@ func (d Delivery) verify(ctx context.Context, images map[string]string, trust su
 		})
 	}
 	err = group.Wait()
-	for n, service := range d.Services {
+	for n, service := range entries {
 		checked.Images[n] = checked.Images[first[images[service.Name]]]
 		checked.Images[n].Service = service.Name
 	}

@@ -22,6 +22,7 @@ func (r *run) checkCluster(ctx context.Context) {
 			r.checkService(s)
 			r.checkHealthyPercent(s)
 		}
+		r.checkDependencies(s)
 		clusters = append(clusters, s.Service.ClusterName())
 	}
 	slices.Sort(clusters)

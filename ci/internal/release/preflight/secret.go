@@ -76,7 +76,11 @@ func (r *run) classifySecret(ref, service string, secrets usedBy[secret], parame
 	case r.Region != "" && parsed.Region != r.Region:
 		r.skip("secret", ref, "it is in region "+parsed.Region)
 	case parsed.Service == "secretsmanager":
-		secrets.add(parseSecret(parsed), service)
+		one := parseSecret(parsed)
+		secrets.add(one, service)
+		if key := jsonKey(parsed); key != "" && r.Secrets != nil {
+			r.skip("JSON key", key+" of "+one.id, "values of secrets are not read; a task whose secret lacks the key does not start")
+		}
 	case parsed.Service == "ssm" && strings.HasPrefix(parsed.Resource, "parameter/"):
 		parameters.add(ref, service)
 	default:
@@ -91,6 +95,12 @@ func parseSecret(a arn.ARN) secret {
 	parts := append(strings.Split(a.Resource, ":"), "", "", "", "")
 	a.Resource = parts[0] + ":" + parts[1]
 	return secret{id: a.String(), stage: parts[3], version: parts[4]}
+}
+
+// jsonKey returns the JSON key of a valueFrom, or "".
+func jsonKey(a arn.ARN) string {
+	parts := append(strings.Split(a.Resource, ":"), "", "")
+	return parts[2]
 }
 
 func (r *run) checkSecret(ctx context.Context, one secret, who string) {

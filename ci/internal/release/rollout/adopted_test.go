@@ -91,3 +91,23 @@ func TestServicesOfSeveralClusters(t *testing.T) {
 		require.Zero(t, b.ecs.count("UpdateService"))
 	})
 }
+
+// TestRollbackToARevisionOfTheTeam: what ran before the first release has no tags of a
+// release.
+func TestRollbackToARevisionOfTheTeam(t *testing.T) {
+	b := newAdoptedFixture(completes, completes, completes)
+	clear(b.ecs.tags)
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+	require.Empty(t, got.Services[0].From.SHA)
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/team_api:1", got.Services[0].From.TaskDefinition)
+	b.ecs.settleAll()
+
+	targets, err := b.engine.LastKnownGood(t.Context(), b.services(), "")
+	require.NoError(t, err)
+	for n, target := range targets {
+		require.Equal(t, got.Services[n].From.TaskDefinition, target.Revision)
+	}
+	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true}).ExitCode)
+	require.Equal(t, []string{oldImage, oldImage, oldImage}, b.runningAt("blue:api", "green:api", "ecs-c-service"))
+}

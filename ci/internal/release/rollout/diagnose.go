@@ -27,6 +27,7 @@ type diagnosis struct {
 	deployment, revision string
 	problem              string            // reported if no task has a cause
 	health               map[string]string // of targets, last reported
+	definition           types.TaskDefinition
 }
 
 // failed returns the services whose own deployment failed. The others are restored
@@ -35,7 +36,7 @@ func (r *run) failed() []diagnosis {
 	var failed []diagnosis
 	for n, s := range r.services {
 		if p := r.machine.Progress(n); p.OwnDeployment != "" && p.Err != nil {
-			failed = append(failed, diagnosis{s, p.OwnDeployment, s.To.TaskDefinition, p.UpdateProblem, maps.Clone(s.reported.targets)})
+			failed = append(failed, diagnosis{service: s, deployment: p.OwnDeployment, revision: s.To.TaskDefinition, problem: p.UpdateProblem, health: maps.Clone(s.reported.targets)})
 		}
 	}
 	return failed
@@ -67,7 +68,7 @@ func (r *run) diagnoseRestore(ctx context.Context) {
 		if p.RestoreErr == nil || p.Superseded != "" || primary == nil || aws.ToString(primary.Id) == p.OwnDeployment {
 			continue
 		}
-		causes := r.reportCauses(ctx, diagnosis{s, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), p.Problem, s.reported.targets})
+		causes := r.reportCauses(ctx, diagnosis{service: s, deployment: aws.ToString(primary.Id), revision: aws.ToString(primary.TaskDefinition), problem: p.Problem, health: s.reported.targets})
 		if len(causes) > 0 && !strings.Contains(p.RestoreErr.Error(), causes[0].Reason) {
 			s.restoreCause = causes[0].Reason
 		}
@@ -109,26 +110,27 @@ type causeSample struct {
 // running tasks that are not healthy.
 func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 	s := d.service
-	tasks, err := r.tasks(ctx, s.servicePlan, d.deployment, types.DesiredStatusStopped)
+	tasks, err := r.tasks(ctx, s.target.Service, d.deployment, types.DesiredStatusStopped)
 	if err != nil {
 		return nil, err
-	}
-	samples := group(tasks, d.stoppedCause)
-	if len(samples) == 0 {
-		if tasks, err = r.tasks(ctx, s.servicePlan, d.deployment, types.DesiredStatusRunning); err != nil {
-			return nil, err
-		}
-		health := r.targetHealth(ctx, s.service)
-		samples = group(tasks, func(task types.Task) (report.Cause, bool) { return runningCause(task, health) })
 	}
 	definition, _, err := r.definition(ctx, d.revision)
 	if err != nil {
 		definition = &types.TaskDefinition{}
 	}
+	d.definition = *definition
+	samples := group(tasks, d.stoppedCause)
+	if len(samples) == 0 {
+		if tasks, err = r.tasks(ctx, s.target.Service, d.deployment, types.DesiredStatusRunning); err != nil {
+			return nil, err
+		}
+		health := r.targetHealth(ctx, s.service)
+		samples = group(tasks, func(task types.Task) (report.Cause, bool) { return d.runningCause(task, health) })
+	}
 	var causes []report.Cause
 	for _, sample := range samples[:min(len(samples), maxCauses)] {
 		cause := sample.Cause
-		if cause.LogTail, err = r.logTail(ctx, s.servicePlan, *definition, sample.task); err != nil {
+		if cause.LogTail, err = r.logTail(ctx, d, sample.task); err != nil {
 			r.Event(s.Name, err.Error())
 		}
 		cause.Hint = hintFor(cause, s.target.Service, len(s.service.LoadBalancers))
@@ -162,47 +164,24 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false
 	}
-	container := d.service.target.Service.ContainerName()
 	cause := report.Cause{
 		Task: aws.ToString(task.TaskArn), Count: 1,
 		StopCode: string(task.StopCode), Reason: shortMessage(aws.ToString(task.StoppedReason)),
 	}
-	if c := failedContainer(task, container); c != nil {
+	if c := d.failedContainer(task); c != nil {
 		cause.ExitCode = c.ExitCode
 		cause.Signal = signalOf(c.ExitCode)
 		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
 			cause.Reason += ": " + reason
 		}
-		if name := aws.ToString(c.Name); name != container {
-			cause.Reason += " (container " + name + ")"
-		}
+		cause.Reason += d.named(c)
 	}
 	cause.Health = d.lastHealth(task)
 	return cause, true
 }
 
-// failedContainer returns the container that ended a task: one that failed, preferably the
-// service's own, or else the service's own.
-func failedContainer(task types.Task, own string) *types.Container {
-	var first *types.Container
-	for i := range task.Containers {
-		c := &task.Containers[i]
-		failed := c.ExitCode != nil && *c.ExitCode != 0 || c.Reason != nil
-		switch name := aws.ToString(c.Name); {
-		case name == own && (failed || first == nil):
-			first = c
-			if failed {
-				return c
-			}
-		case failed && (first == nil || aws.ToString(first.Name) == own):
-			first = c
-		}
-	}
-	return first
-}
-
 // runningCause returns why a running task is not healthy.
-func runningCause(task types.Task, health map[string]targetHealth) (report.Cause, bool) {
+func (d diagnosis) runningCause(task types.Task, health map[string]targetHealth) (report.Cause, bool) {
 	cause := report.Cause{Task: aws.ToString(task.TaskArn), Count: 1}
 	address := addressOf(task)
 	for target, h := range health {
@@ -216,6 +195,9 @@ func runningCause(task types.Task, health map[string]targetHealth) (report.Cause
 		cause.Reason = "the task is still " + status
 	case task.HealthStatus == types.HealthStatusUnhealthy:
 		cause.Reason = "the task runs, but its container health check fails"
+		if c := d.failedContainer(task); c != nil {
+			cause.Reason += d.named(c)
+		}
 	case cause.Health != "" && cause.Health != "healthy":
 		cause.Reason = "the task runs, but its target is not healthy"
 	default:

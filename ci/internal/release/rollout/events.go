@@ -93,7 +93,7 @@ func (r *run) reportTasks(ctx context.Context, observed []machine.Observation) {
 
 func (r *run) reportTaskStates(ctx context.Context, s *serviceRollout, deployment string) {
 	for _, desired := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		tasks, err := r.tasks(ctx, s.servicePlan, deployment, desired)
+		tasks, err := r.tasks(ctx, s.target.Service, deployment, desired)
 		if err != nil {
 			return
 		}

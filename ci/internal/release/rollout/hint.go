@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/report"
 )
@@ -232,12 +234,15 @@ func hintFor(cause report.Cause, service platform.Service, targetGroups int) str
 	if hint, ok := findHint(stopReasonHints, text); ok {
 		return hint
 	}
-	if unhealthyTarget.MatchString(cause.Reason) {
+	if unhealthyTarget.MatchString(cause.Reason) && targetGroups > 0 {
 		if targetGroups > 1 { // port and path may be those of another group
 			return ""
 		}
 		hint, _ := findHint(targetHealthHints, cause.Health)
 		return strings.NewReplacer("{port}", fmt.Sprint(service.Port), "{path}", service.HealthPath).Replace(hint)
+	}
+	if cause.StopCode == string(types.TaskStopCodeEssentialContainerExited) && cause.ExitCode != nil && *cause.ExitCode == 0 {
+		return "the program ended by itself: a service's program must keep running, and one that ends is a job (schedule) or a release_task"
 	}
 	if cause.Signal == "SIGKILL" {
 		return "the container was killed: it ran out of memory, or did not stop within its stopTimeout"

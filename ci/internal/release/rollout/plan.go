@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -253,12 +254,15 @@ func (s *servicePlan) planImage(running, template types.TaskDefinition, request 
 		return s.planRevision(template, request)
 	}
 	container, version := s.target.Service.ContainerName(), request.Version
-	if s.From.Image == s.target.Image && s.From.SHA != "" {
+	if s.target.runsImages(running) && s.From.SHA != "" {
 		version = s.From.SHA // an unchanged image keeps its version
 	}
 	wanted, err := render(template, container, s.target.Image, version)
 	if err != nil {
 		return err
+	}
+	for _, name := range setImages(wanted, s.target.Sidecars) {
+		s.note("container %s of %s is not in %s: add it with Terraform (slipway plan, slipway apply)", name, platform.ServicesFile, machine.ShortARN(aws.ToString(template.TaskDefinitionArn)))
 	}
 	current := registerInput(running)
 	if s.previous != nil {

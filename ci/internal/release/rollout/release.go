@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/leak"
@@ -34,6 +35,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 		e.Event("", "no smoke test: a service is scaled to 0")
 		request.Verify = nil
 	}
+	e.allowForRunning(&request, changed)
 	r := e.newRun(request, changed)
 	r.drive(ctx, p.versions())
 	r.diagnoseRestore(context.WithoutCancel(ctx))
@@ -41,6 +43,31 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 		e.Next("")
 	}
 	return e.finalReport(request, p, r)
+}
+
+// runningLimit is the shortest time limit of a service whose tasks count as healthy only
+// after 40 s of running, which ECS's documentation of deployments says of tasks without a
+// load balancer and without a health check; they also have to be started.
+const runningLimit = 90 * time.Second
+
+// allowForRunning raises time limits that no task of such a service can keep.
+func (e Engine) allowForRunning(request *Request, changed []*servicePlan) {
+	for _, s := range changed {
+		if !s.healthyByRunning() || request.Timeout >= runningLimit && request.RestoreTimeout >= runningLimit {
+			continue
+		}
+		request.Timeout, request.RestoreTimeout = max(request.Timeout, runningLimit), max(request.RestoreTimeout, runningLimit)
+		e.Event(s.Name, fmt.Sprintf("it has no health check, so ECS counts a task as healthy after 40 s: the time limits are at least %s", runningLimit))
+	}
+}
+
+// healthyByRunning reports whether ECS has only the time that a task has run to judge its
+// health: no load balancer, and no health check of an essential container.
+func (s *servicePlan) healthyByRunning() bool {
+	return len(s.service.LoadBalancers) == 0 && (s.service.DesiredCount > 0 || s.Count != nil) && s.wanted != nil &&
+		!slices.ContainsFunc(s.wanted.ContainerDefinitions, func(c types.ContainerDefinition) bool {
+			return c.HealthCheck != nil && (c.Essential == nil || *c.Essential)
+		})
 }
 
 // errConcurrent is errInProgress of a deployment that started between planning and the

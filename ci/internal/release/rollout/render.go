@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -34,6 +35,30 @@ func render(template types.TaskDefinition, container, image, version string) (*e
 		}
 	}
 	return input, nil
+}
+
+// setImages sets the images of sidecars in a rendered definition. It returns the names of
+// those that are not in it.
+func setImages(input *ecs.RegisterTaskDefinitionInput, images map[string]string) (absent []string) {
+	for _, name := range slices.Sorted(maps.Keys(images)) {
+		n := slices.IndexFunc(input.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
+		if n < 0 {
+			absent = append(absent, name)
+			continue
+		}
+		input.ContainerDefinitions[n].Image = aws.String(images[name])
+	}
+	return absent
+}
+
+// runsImages reports whether a revision runs the images of the target.
+func (t Target) runsImages(definition types.TaskDefinition) bool {
+	for name, image := range t.Sidecars {
+		if running := imageOf(definition, name); running != "" && running != image {
+			return false
+		}
+	}
+	return imageOf(definition, t.Service.ContainerName()) == t.Image
 }
 
 // registerInput copies a task definition into the input to register it. It uses

@@ -303,7 +303,7 @@ func RevisionTarget(revision string, services []platform.Service) (Target, error
 func (e Engine) ImageTargets(ctx context.Context, services []platform.Service, images map[string]string) ([]Target, error) {
 	var targets []Target
 	for _, s := range services {
-		target := Target{Service: s, Image: images[s.Name]}
+		target := ImageTarget(s, images)
 		seen := map[string]bool{}
 		visit := func(arn string) (bool, error) {
 			if familyOf(arn) != s.Family() || seen[arn] {
@@ -311,7 +311,7 @@ func (e Engine) ImageTargets(ctx context.Context, services []platform.Service, i
 			}
 			seen[arn] = true
 			definition, _, err := e.findDefinition(ctx, arn)
-			if err != nil || definition == nil || imageOf(*definition, s.ContainerName()) != target.Image {
+			if err != nil || definition == nil || !target.runsImages(*definition) {
 				return false, err
 			}
 			target.Revision = arn

@@ -68,8 +68,26 @@ type Target struct {
 	Service platform.Service
 	// Image is the image by digest: repository@sha256:….
 	Image string
+	// Sidecars are the images, by digest, of further containers that run an image of ours,
+	// by the container's name. All others keep theirs.
+	Sidecars map[string]string
 	// Revision is the ARN of a revision; Image is then ignored.
 	Revision string
+}
+
+// ImageTarget returns the target that releases an entry's image, and those of the entries
+// that its sidecars run (image_of), of images by entry.
+func ImageTarget(s platform.Service, images map[string]string) Target {
+	target := Target{Service: s, Image: images[s.Name]}
+	for name, sidecar := range s.Sidecars {
+		if image := images[sidecar.ImageOf]; sidecar.ImageOf != "" && image != "" {
+			if target.Sidecars == nil {
+				target.Sidecars = map[string]string{}
+			}
+			target.Sidecars[name] = image
+		}
+	}
+	return target
 }
 
 // Request describes a release.

@@ -1,6 +1,9 @@
 package rollout
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 )
@@ -81,6 +85,31 @@ func (l deploymentLookup) arnOf(own string) string {
 		return ""
 	}
 	return l.arn
+}
+
+// TargetGroups returns the ARN of the target group that each service forwards from, by the
+// entry's name. Services without one, and those that do not exist, are left out.
+func (e Engine) TargetGroups(ctx context.Context, services []platform.Service) (map[string]string, error) {
+	var targets []Target
+	for _, s := range services {
+		targets = append(targets, Target{Service: s})
+	}
+	described, err := e.describe(ctx, targets)
+	if errors.As(err, new(missingError)) {
+		return nil, nil // the release reports it
+	}
+	if err != nil {
+		return nil, err
+	}
+	groups := map[string]string{}
+	for _, s := range services {
+		if service := described[idOf(s)]; service != nil {
+			for _, balancer := range service.LoadBalancers {
+				groups[s.Name] = cmp.Or(groups[s.Name], aws.ToString(balancer.TargetGroupArn))
+			}
+		}
+	}
+	return groups, nil
 }
 
 // describeDeployments formats deployments for messages.

@@ -82,10 +82,13 @@ func (e Engine) serviceStatus(ctx context.Context, s platform.Service, versions 
 			Version: version, Desired: d.DesiredCount, Running: d.RunningCount, Pending: d.PendingCount, Failed: d.FailedTasks,
 		})
 	}
-	if at.schedule != nil {
+	switch {
+	case at.schedule != nil:
 		if err := e.jobStatus(ctx, at, &status); err != nil {
 			return &at, status, err
 		}
+	case len(at.described.LoadBalancers) == 0:
+		e.addContainerHealth(ctx, at, &status)
 	}
 	e.addHealth(ctx, at, &status)
 	if status.Drift, err = e.drift(ctx, at); err != nil {
@@ -145,6 +148,26 @@ func (e Engine) addHealth(ctx context.Context, at runningService, status *report
 	for task, count := range healthy {
 		if count == len(groups) && !unhealthy[task] {
 			status.Tasks.Healthy++
+		}
+	}
+}
+
+// addContainerHealth counts the tasks of a service without a load balancer by their
+// container health checks, if it has any. It skips tasks that cannot be read.
+func (e Engine) addContainerHealth(ctx context.Context, at runningService, status *report.ServiceStatus) {
+	if !slices.ContainsFunc(at.definition.ContainerDefinitions, func(c types.ContainerDefinition) bool { return c.HealthCheck != nil }) {
+		return
+	}
+	tasks, err := e.tasks(ctx, at.service, "", types.DesiredStatusRunning)
+	if err != nil {
+		return
+	}
+	for _, task := range tasks {
+		switch task.HealthStatus {
+		case types.HealthStatusHealthy:
+			status.Tasks.Healthy++
+		case types.HealthStatusUnhealthy:
+			status.Tasks.Unhealthy++
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/leak"
 	"dagger/slipway/internal/release/rollout/machine"
 )
@@ -23,27 +24,28 @@ const (
 	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
 )
 
-// tasks returns the tasks of a deployment. ECS keeps stopped tasks for at least an hour.
-func (r *run) tasks(ctx context.Context, s *servicePlan, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
+// tasks returns the tasks of a deployment, or all of the service with "". ECS keeps stopped tasks for at least an hour.
+func (e Engine) tasks(ctx context.Context, s platform.Service, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
+	cluster, name := s.ClusterName(), s.ServiceName()
 	input := &ecs.ListTasksInput{
-		Cluster: s.cluster(), ServiceName: &s.ECSName,
+		Cluster: &cluster, ServiceName: &name,
 		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
 	}
 	var tasks []types.Task
 	for range maxTaskPages {
-		list, err := r.ECS.ListTasks(ctx, input)
+		list, err := e.ECS.ListTasks(ctx, input)
 		if err != nil {
-			return nil, fmt.Errorf("listing tasks of %s: %w", s.ECSName, err)
+			return nil, fmt.Errorf("listing tasks of %s: %w", name, err)
 		}
 		if len(list.TaskArns) == 0 {
 			return tasks, nil
 		}
-		out, err := r.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: s.cluster(), Tasks: list.TaskArns})
+		out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
 		if err != nil {
-			return nil, fmt.Errorf("describing tasks of %s: %w", s.ECSName, err)
+			return nil, fmt.Errorf("describing tasks of %s: %w", name, err)
 		}
 		for _, task := range out.Tasks {
-			if aws.ToString(task.StartedBy) == deployment {
+			if deployment == "" || aws.ToString(task.StartedBy) == deployment {
 				tasks = append(tasks, task)
 			}
 		}
@@ -69,20 +71,17 @@ func addressOf(task types.Task) string {
 // logTail returns the last log lines of the container that ended a task, or of the
 // service's own. The awslogs driver defines the name of the log stream:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
-func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
-	container := s.target.Service.ContainerName()
-	if c := failedContainer(task, container); c != nil {
+func (e Engine) logTail(ctx context.Context, d diagnosis, task types.Task) ([]string, error) {
+	container := d.service.target.Service.ContainerName()
+	if c := d.failedContainer(task); c != nil {
 		container = aws.ToString(c.Name)
 	}
-	for _, c := range definition.ContainerDefinitions {
-		if aws.ToString(c.Name) != container || c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
-			continue
-		}
-		options := c.LogConfiguration.Options
-		stream := fmt.Sprintf("%s/%s/%s", options["awslogs-stream-prefix"], container, machine.ShortARN(aws.ToString(task.TaskArn)))
-		return e.readTail(ctx, options["awslogs-group"], stream)
+	config := d.containerOf(container).LogConfiguration
+	if config == nil || config.LogDriver != types.LogDriverAwslogs {
+		return nil, nil
 	}
-	return nil, nil
+	stream := fmt.Sprintf("%s/%s/%s", config.Options["awslogs-stream-prefix"], container, machine.ShortARN(aws.ToString(task.TaskArn)))
+	return e.readTail(ctx, config.Options["awslogs-group"], stream)
 }
 
 func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {

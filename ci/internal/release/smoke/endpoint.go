@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -18,6 +21,7 @@ import (
 type ELB interface {
 	DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error)
 	DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error)
+	DescribeTargetGroups(context.Context, *elb.DescribeTargetGroupsInput, ...func(*elb.Options)) (*elb.DescribeTargetGroupsOutput, error)
 }
 
 // NoEndpointError means that no endpoint to test was found. The release itself
@@ -39,7 +43,52 @@ func (e *NoEndpointError) Unwrap() error { return e.Err }
 // [*NoEndpointError] if the load balancer does not exist, has no listener, or
 // may not be described.
 func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
-	found, err := api.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{Names: []string{name}})
+	return baseURL(ctx, api, name, &elb.DescribeLoadBalancersInput{Names: []string{name}})
+}
+
+// groupsLimit is how many target groups a call describes.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTargetGroups.html
+const groupsLimit = 20
+
+// BaseURLs returns the URLs of the load balancers that forward to target groups, by the ARN
+// of the target group. The error joins those of all load balancers; those of [*NoEndpointError]
+// are about load balancers without an HTTP listener, or that are not public.
+func BaseURLs(ctx context.Context, api ELB, groups []string) (map[string]string, error) {
+	balancers := map[string][]string{} // target groups by the ARN of a load balancer
+	for batch := range slices.Chunk(groups, groupsLimit) {
+		out, err := api.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: batch})
+		if err != nil {
+			return nil, endpointError("of "+strings.Join(batch, ", "), "describing the target groups of", err)
+		}
+		for _, group := range out.TargetGroups {
+			if len(group.LoadBalancerArns) > 0 {
+				balancers[group.LoadBalancerArns[0]] = append(balancers[group.LoadBalancerArns[0]], aws.ToString(group.TargetGroupArn))
+			}
+		}
+	}
+	urls := map[string]string{}
+	var problems []error
+	for _, arn := range slices.Sorted(maps.Keys(balancers)) {
+		found, err := baseURL(ctx, api, nameOf(arn), &elb.DescribeLoadBalancersInput{LoadBalancerArns: []string{arn}})
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		for _, group := range balancers[arn] {
+			urls[group] = found
+		}
+	}
+	return urls, errors.Join(problems...)
+}
+
+// nameOf returns the name in the ARN of a load balancer, …:loadbalancer/app/NAME/ID.
+func nameOf(arn string) string {
+	parts := strings.Split(arn, "/")
+	return parts[max(0, len(parts)-2)]
+}
+
+func baseURL(ctx context.Context, api ELB, name string, input *elb.DescribeLoadBalancersInput) (string, error) {
+	found, err := api.DescribeLoadBalancers(ctx, input)
 	if err != nil {
 		return "", endpointError(name, "describing", err)
 	}
@@ -47,6 +96,9 @@ func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
 		return "", &NoEndpointError{Name: name, Err: errors.New("it does not exist, or has no DNS name")}
 	}
 	balancer := found.LoadBalancers[0]
+	if balancer.Scheme == types.LoadBalancerSchemeEnumInternal {
+		return "", &NoEndpointError{Name: name, Err: errors.New("it is internal, so this machine may not reach it")}
+	}
 	listeners, err := api.DescribeListeners(ctx, &elb.DescribeListenersInput{LoadBalancerArn: balancer.LoadBalancerArn})
 	if err != nil {
 		return "", endpointError(name, "describing the listeners of", err)
@@ -77,7 +129,7 @@ func hostPort(host string, port, defaultPort int32) string {
 // endpointError separates errors that skip the smoke test from transient ones.
 func endpointError(name, doing string, err error) error {
 	var notFound *types.LoadBalancerNotFoundException
-	if errors.As(err, &notFound) || awsauth.IsAccessDenied(err) {
+	if errors.As(err, &notFound) || errors.As(err, new(*types.TargetGroupNotFoundException)) || awsauth.IsAccessDenied(err) {
 		return &NoEndpointError{Name: name, Err: awsauth.Explain(err)}
 	}
 	return fmt.Errorf("%s load balancer %s: %w", doing, name, err)

@@ -20,16 +20,31 @@ import (
 // fakeELB has one load balancer.
 type fakeELB struct {
 	host      string
+	scheme    types.LoadBalancerSchemeEnum
 	listeners []types.Listener
 	errors    [2]error // of the two calls
 }
 
 func (f fakeELB) DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
-	return &elb.DescribeLoadBalancersOutput{LoadBalancers: []types.LoadBalancer{{DNSName: &f.host}}}, f.errors[0]
+	return &elb.DescribeLoadBalancersOutput{LoadBalancers: []types.LoadBalancer{{DNSName: &f.host, Scheme: f.scheme}}}, f.errors[0]
 }
 
 func (f fakeELB) DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error) {
 	return &elb.DescribeListenersOutput{Listeners: f.listeners}, f.errors[1]
+}
+
+// DescribeTargetGroups returns groups of which each is forwarded to by the load balancer in
+// its name; "" by none.
+func (f fakeELB) DescribeTargetGroups(_ context.Context, in *elb.DescribeTargetGroupsInput, _ ...func(*elb.Options)) (*elb.DescribeTargetGroupsOutput, error) {
+	out := &elb.DescribeTargetGroupsOutput{}
+	for _, arn := range in.TargetGroupArns {
+		group := types.TargetGroup{TargetGroupArn: &arn}
+		if arn != "" {
+			group.LoadBalancerArns = []string{"arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/" + arn + "/1"}
+		}
+		out.TargetGroups = append(out.TargetGroups, group)
+	}
+	return out, f.errors[0]
 }
 
 func listener(protocol types.ProtocolEnum, port int32) types.Listener {
@@ -55,6 +70,7 @@ func TestBaseURL(t *testing.T) {
 			api: fakeELB{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",
 		},
 		"no listener":     {api: fakeELB{host: "a.elb"}, err: "load balancer ecs-alb: it has no HTTP or HTTPS listener", noEndpoint: true},
+		"internal":        {api: fakeELB{host: "a.elb", scheme: types.LoadBalancerSchemeEnumInternal}, err: "load balancer ecs-alb: it is internal", noEndpoint: true},
 		"no host":         {api: fakeELB{}, err: "load balancer ecs-alb: it does not exist, or has no DNS name", noEndpoint: true},
 		"denied":          {api: fakeELB{host: "a.elb", errors: [2]error{1: denied}}, err: "load balancer ecs-alb: AWS denies elasticloadbalancing:DescribeListeners on * to me: allow it in the policy", noEndpoint: true},
 		"denied first":    {api: fakeELB{errors: [2]error{denied}}, err: "AWS denies", noEndpoint: true},
@@ -93,4 +109,31 @@ func TestBaseURLOfEmbeddedAWS(t *testing.T) {
 	url, err := smoke.BaseURL(t.Context(), p.ELB, "ecs-alb")
 	require.NoError(t, err)
 	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Timeout: smoke.DefaultTimeout}.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
+}
+
+func TestBaseURLs(t *testing.T) {
+	plain := []types.Listener{listener(types.ProtocolEnumHttp, 80)}
+	throttled := &smithy.GenericAPIError{Code: "Throttling", Message: "Rate exceeded"}
+	tests := map[string]struct {
+		api  fakeELB
+		want map[string]string
+		err  string
+	}{
+		"one for each":    {api: fakeELB{host: "a.elb", listeners: plain}, want: map[string]string{"blue": "http://a.elb", "green": "http://a.elb"}},
+		"a network one":   {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumTls, 443)}}, want: map[string]string{}, err: "load balancer blue: it has no HTTP or HTTPS listener\nload balancer green: it has no HTTP"},
+		"throttled":       {api: fakeELB{errors: [2]error{throttled}}, err: "describing the target groups of load balancer of blue, green, : api error Throttling"},
+		"a group is gone": {api: fakeELB{errors: [2]error{&types.TargetGroupNotFoundException{}}}, err: "load balancer of blue, green, : TargetGroupNotFound"},
+		"throttled later": {api: fakeELB{host: "a.elb", errors: [2]error{1: throttled}}, want: map[string]string{}, err: "describing the listeners of load balancer blue: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := smoke.BaseURLs(t.Context(), tt.api, []string{"blue", "green", ""})
+			require.Equal(t, tt.want, got)
+			if tt.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tt.err)
+			}
+		})
+	}
 }

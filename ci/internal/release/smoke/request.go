@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -31,6 +32,9 @@ func (c Check) run(ctx context.Context, client *http.Client, base string) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
+	if c.Below != 0 {
+		client = withoutRedirects(client)
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
@@ -40,7 +44,10 @@ func (c Check) run(ctx context.Context, client *http.Client, base string) error 
 	if err != nil {
 		return fmt.Errorf("%s: reading the response: %w", c.Path, err)
 	}
-	if response.StatusCode != http.StatusOK {
+	switch {
+	case c.Below != 0 && response.StatusCode >= c.Below:
+		return fmt.Errorf("%s returned %s, want a status below %d", c.Path, response.Status, c.Below)
+	case c.Below == 0 && response.StatusCode != http.StatusOK:
 		return fmt.Errorf("%s returned %s, want 200 OK", c.Path, response.Status)
 	}
 	if contentType := response.Header.Get("Content-Type"); c.HTML && !strings.HasPrefix(contentType, "text/html") {
@@ -52,8 +59,22 @@ func (c Check) run(ctx context.Context, client *http.Client, base string) error 
 	var document struct {
 		Version *string `json:"version"`
 	}
-	if err := json.Unmarshal(body, &document); err == nil && document.Version != nil && *document.Version != c.Version {
-		return fmt.Errorf("%s returned version %q, want %q", c.Path, *document.Version, c.Version)
+	if err := json.Unmarshal(body, &document); err != nil || document.Version == nil || *document.Version == c.Version {
+		return nil
 	}
-	return nil
+	if c.Below != 0 && !commitID.MatchString(*document.Version) {
+		return nil // that of its API, or of the program
+	}
+	return fmt.Errorf("%s returned version %q, want %q", c.Path, *document.Version, c.Version)
+}
+
+// commitID matches the full id of a commit.
+var commitID = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// withoutRedirects returns a client that returns redirects: they may lead to another
+// system, such as one to log in.
+func withoutRedirects(client *http.Client) *http.Client {
+	copied := *client
+	copied.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &copied
 }

@@ -2,6 +2,7 @@
 package smoke
 
 import (
+	"net/http"
 	"strings"
 
 	"dagger/slipway/internal/config/platform"
@@ -19,6 +20,9 @@ type Check struct {
 	// Version is the expected "version" in the JSON response; "" accepts any. A
 	// response without one passes, because services need not report it.
 	Version string
+	// Below, if not 0, accepts any status below it, does not follow redirects, and ignores
+	// a version that is not a commit id. With 0 the status must be 200.
+	Below int
 	// HTML requires a response of type text/html.
 	HTML bool
 	// SuccessThreshold is how many consecutive responses must pass; 0 means 1.
@@ -27,15 +31,29 @@ type Check struct {
 
 // Checks returns the checks of the services' routes: the health path of each
 // service and the root of each prefix, as far as the load balancer routes them
-// to that service. A service in versions must respond with that version.
+// to that service. A service in versions must respond with that version. Workers and jobs
+// have no routes, and so no checks.
+//
+// Only the kinds go and nginx promise what their routes return, unless the service was
+// there before. Any other program may redirect, or answer the root of a prefix with 401 or
+// 404: it has to answer, and not with a server error.
 func Checks(services []platform.Service, versions map[string]string) []Check {
 	var checks []Check
 	for _, s := range services {
+		if len(s.Routes) == 0 {
+			continue
+		}
 		add := func(check Check) {
 			if target, ok := platform.RouteTo(services, check.Path); ok && target.Name == s.Name {
 				check.Service = s.Name
 				checks = append(checks, check)
 			}
+		}
+		if s.Kind == platform.Dockerfile || s.Kind == platform.Prebuilt || s.Names.Service != "" {
+			for _, check := range anyProgram(s, versions[s.Name]) {
+				add(check)
+			}
+			continue
 		}
 		if s.CatchAll() {
 			add(Check{Path: "/", HTML: s.Kind == platform.Nginx})
@@ -49,6 +67,23 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 		add(Check{Path: s.HealthPath})
 	}
 	return checks
+}
+
+// anyProgram returns the checks of a service whose program makes no promise: a path of
+// each route, unless only a wildcard tells it, and the health path.
+func anyProgram(s platform.Service, version string) []Check {
+	var checks []Check
+	for _, route := range s.Routes {
+		path := strings.TrimRight(route, "*")
+		if path == "" || strings.ContainsAny(path, "*?") {
+			continue
+		}
+		checks = append(checks, Check{Path: path, Version: version, Below: http.StatusInternalServerError})
+	}
+	if len(checks) > 0 && version != "" {
+		checks[0].SuccessThreshold = versionThreshold
+	}
+	return append(checks, Check{Path: s.HealthPath, Below: http.StatusBadRequest})
 }
 
 func rootCheck(prefix, version string) Check {

@@ -43,6 +43,65 @@ func TestChecks(t *testing.T) {
 	}, got, "/ping is routed to web, so it is not checked")
 }
 
+// TestChecksOfAnyProgram: what a program of another kind returns is its own matter, as
+// long as it answers.
+func TestChecksOfAnyProgram(t *testing.T) {
+	got := smoke.Checks([]platform.Service{
+		{Name: "shop", Build: platform.Build{Kind: platform.Dockerfile}, HealthPath: "/up", Routes: []string{"/shop", "/shop/*", "/img/*.png", "/v?/x"}},
+		{Name: "site", Build: platform.Build{Kind: platform.Prebuilt}, HealthPath: "/shop/up", Routes: []string{"/*"}},
+		{Name: "adopted", Build: platform.Build{Kind: platform.Go}, Names: platform.Names{Service: "team-api"}, HealthPath: "/team/up", Routes: []string{"/team/*"}},
+		{Name: "worker", Build: platform.Build{Kind: platform.Go}},
+		{Name: "job", Build: platform.Build{Kind: platform.Go}, Schedule: "rate(1 hour)"},
+	}, map[string]string{"shop": "v2", "worker": "v2"})
+	require.Equal(t, []smoke.Check{
+		{Service: "shop", Path: "/shop", Version: "v2", Below: 500, SuccessThreshold: 8},
+		{Service: "shop", Path: "/shop/", Version: "v2", Below: 500},
+		{Service: "site", Path: "/", Below: 500},
+		{Service: "adopted", Path: "/team/", Below: 500}, {Service: "adopted", Path: "/team/up", Below: 400},
+	}, got, "/up is routed to site, and /shop/up to shop")
+}
+
+func TestRunAgainstAnyProgram(t *testing.T) {
+	const commit = "0123456789012345678901234567890123456789"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/login":
+			http.Redirect(w, r, "http://elsewhere.invalid/", http.StatusFound)
+		case "/private":
+			http.Error(w, "no", http.StatusUnauthorized)
+		case "/api":
+			fmt.Fprint(w, `{"version":"1.4"}`)
+		case "/commit":
+			fmt.Fprintf(w, `{"version":%q}`, commit)
+		default:
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		}
+	}))
+	defer server.Close()
+	tests := map[string]struct {
+		check smoke.Check
+		want  string
+	}{
+		"a redirect is not followed": {smoke.Check{Path: "/login", Below: 500}, ""},
+		"unauthorized":               {smoke.Check{Path: "/private", Below: 500}, ""},
+		"unauthorized health":        {smoke.Check{Path: "/private", Below: 400}, "/private returned 401 Unauthorized, want a status below 400"},
+		"a version of its own":       {smoke.Check{Path: "/api", Below: 500, Version: strings.Repeat("9", 40)}, ""},
+		"another commit":             {smoke.Check{Path: "/commit", Below: 500, Version: strings.Repeat("9", 40)}, `/commit returned version "` + commit + `"`},
+		"the commit":                 {smoke.Check{Path: "/commit", Below: 500, Version: commit}, ""},
+		"unavailable":                {smoke.Check{Path: "/x", Below: 500}, "/x returned 503 Service Unavailable, want a status below 500"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := tryOnce.Run(t.Context(), server.URL, []smoke.Check{tt.check})
+			if tt.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tt.want)
+			}
+		})
+	}
+}
+
 // TestChecksOfOverlappingRoutes: a path is checked for the service that handles it.
 func TestChecksOfOverlappingRoutes(t *testing.T) {
 	got := smoke.Checks([]platform.Service{

@@ -1,0 +1,110 @@
+package pipeline
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/adopt"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// InitOptions are the options of [Pipeline.Init].
+type InitOptions struct {
+	// Cluster is the name of an ECS cluster.
+	Cluster string
+	// Out is the file to write; "" means [platform.ServicesFile] in the source tree.
+	Out string
+	// Force replaces an existing file.
+	Force bool
+	// Paths are the folders of entries whose source is in the tree, as NAME=FOLDER. NAME is
+	// that of the entry or of the ECS service.
+	Paths []string
+}
+
+// Init writes a services file from what an ECS cluster runs.
+func (p Pipeline) Init(ctx context.Context, o InitOptions) (adopt.Written, error) {
+	out := o.Out
+	if out == "" {
+		out = filepath.Join(p.Dir, filepath.FromSlash(platform.ServicesFile))
+	}
+	if err := adopt.CheckTarget(out, o.Force); err != nil {
+		return adopt.Written{}, err
+	}
+	folders, err := p.folders(o.Paths)
+	if err != nil {
+		return adopt.Written{}, err
+	}
+	config, err := p.account(ctx, platform.Environment{})
+	if err != nil {
+		return adopt.Written{}, err
+	}
+	var names []string
+	used := map[string]bool{}
+	reader := adopt.Reader{ECS: ecs.NewFromConfig(config), ELB: elb.NewFromConfig(config), Build: func(entry, service string) (platform.Build, bool) {
+		names = append(names, entry)
+		for _, name := range []string{entry, service} {
+			if build, ok := folders[name]; ok {
+				used[name] = true
+				return build, true
+			}
+		}
+		return platform.Build{}, false
+	}}
+	entries, notes, err := reader.Read(ctx, o.Cluster)
+	if err != nil {
+		return adopt.Written{}, awsauth.Explain(err)
+	}
+	for name := range folders {
+		if !used[name] {
+			return adopt.Written{}, outcome.Usagef("invalid --path %s=%s: no service of cluster %s has that name%s", name, folders[name].Path, o.Cluster, nearest(name, names))
+		}
+	}
+	if err := adopt.Write(out, adopt.Encode(entries), o.Force); err != nil {
+		return adopt.Written{}, err
+	}
+	written := adopt.Written{Cluster: o.Cluster, File: out, Notes: notes}
+	for _, entry := range entries {
+		written.Services = append(written.Services, adopt.Entry{Name: entry.Name, Service: entry.ServiceName(), Kind: string(entry.Kind)})
+	}
+	return written, nil
+}
+
+func nearest(name string, names []string) string {
+	if near := outcome.Nearest(name, names); near != "" {
+		return ": did you mean " + near + "?"
+	}
+	return ": it has " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
+}
+
+// folders returns how the images of entries are built from their folders, by name.
+func (p Pipeline) folders(paths []string) (map[string]platform.Build, error) {
+	builds := map[string]platform.Build{}
+	for _, pair := range paths {
+		name, folder, ok := strings.Cut(pair, "=")
+		if !ok || name == "" || !filepath.IsLocal(folder) {
+			return nil, outcome.Usagef("invalid --path %q: want NAME=FOLDER, with a folder of the source tree, such as api=services/api", pair)
+		}
+		build := platform.Build{Path: filepath.ToSlash(filepath.Clean(folder))}
+		for _, sign := range []struct {
+			file string
+			kind platform.Kind
+		}{{platform.DefaultDockerfile, platform.Dockerfile}, {"go.mod", platform.Go}, {"site", platform.Nginx}} {
+			if _, err := os.Stat(filepath.Join(p.Dir, folder, sign.file)); err == nil && build.Kind == "" {
+				build.Kind = sign.kind
+			}
+		}
+		if build.Kind == "" {
+			return nil, outcome.Usagef("invalid --path %s: folder %s has no Dockerfile, no go.mod and no site: name the folder that the image is built from", pair, build.Path)
+		}
+		builds[name] = build
+	}
+	return builds, nil
+}

@@ -1,0 +1,94 @@
+package adopt
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/config/platform"
+)
+
+// Encode returns a services file with the entries, without fields that have their default.
+func Encode(entries []platform.Service) []byte {
+	var b bytes.Buffer
+	b.WriteString("{\n  \"services\": {")
+	for n, entry := range entries {
+		if n > 0 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n    " + text(entry.Name) + ": ")
+		object(&b, reflect.ValueOf(entry), "    ")
+	}
+	b.WriteString("\n  }\n}\n")
+	return b.Bytes()
+}
+
+// field is a field of a JSON object.
+type field struct {
+	name  string
+	value reflect.Value
+}
+
+// fields returns the fields of a struct that are not zero; those of embedded structs are
+// fields of the struct.
+func fields(v reflect.Value) []field {
+	var list []field
+	for i := range v.NumField() {
+		of := v.Type().Field(i)
+		switch name := of.Tag.Get("json"); {
+		case of.Anonymous:
+			list = append(list, fields(v.Field(i))...)
+		case name != "-" && !v.Field(i).IsZero():
+			list = append(list, field{name, v.Field(i)})
+		}
+	}
+	return list
+}
+
+// object writes a struct with a field per line.
+func object(b *bytes.Buffer, v reflect.Value, indent string) {
+	b.WriteString("{")
+	for n, f := range fields(v) {
+		if n > 0 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n" + indent + "  " + text(f.name) + ": ")
+		value(b, f.value, indent+"  ")
+	}
+	b.WriteString("\n" + indent + "}")
+}
+
+// value writes the value of a field.
+func value(b *bytes.Buffer, v reflect.Value, indent string) {
+	switch {
+	case v.Kind() == reflect.Pointer:
+		value(b, v.Elem(), indent)
+	case v.Kind() == reflect.Struct:
+		object(b, v, indent)
+	case v.Kind() == reflect.Map:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		b.WriteString("{")
+		for n, key := range keys {
+			if n > 0 {
+				b.WriteString(",")
+			}
+			b.WriteString("\n" + indent + "  " + text(key.String()) + ": ")
+			value(b, v.MapIndex(key), indent+"  ")
+		}
+		b.WriteString("\n" + indent + "}")
+	default:
+		b.WriteString(strings.ReplaceAll(text(v.Interface()), `","`, `", "`))
+	}
+}
+
+// text returns a value as JSON without escaping HTML.
+func text(v any) string {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(v) // strings, numbers, booleans and lists of strings do not fail
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,140 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/smoke"
+)
+
+// endpoints are the base URLs of web services, by the entry's name.
+type endpoints map[string]string
+
+// first returns the URL of the first service that has one.
+func (e endpoints) first(services []platform.Service) string {
+	for _, s := range services {
+		if e[s.Name] != "" {
+			return e[s.Name]
+		}
+	}
+	return ""
+}
+
+// endpoints returns the base URLs of the web services, or a note why the smoke test is
+// skipped. The error means that a URL could not be looked up. A release of workers alone
+// needs no load balancer.
+func (d Delivery) endpoints(ctx context.Context, o Options) (found endpoints, note string, err error) {
+	web := slices.DeleteFunc(slices.Clone(d.All), func(s platform.Service) bool { return !s.IsWeb() })
+	if !slices.ContainsFunc(d.Services, platform.Service.IsWeb) {
+		return nil, "", nil
+	}
+	found = endpoints{}
+	if o.URL != "" {
+		for _, s := range web {
+			found[s.Name] = strings.TrimSuffix(o.URL, "/") // paths begin with one
+		}
+		return found, "", nil
+	}
+	err = d.lookUp(ctx, web, found)
+	var noEndpoint *smoke.NoEndpointError
+	if errors.As(err, &noEndpoint) {
+		return found, "no smoke test: " + strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; ") + ": set the URL with --url", nil
+	}
+	return found, "", awsauth.Explain(err)
+}
+
+// lookUp adds the URLs of web services: that of the platform's load balancer, or, for
+// services with names of their own, of the one that forwards to the service's target group.
+func (d Delivery) lookUp(ctx context.Context, web []platform.Service, found endpoints) error {
+	var adopted []platform.Service
+	var problem error
+	url := ""
+	for _, s := range web {
+		own := s.Names.Service != "" || s.Names.Cluster != ""
+		if !own && url == "" && problem == nil {
+			url, problem = smoke.BaseURL(ctx, d.Account.elb, platform.LoadBalancer)
+		}
+		if own || problem != nil {
+			adopted = append(adopted, s)
+		} else {
+			found[s.Name] = url
+		}
+	}
+	if len(adopted) == 0 || problem != nil && !errors.As(problem, new(*smoke.NoEndpointError)) {
+		return problem
+	}
+	groups, err := d.engine().TargetGroups(ctx, adopted)
+	if err != nil {
+		return err
+	}
+	urls, err := smoke.BaseURLs(ctx, d.Account.elb, slices.Compact(slices.Sorted(maps.Values(groups))))
+	for _, s := range adopted {
+		if url := urls[groups[s.Name]]; url != "" {
+			found[s.Name] = url
+		}
+	}
+	if len(found) == 0 {
+		return errors.Join(err, problem)
+	}
+	return err
+}
+
+// smokeTest runs the smoke test. The routes of the services in versions, which the
+// release changes, decide the release: a failure there fails it, even if the route
+// failed before. Failures of other services are returned as notes, because restoring
+// would not fix them.
+func (d Delivery) smokeTest(ctx context.Context, found endpoints, versions map[string]string) (notes []string, err error) {
+	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout)}
+	own, others := map[string][]smoke.Check{}, map[string][]smoke.Check{} // by URL
+	tested := map[string]bool{}
+	for _, url := range slices.Compact(slices.Sorted(maps.Values(found))) {
+		services := slices.DeleteFunc(slices.Clone(d.All), func(s platform.Service) bool { return found[s.Name] != url })
+		for _, check := range smoke.Checks(services, versions) {
+			if _, changed := versions[check.Service]; changed {
+				own[url], tested[check.Service] = append(own[url], check), true
+			} else {
+				others[url] = append(others[url], check)
+			}
+		}
+	}
+	for _, s := range d.Services {
+		if _, changed := versions[s.Name]; changed && !tested[s.Name] && (!s.IsWeb() || found[s.Name] != "") {
+			d.Recorder.Event(s.Name, untested(s))
+		}
+	}
+	if len(own)+len(others) == 0 {
+		return nil, nil
+	}
+	err = d.stage("smoke", func() error {
+		for _, url := range slices.Sorted(maps.Keys(own)) {
+			if err := tester.Run(ctx, url, own[url]); err != nil {
+				return err
+			}
+		}
+		for _, url := range slices.Sorted(maps.Keys(others)) {
+			for _, note := range smoke.Notes(ctx, url, others[url]) {
+				notes = append(notes, note)
+				d.Recorder.Event("", note)
+			}
+		}
+		return nil
+	})
+	return notes, err
+}
+
+// untested describes what was verified of a service without a smoke test.
+func untested(s platform.Service) string {
+	switch {
+	case s.IsWeb():
+		return "no smoke test: no request reaches it through the load balancer; its targets are healthy"
+	case s.HasHealthCheck():
+		return "no smoke test, because it has no route: its tasks run, and their container health check passes"
+	}
+	return "no smoke test, because it has no route: its tasks have run for 40 s, after which ECS counts a task without a health check as healthy"
+}

@@ -1,0 +1,118 @@
+package rollout
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+)
+
+// failedContainer returns the container that ended a task: the one with the most likely
+// cause, and of several the service's own. If none has a cause it is the service's own, or
+// nil.
+func (d diagnosis) failedContainer(task types.Task) *types.Container {
+	own := d.service.target.Service.ContainerName()
+	var found *types.Container
+	best := 0
+	for i := range task.Containers {
+		c := &task.Containers[i]
+		likely := d.likelihood(task, c)
+		if isOwn := aws.ToString(c.Name) == own; isOwn {
+			likely = 2*likely + 1
+		} else {
+			likely *= 2
+		}
+		if likely > best {
+			found, best = c, likely
+		}
+	}
+	return found
+}
+
+// Exit codes of containers that ECS stopped, with SIGTERM and then with SIGKILL.
+const (
+	exitKilled     = 128 + 9
+	exitTerminated = 128 + 15
+)
+
+// dependency matches the reason of a container that was not started because of another one.
+var dependency = regexp.MustCompile(`(?i)depend`)
+
+// likelihood ranks how likely a container ended its task; 0 means that nothing says so.
+//
+// An essential container that ends stops all others, which then end with the exit code of a
+// signal. If ECS stopped the task, only a failed health check is a container's fault.
+func (d diagnosis) likelihood(task types.Task, c *types.Container) int {
+	unhealthy := c.HealthStatus == types.HealthStatusUnhealthy
+	counts := d.essential(c) || d.holdsUp(task, c)
+	code := aws.ToInt32(c.ExitCode)
+	switch reason := aws.ToString(c.Reason); {
+	case unhealthy && counts:
+		return 6
+	case task.StopCode != "" && task.StopCode != types.TaskStopCodeEssentialContainerExited && task.StopCode != types.TaskStopCodeTaskFailedToStart:
+		return 0
+	case reason != "" && !dependency.MatchString(reason), d.namesImage(task, c):
+		return scaled(5, counts)
+	case code != 0 && code != exitKilled && code != exitTerminated:
+		return scaled(4, counts)
+	case c.ExitCode != nil && code == 0 && d.essential(c):
+		return 3
+	case code != 0:
+		return scaled(2, counts)
+	case reason != "":
+		return 1
+	}
+	return 0
+}
+
+// scaled returns a likelihood, or a low one for a container that the task does not need.
+func scaled(likelihood int, counts bool) int {
+	if counts {
+		return likelihood
+	}
+	return 1
+}
+
+// containerOf returns the definition of a container.
+func (d diagnosis) containerOf(name string) types.ContainerDefinition {
+	n := slices.IndexFunc(d.definition.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
+	if n < 0 {
+		return types.ContainerDefinition{}
+	}
+	return d.definition.ContainerDefinitions[n]
+}
+
+// essential reports whether the task ends with a container. That is ECS's default.
+func (d diagnosis) essential(c *types.Container) bool {
+	essential := d.containerOf(aws.ToString(c.Name)).Essential
+	return essential == nil || *essential
+}
+
+// holdsUp reports whether a container that depends on another one was not started.
+func (d diagnosis) holdsUp(task types.Task, on *types.Container) bool {
+	return slices.ContainsFunc(task.Containers, func(c types.Container) bool {
+		return c.ExitCode == nil && slices.ContainsFunc(d.containerOf(aws.ToString(c.Name)).DependsOn, func(dependency types.ContainerDependency) bool {
+			return aws.ToString(dependency.ContainerName) == aws.ToString(on.Name)
+		})
+	})
+}
+
+// namesImage reports whether the stop reason of a task is about the image of a container.
+func (d diagnosis) namesImage(task types.Task, c *types.Container) bool {
+	image := aws.ToString(d.containerOf(aws.ToString(c.Name)).Image)
+	return image != "" && pull.MatchString(aws.ToString(task.StoppedReason)) && strings.Contains(aws.ToString(task.StoppedReason), image)
+}
+
+// named returns a note that names a container that is not the service's own.
+func (d diagnosis) named(c *types.Container) string {
+	name := aws.ToString(c.Name)
+	switch {
+	case name == d.service.target.Service.ContainerName():
+		return ""
+	case !d.essential(c):
+		return " (container " + name + ", on which another one depends)"
+	}
+	return " (container " + name + ")"
+}

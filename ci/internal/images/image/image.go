@@ -137,14 +137,17 @@ func WithLabel(img Image, label, value string) (Image, error) {
 }
 
 // WithProgram returns img with a further program at its root, as the entry point of its
-// containers, with the given arguments before their own.
+// containers, with the given arguments before their own. A stand-in becomes an image.
 func WithProgram(img Image, name string, program []byte, args ...string) (Image, error) {
 	layer, err := newLayer(cache{}, []file{{path: name, mode: 0o555, data: program, time: time.Unix(0, 0)}})
 	if err != nil {
 		return Image{}, fmt.Errorf("adding %s to %s: %w", name, img.Service.Name, err)
 	}
 	return img.transform("adding "+name+" to", func(child v1.Image, platform v1.Platform) (v1.Image, error) {
-		return addLayer(child, layer, platform, func(c *v1.Config) { c.Entrypoint = append([]string{"/" + name}, args...) })
+		return addLayer(child, layer, platform, func(c *v1.Config) {
+			c.Entrypoint = append([]string{"/" + name}, args...)
+			delete(c.Labels, StandInLabel)
+		})
 	})
 }
 

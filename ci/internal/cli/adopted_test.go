@@ -19,6 +19,7 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -32,9 +33,10 @@ const adoptedServices = `{"services": {
 }}
 `
 
-// testAdopted releases to what a team has already: a cluster, a load balancer, a web
+// TestAdopted releases to what a team has already: a cluster, a load balancer, a web
 // service and a worker, with names of their own and without tags of a release.
-func testAdopted(t *testing.T, _ string) {
+func TestAdopted(t *testing.T) {
+	inEmptyAccount(t, localaws.Options{TimeScale: 20})
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, platform.ServicesFile, adoptedServices)
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "queue"), os.DirFS(filepath.Join(dir, "api"))))

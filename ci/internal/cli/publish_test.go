@@ -26,18 +26,25 @@ import (
 // services, and makes it the one that commands find.
 func inAccount(t *testing.T, mutability ecrtypes.ImageTagMutability, services ...string) *localawstest.Platform {
 	t.Helper()
-	p := localawstest.Start(t, localaws.Options{})
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-	} {
-		t.Setenv(name, value)
-	}
+	p := inEmptyAccount(t, localaws.Options{})
 	for _, name := range services {
 		_, err := p.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{
 			RepositoryName: aws.String(platform.Service{Name: name}.Repository()), ImageTagMutability: mutability,
 		})
 		require.NoError(t, err)
+	}
+	return p
+}
+
+// inEmptyAccount starts an embedded AWS and makes it the one that commands find.
+func inEmptyAccount(t *testing.T, o localaws.Options) *localawstest.Platform {
+	t.Helper()
+	p := localawstest.Start(t, o)
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
+		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+	} {
+		t.Setenv(name, value)
 	}
 	return p
 }

@@ -53,7 +53,6 @@ func TestReleaseCommands(t *testing.T) {
 			{"bad input", testReleaseErrors},
 			{"signatures", testSignatures},
 			{"signed by a job", testKeylessSigning},
-			{"adopted", testAdopted},
 			{"drift", testDrift},
 		} {
 			t.Run(part.name, func(t *testing.T) { part.test(t, dir) })

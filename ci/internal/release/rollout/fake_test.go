@@ -107,6 +107,7 @@ func (s state) running() (n int32) {
 type fakeService struct {
 	state
 	name    string
+	web     bool // behind a load balancer; the others are workers
 	past    []state
 	due     []scheduledChange
 	good    string // the last revision that completed
@@ -139,7 +140,7 @@ func (f *fakeECS) add(entry platform.Service, image string) {
 		}},
 	})
 	f.tags[definition] = []types.Tag{{Key: aws.String("slipway:sha"), Value: aws.String("old")}}
-	s := &fakeService{name: serviceKey(aws.String(entry.ClusterName()), aws.String(entry.ServiceName())), desired: 1}
+	s := &fakeService{name: serviceKey(aws.String(entry.ClusterName()), aws.String(entry.ServiceName())), desired: 1, web: entry.Name == "a"}
 	f.services[s.name] = s
 	f.deploy(s.name, definition)
 	s.due = nil
@@ -457,6 +458,9 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 		service := types.Service{
 			ServiceName: &name, Status: &status, TaskDefinition: now.deployments[0].TaskDefinition, DesiredCount: s.desired,
 			RunningCount: now.running(), Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
+		}
+		if s.web {
+			service.LoadBalancers = []types.LoadBalancer{{TargetGroupArn: aws.String("arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/tg/1"), ContainerName: &name, ContainerPort: aws.Int32(8000)}}
 		}
 		if !f.noAPI && len(now.records) > 0 {
 			service.CurrentServiceDeployment = now.records[0].ServiceDeploymentArn

@@ -2,7 +2,9 @@ package rollout_test
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -111,7 +113,7 @@ func (n noTargets) DescribeTargetHealth(context.Context, *elb.DescribeTargetHeal
 // TestWorkerThatCrashes is judged by its own deployment, and by nothing about a target.
 func TestWorkerThatCrashes(t *testing.T) {
 	b := newFixture(completes, rollsBack)
-	b.engine.Health = noTargets{t}
+	b.engine.Health, b.ecs.services["ecs-a-service"].web = noTargets{t}, false
 	b.ecs.stopped = []types.Task{{
 		TaskArn: aws.String("arn:aws:ecs:us-east-1:1:task/ecs-cluster/1"), StartedBy: aws.String("ecs-svc/4"), LastStatus: aws.String("STOPPED"),
 		StopCode: types.TaskStopCodeEssentialContainerExited, StoppedReason: aws.String("Essential container in task exited"),
@@ -132,7 +134,7 @@ func TestWorkerThatCrashes(t *testing.T) {
 // container health checks.
 func TestStatusOfWorkers(t *testing.T) {
 	b := newFixture("", "")
-	b.engine.Health = noTargets{t}
+	b.engine.Health, b.ecs.services["ecs-a-service"].web = noTargets{t}, false
 	b.ecs.definitions[0].ContainerDefinitions[0].HealthCheck = &types.HealthCheck{Command: []string{"CMD", "true"}}
 	b.engine.ECS = runningTasks{b.ecs, []types.Task{{HealthStatus: types.HealthStatusHealthy}, {HealthStatus: types.HealthStatusUnhealthy}, {HealthStatus: types.HealthStatusUnknown}}}
 	status, err := b.engine.Status(t.Context(), b.services())
@@ -169,7 +171,9 @@ type recordedUpdates struct {
 }
 
 func (r recordedUpdates) UpdateService(ctx context.Context, in *ecs.UpdateServiceInput, options ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
+	r.mu.Lock()
 	*r.updates = append(*r.updates, *in)
+	r.mu.Unlock()
 	return r.fakeECS.UpdateService(ctx, in, options...)
 }
 
@@ -184,12 +188,51 @@ func TestUpdateKeepsTheService(t *testing.T) {
 			b.engine.ECS = recordedUpdates{b.ecs, &updates}
 			b.engine.Release(t.Context(), b.request)
 			require.NotEmpty(t, updates)
-			for _, update := range updates {
-				require.Equal(t, ecs.UpdateServiceInput{
+			for n := range updates {
+				update := &updates[n]
+				require.Equal(t, &ecs.UpdateServiceInput{
 					Cluster: update.Cluster, Service: update.Service, TaskDefinition: update.TaskDefinition, ForceNewDeployment: update.ForceNewDeployment,
 				}, update)
 			}
 			require.Equal(t, int32(7), b.ecs.services["ecs-a-service"].desired)
 		})
 	}
+}
+
+// TestTimeLimitsOfWorkers: the tasks of a worker without health check are healthy after
+// 40 s at the earliest, so no shorter limit would ever be kept.
+func TestTimeLimitsOfWorkers(t *testing.T) {
+	const short = 20 * time.Second
+	tests := map[string]struct {
+		a, b   behavior
+		change func(*fixture)
+		err    string
+	}{
+		"a web service":              {stays, "", func(*fixture) {}, "a: not complete within the time limit of 20s"},
+		"a worker":                   {"", stays, func(*fixture) {}, "b: not complete within the time limit of 1m30s"},
+		"a worker with health check": {"", stays, func(b *fixture) { b.checked() }, "b: not complete within the time limit of 20s"},
+		"a health check of a sidecar that is not essential": {"", stays, func(b *fixture) {
+			b.addSidecars()
+			b.ecs.definitions[1].ContainerDefinitions[0].HealthCheck = &types.HealthCheck{}
+		}, "b: not complete within the time limit of 1m30s"},
+		"a worker without tasks": {stays, completes, func(b *fixture) {
+			b.ecs.services["ecs-b-service"].desired = 0
+			b.ecs.tags["arn:aws:ecs:us-east-1:1:task-definition/ecs-b-task:1"] = []types.Tag{{Key: aws.String("slipway:release"), Value: aws.String("x")}}
+		}, "a: not complete within the time limit of 20s"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newFixture(tt.a, tt.b)
+			tt.change(b)
+			b.request.Timeout, b.request.RestoreTimeout = short, short
+			got := b.engine.Release(t.Context(), b.request)
+			require.Contains(t, got.Error, tt.err)
+			require.Equal(t, strings.Contains(tt.err, "1m30s"), b.hasEvent("b: it has no health check, so ECS counts a task as healthy after 40 s: the time limits are at least 1m30s"))
+		})
+	}
+}
+
+// checked gives the worker a health check.
+func (b *fixture) checked() {
+	b.ecs.definitions[1].ContainerDefinitions[0].HealthCheck = &types.HealthCheck{Command: []string{"CMD", "true"}}
 }

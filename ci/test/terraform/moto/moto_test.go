@@ -91,13 +91,14 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	state := site.apply("platform", main, motoPlatform)
 	applier.add(t, world, take(t, recorder))
 	site.checkNames(state)
-	site.checkTags(state)
 	site.checkAlarms(state)
 
 	main.Init("-reconfigure", "-backend-config=bucket="+stateBucket)
 	reading := append([]string{"-lock=false"}, motoPlatform...)
 	started := time.Now()
-	require.Empty(t, terraform.Changes(main.Plan(reading...)), "a second plan of the platform")
+	again := main.Plan(reading...)
+	require.Empty(t, terraform.Changes(again), "a second plan of the platform")
+	site.checkTags(again.PriorState)
 	t.Logf("platform: planned again in %.0f s", time.Since(started).Seconds())
 	planner.add(t, world, take(t, recorder))
 	site.release("backend")
@@ -118,8 +119,9 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	main.Run("apply", "plan")
 	t.Logf("platform: %d resources of more entries applied in %.0f s", terraform.Count(more, tfjson.Actions.Create), time.Since(started).Seconds())
 	applier.add(t, world, take(t, recorder))
-	site.checkTags(main.State())
-	require.Empty(t, terraform.Changes(main.Plan(append([]string{"-lock=false"}, motoPlatform...)...)), "a second plan of every feature")
+	again = main.Plan(append([]string{"-lock=false"}, motoPlatform...)...)
+	require.Empty(t, terraform.Changes(again), "a second plan of every feature")
+	site.checkTags(again.PriorState)
 	planner.add(t, world, take(t, recorder))
 
 	started = time.Now()
@@ -177,7 +179,8 @@ func (s site) checkNames(state *tfjson.State) {
 }
 
 // checkTags requires tags on everything that supports them: the apply role may change
-// only tagged resources.
+// only tagged resources. The state must be that of a second plan: while services are
+// created, moto sometimes answers without their tags.
 func (s site) checkTags(state *tfjson.State) {
 	s.t.Helper()
 	tagged := 0

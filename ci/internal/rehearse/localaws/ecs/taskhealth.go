@@ -107,3 +107,12 @@ func (t *taskRun) hasHealthCheck() bool {
 
 // serving reports whether a task is running, was healthy and is not stopping.
 func (t *taskRun) serving() bool { return t.wasHealthy && !t.stopping && t.status() == "RUNNING" }
+
+// receivesRequests reports whether a load balancer sends requests to the task: also before
+// its container is healthy, and after that is not.
+func (t *taskRun) receivesRequests() bool {
+	return t.registered && slices.ContainsFunc(t.deployment.revision.loadBalancers, func(lb types.LoadBalancer) bool {
+		h := t.c.cfg.Balancer.Health(aws.ToString(lb.TargetGroupArn), t.ip, int(aws.ToInt32(lb.ContainerPort)))
+		return h.State == elbtypes.TargetHealthStateEnumHealthy
+	})
+}

@@ -299,6 +299,30 @@ func (r *Lint) UnmarshalJSON(bs []byte) error {
 	return nil
 }
 
+func (r Logs) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Text string
+		Json string
+	}
+	concrete.Text = r.Text
+	concrete.Json = r.Json
+	return json.Marshal(&concrete)
+}
+
+func (r *Logs) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Text string
+		Json string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Text = concrete.Text
+	r.Json = concrete.Json
+	return nil
+}
+
 func (r Plan) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		HasChanges bool
@@ -357,6 +381,42 @@ func (r *Published) UnmarshalJSON(bs []byte) error {
 	if err != nil {
 		return err
 	}
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
+func (r Run) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Task     string
+		Output   string
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Task = r.Task
+	concrete.Output = r.Output
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Run) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Task     string
+		Output   string
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Task = concrete.Task
+	r.Output = concrete.Output
 	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
@@ -920,6 +980,41 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Lock(&parent, ctx, check)
+		case "Logs":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			var since string
+			if inputArgs["since"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["since"]), &since)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg since", err))
+				}
+			}
+			var task string
+			if inputArgs["task"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["task"]), &task)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg task", err))
+				}
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			return (*Slipway).Logs(&parent, ctx, services, since, task, sha)
 		case "Plan":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1074,6 +1169,62 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke)
+		case "Run":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var name string
+			if inputArgs["name"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["name"]), &name)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg name", err))
+				}
+			}
+			var command []string
+			if inputArgs["command"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["command"]), &command)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg command", err))
+				}
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			var container string
+			if inputArgs["container"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["container"]), &container)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg container", err))
+				}
+			}
+			var setEnv []string
+			if inputArgs["setEnv"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["setEnv"]), &setEnv)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg setEnv", err))
+				}
+			}
+			var timeout string
+			if inputArgs["timeout"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["timeout"]), &timeout)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
+				}
+			}
+			var noWait bool
+			if inputArgs["noWait"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["noWait"]), &noWait)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg noWait", err))
+				}
+			}
+			return (*Slipway).Run(&parent, ctx, name, command, sha, container, setEnv, timeout, noWait)
 		case "Scan":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -113,6 +113,8 @@ func (a *app) root() *cobra.Command {
 		a.deployCommand(),
 		a.statusCommand(),
 		a.rollbackCommand(),
+		a.runCommand(),
+		a.logsCommand(),
 		a.upCommand(),
 		a.rehearseCommand(),
 		a.localAWSCommand(),

@@ -42,7 +42,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "scan", "verify", "diff", "deploy", "status", "rollback",
+		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "scan", "verify", "diff", "deploy", "status", "rollback", "run", "logs",
 		"up", "rehearse", "local-aws",
 	} {
 		code, out, _ := run(t, command, "--help")
@@ -73,6 +73,15 @@ func TestUsageErrors(t *testing.T) {
 		"flag without suggestion":    {[]string{"build", "--xyzzy"}, outcome.Usage, "unknown flag --xyzzy: want one of --help, "},
 		"an argument":                {[]string{"build", "api"}, outcome.Usage, `build takes no arguments, but got "api": see slipway build --help`},
 		"unknown format":             {[]string{"build", "--output", "xml"}, outcome.Usage, "want one of text, json, markdown: see slipway build --help"},
+		"run without a name":         {[]string{"run", "--source", dir}, outcome.Usage, "run needs the name of a service or job"},
+		"run without --":             {[]string{"run", "api", "migrate", "--source", dir}, outcome.Usage, "put the command after --, as in slipway run api -- migrate"},
+		"run of two":                 {[]string{"run", "--source", dir, "api", "web", "--", "x"}, outcome.Usage, `run takes one name, but got "web"`},
+		"run with an empty command":  {[]string{"run", "--source", dir, "api", "--"}, outcome.Usage, "no command after --"},
+		"run of an unknown service":  {[]string{"run", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
+		"run with a bad variable":    {[]string{"run", "api", "--set-env", "1A=secret", "--source", dir}, outcome.Usage, `invalid --set-env "1A": want NAME=VALUE`},
+		"logs of two":                {[]string{"logs", "api", "web", "--source", dir}, outcome.Usage, "logs takes one name"},
+		"logs of an unknown service": {[]string{"logs", "ap", "--source", dir}, outcome.Usage, `did you mean "api"?`},
+		"following as JSON":          {[]string{"logs", "--follow", "--output", "json", "--source", dir}, outcome.Usage, "--follow shows text"},
 		"bad percentage":             {[]string{"test", "--min-coverage", "lots"}, outcome.Usage, `"lots" is not a percentage`},
 		"unknown service":            {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
 		"bad platform":               {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `invalid platform "amd64": want linux/amd64, linux/arm64 or both`},

@@ -47,6 +47,7 @@ func TestReleaseCommands(t *testing.T) {
 			test func(t *testing.T, dir string)
 		}{
 			{"delivery", testDeploy},
+			{"tasks", testTasks},
 			{"a neighbour is down", testOtherServiceDown},
 			{"without a work tree", testWithoutGit},
 			{"the way back is gone", testPreviousImageGone}, // leaves an image that is not to be gone back to

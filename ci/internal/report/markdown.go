@@ -12,11 +12,12 @@ import (
 const (
 	errorShare    = 4_000
 	servicesShare = 18_000
+	tasksShare    = 2_000
 	causesShare   = 16_000
 	logTailShare  = 4_000 // of one cause
 	notesShare    = 3_000
 	stagesShare   = 3_000
-	timelineShare = 9_000
+	timelineShare = 8_000
 )
 
 // Markdown writes the report for a job summary or a pull request. It stays below GitHub's
@@ -35,6 +36,7 @@ func (r Release) Markdown(w io.Writer) error {
 		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
 	}
 	r.servicesTable(p)
+	r.tasksTable(p)
 	r.causes(p)
 	if r.Traffic != nil {
 		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed))
@@ -58,6 +60,21 @@ func (r Release) servicesTable(p *Page) {
 	}
 	if omitted := p.AddAll(rows, servicesShare); omitted > 0 {
 		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", omitted, len(rows)))
+	}
+}
+
+// tasksTable writes a row for each release task.
+func (r Release) tasksTable(p *Page) {
+	if len(r.Tasks) == 0 {
+		return
+	}
+	p.Force("\n| release task of | task | result |\n|---|---|---|\n")
+	var rows []string
+	for _, task := range r.Tasks {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(task.Service), codeSpan(lastSegment(task.Task)), Inline(task.headline())))
+	}
+	if omitted := p.AddAll(rows, tasksShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more release tasks are in the JSON report.\n", omitted))
 	}
 }
 

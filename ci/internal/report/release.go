@@ -20,6 +20,7 @@ const (
 	Failed      Result = "failed"      // failed; the exit code shows whether production has changed
 	Refused     Result = "refused"     // refused by a guard before anything changed
 	Interrupted Result = "interrupted" // interrupted, and the previous version runs again
+	Started     Result = "started"     // a task that is not waited for
 )
 
 // Release is the report of a release: `deploy`, `rollback` and `rehearse`
@@ -36,8 +37,10 @@ type Release struct {
 	DurationMS int64     `json:"duration_ms"`
 	URL        string    `json:"url"`
 	Services   []Service `json:"services"`
-	Stages     []Stage   `json:"stages"`
-	Events     []Event   `json:"events"`
+	// Tasks are the release tasks.
+	Tasks  []Task  `json:"tasks,omitempty"`
+	Stages []Stage `json:"stages"`
+	Events []Event `json:"events"`
 
 	// ExitCode is the exit code of the command.
 	ExitCode outcome.Code `json:"exit_code"`

@@ -49,6 +49,59 @@ func TestJSONKeys(t *testing.T) {
 	require.Equal(t, []any{"fatal: no ```config```"}, cause["log_tail"])
 }
 
+func TestTasks(t *testing.T) {
+	r, three := sample(), int32(3)
+	r.Tasks = []report.Task{{Service: "backend", Task: "arn:x/task/c/0123", Result: report.Failed, ExitCode: &three, DurationMS: 2000}, {Service: "worker", Result: report.Failed}}
+	var text, markdown, document bytes.Buffer
+	require.NoError(t, r.Text(&text))
+	require.Contains(t, text.String(), "  release task of backend: failed (exit code 3) in 2.0s\n  release task of worker: failed in 0.0s\n")
+	require.NoError(t, r.Markdown(&markdown))
+	require.Contains(t, markdown.String(), "| backend | `0123` | failed (exit code 3) in 2.0s |\n| worker |  | failed in 0.0s |\n")
+	require.NoError(t, r.JSON(&document))
+	var got map[string]any
+	require.NoError(t, json.Unmarshal(document.Bytes(), &got))
+	require.Equal(t, []any{
+		map[string]any{"service": "backend", "task": "arn:x/task/c/0123", "result": "failed", "exit_code": 3., "duration_ms": 2000.},
+		map[string]any{"service": "worker", "task": "", "result": "failed", "exit_code": nil, "duration_ms": 0.},
+	}, got["tasks"])
+}
+
+// TestRun renders a one-off task. As text it has no log, which was shown before.
+func TestRun(t *testing.T) {
+	three := int32(3)
+	r := report.Run{
+		Result: report.Failed, ExitCode: 1, TaskDefinition: "arn:x/ecs-api-task:7", Container: "api", Error: "container api exited with code 3",
+		Task:   report.Task{Service: "api", Task: "arn:x/task/c/0123", Result: report.Failed, ExitCode: &three, DurationMS: 2000},
+		Causes: []report.Cause{{Count: 1, Reason: "Essential container in task exited", ExitCode: &three, LogTail: []string{"no table"}}},
+	}
+	var text, markdown bytes.Buffer
+	require.NoError(t, r.Text(&text))
+	require.Equal(t, "api: task 0123 of ecs-api-task:7: failed (exit code 3) in 2.0s\n  container api exited with code 3\n    1 × Essential container in task exited (exit code 3)\n", text.String())
+	require.NoError(t, r.Markdown(&markdown))
+	require.Contains(t, markdown.String(), "| api | `0123` | `ecs-api-task:7` | failed (exit code 3) in 2.0s |")
+	require.Contains(t, markdown.String(), "no table")
+	var document bytes.Buffer
+	require.NoError(t, report.Run{}.JSON(&document))
+	require.Equal(t, 1, strings.Count(document.String(), "null"), "only the missing exit code: %s", document.String())
+}
+
+func TestLogs(t *testing.T) {
+	l := report.Logs{Notes: []string{"no log of web"}}
+	for range 5000 {
+		l.Lines = append(l.Lines, report.LogLine{Service: "api", Container: "api", Main: true, Task: "0123456789", Text: "one"})
+	}
+	l.Lines = append(l.Lines, report.LogLine{Service: "api", Container: "agent", Task: "01", Text: "last"})
+	var text, markdown bytes.Buffer
+	require.NoError(t, l.Text(&text))
+	require.True(t, strings.HasPrefix(text.String(), "api/01234567  one\n"))
+	require.True(t, strings.HasSuffix(text.String(), "api/agent/01  last\n"))
+	require.NoError(t, l.Markdown(&markdown))
+	require.Less(t, markdown.Len(), report.MarkdownLimit)
+	require.Contains(t, markdown.String(), "Note: no log of web.")
+	require.Contains(t, markdown.String(), "lines before these are omitted.")
+	require.Contains(t, markdown.String(), "api/agent/01  last\n```")
+}
+
 func TestJSONHasNoNulls(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, report.Release{Services: []report.Service{{Causes: []report.Cause{{}}}}}.JSON(&out))

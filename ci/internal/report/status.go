@@ -148,6 +148,9 @@ func (s Status) Text(w io.Writer) error {
 			continue
 		}
 		fmt.Fprintf(&b, "%-12s %-10s %s  %s  %s\n", service.Name, service.State, service.Version.Short(), lastSegment(service.Version.TaskDefinition), service.tasks())
+		if service.Cluster != "" {
+			fmt.Fprintf(&b, "  in cluster %s\n", service.Cluster)
+		}
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}

@@ -51,12 +51,14 @@ func TestStatusOfUnknownServices(t *testing.T) {
 	s := report.Status{Services: []report.ServiceStatus{
 		{Name: "api", State: report.Unknown, Error: "no answer <b>"},
 		{Name: "web", State: report.Degraded, Tasks: report.Tasks{Desired: 2, Running: 1}, Error: "no history"},
+		{Name: "queue", State: report.Steady, Cluster: "other"},
 	}}
 	var text, markdown bytes.Buffer
 	require.NoError(t, s.Text(&text))
 	require.Contains(t, text.String(), "api          unknown\n  no answer <b>\nweb          degraded")
 	require.Contains(t, text.String(), "1 of 2 run\n  no history\n")
-	require.NotContains(t, text.String(), "0 of 0")
+	require.Equal(t, 1, strings.Count(text.String(), "0 of 0"), "that of the last one, which is known")
+	require.Contains(t, text.String(), "\n  in cluster other\n")
 	require.NoError(t, s.Markdown(&markdown))
 	require.Contains(t, markdown.String(), "| api | unknown | `-` |  | - | - |\n")
 	require.Contains(t, markdown.String(), "\n- api: no answer &lt;b")

@@ -42,6 +42,9 @@ func (r Release) Text(w io.Writer) error {
 			cause.text(&b)
 		}
 	}
+	for _, task := range r.Tasks {
+		fmt.Fprintf(&b, "  release task of %s: %s\n", task.Service, task.headline())
+	}
 	if r.Traffic != nil {
 		fmt.Fprintf(&b, "  requests during the release: %d served, %d failed\n", r.Traffic.Served, r.Traffic.Failed)
 	}

@@ -28,6 +28,8 @@ func Documents() []Document {
 	return []Document{
 		{"release", "Report of a release", []string{"deploy", "rollback", "rehearse"}, reflect.TypeFor[report.Release]()},
 		{"status", "What runs where", []string{"status"}, reflect.TypeFor[report.Status]()},
+		{"run", "Report of a one-off task", []string{"run"}, reflect.TypeFor[report.Run]()},
+		{"logs", "Lines of containers' logs", []string{"logs"}, reflect.TypeFor[report.Logs]()},
 		{"test", "Outcome of the tests", []string{"test"}, reflect.TypeFor[gotest.Summary]()},
 		{"plan", "What a plan of the platform changes", []string{"plan"}, reflect.TypeFor[infra.PlanReport]()},
 	}

@@ -25,7 +25,7 @@ const Services = `{"services": {
 
 // server is a service as small as one can be that keeps the API's promises. It speaks
 // HTTP by itself: with net/http it would be three times as large, and tests compile,
-// pack, push and unpack it hundreds of times.
+// pack, push and unpack it hundreds of times. With arguments it is a one-off task.
 const server = `package main
 
 import (
@@ -33,10 +33,24 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 )
 
 func main() {
+	if len(os.Args) > 1 { // a one-off task
+		fmt.Println("task", strings.Join(os.Args[1:], " "), os.Getenv("GREETING"))
+		switch os.Args[1] {
+		case "exit":
+			code, _ := strconv.Atoi(os.Args[2])
+			os.Exit(code)
+		case "sleep":
+			d, _ := time.ParseDuration(os.Args[2])
+			time.Sleep(d)
+		}
+		return
+	}
 	listener, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
 	for err == nil {
 		var conn net.Conn

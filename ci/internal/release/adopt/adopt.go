@@ -73,11 +73,15 @@ func (r Reader) Read(ctx context.Context, cluster string) ([]platform.Service, [
 		f.add(service, *definition.TaskDefinition, digests)
 	}
 	f.finish()
+	f.notes = append(f.notes, notRead)
 	if len(f.entries) == 0 {
 		return nil, f.notes, outcome.With(outcome.Failed, fmt.Errorf("no service of cluster %s can be an entry: %s", cluster, strings.Join(f.notes, "; ")))
 	}
 	return f.entries, f.notes, nil
 }
+
+// notRead is a note about what has other APIs.
+const notRead = "autoscaling, alarms and scheduled tasks are not read; a release does not change them"
 
 // services returns the services of a cluster, sorted by name.
 func (r Reader) services(ctx context.Context, cluster string) ([]types.Service, error) {

@@ -176,6 +176,7 @@ func TestRead(t *testing.T) {
 	require.NoError(t, err)
 	got := entries(t, services)
 	all := strings.Join(notes, "\n")
+	require.Contains(t, all, "autoscaling, alarms and scheduled tasks are not read")
 	require.Len(t, got, 5, all)
 
 	require.Equal(t, platform.Service{

@@ -188,6 +188,11 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 			return err
 		}
 	}
+	tasks := d.releaseTasks()
+	hasTask := func(target rollout.Target) bool { return target.Service.ReleaseTask != nil }
+	if !request.TakeOver && slices.ContainsFunc(request.Targets, hasTask) { // a rollback runs none
+		request.BeforeUpdate = tasks.Run
+	}
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
 		engine := d.engine()
@@ -196,6 +201,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		return release.Result, nil
 	})
 	release.URL = redactURL(found.first(d.All))
+	tasks.AddTo(&release)
 	if note != "" {
 		notes = append(notes, note)
 	}

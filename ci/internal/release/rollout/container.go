@@ -9,17 +9,22 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// failedContainer returns the container that ended a task: the one with the most likely
+// Containers are the containers of a task definition.
+type Containers struct {
+	Main        string // the name of the service's own
+	Definitions []types.ContainerDefinition
+}
+
+// failed returns the container that ended a task: the one with the most likely
 // cause, and of several the service's own. If none has a cause it is the service's own, or
 // nil.
-func (d diagnosis) failedContainer(task types.Task) *types.Container {
-	own := d.service.target.Service.ContainerName()
+func (s Containers) failed(task types.Task) *types.Container {
 	var found *types.Container
 	best := 0
 	for i := range task.Containers {
 		c := &task.Containers[i]
-		likely := d.likelihood(task, c)
-		if isOwn := aws.ToString(c.Name) == own; isOwn {
+		likely := s.likelihood(task, c)
+		if isOwn := aws.ToString(c.Name) == s.Main; isOwn {
 			likely = 2*likely + 1
 		} else {
 			likely *= 2
@@ -44,20 +49,20 @@ var dependency = regexp.MustCompile(`(?i)depend`)
 //
 // An essential container that ends stops all others, which then end with the exit code of a
 // signal. If ECS stopped the task, only a failed health check is a container's fault.
-func (d diagnosis) likelihood(task types.Task, c *types.Container) int {
+func (s Containers) likelihood(task types.Task, c *types.Container) int {
 	unhealthy := c.HealthStatus == types.HealthStatusUnhealthy
-	counts := d.essential(c) || d.holdsUp(task, c)
+	counts := s.essential(c) || s.holdsUp(task, c)
 	code := aws.ToInt32(c.ExitCode)
 	switch reason := aws.ToString(c.Reason); {
 	case unhealthy && counts:
 		return 6
 	case task.StopCode != "" && task.StopCode != types.TaskStopCodeEssentialContainerExited && task.StopCode != types.TaskStopCodeTaskFailedToStart:
 		return 0
-	case reason != "" && !dependency.MatchString(reason), d.namesImage(task, c):
+	case reason != "" && !dependency.MatchString(reason), s.namesImage(task, c):
 		return scaled(5, counts)
 	case code != 0 && code != exitKilled && code != exitTerminated:
 		return scaled(4, counts)
-	case c.ExitCode != nil && code == 0 && d.essential(c):
+	case c.ExitCode != nil && code == 0 && s.essential(c):
 		return 3
 	case code != 0:
 		return scaled(2, counts)
@@ -75,43 +80,43 @@ func scaled(likelihood int, counts bool) int {
 	return 1
 }
 
-// containerOf returns the definition of a container.
-func (d diagnosis) containerOf(name string) types.ContainerDefinition {
-	n := slices.IndexFunc(d.definition.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
+// definition returns the definition of a container.
+func (s Containers) definition(name string) types.ContainerDefinition {
+	n := slices.IndexFunc(s.Definitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
 	if n < 0 {
 		return types.ContainerDefinition{}
 	}
-	return d.definition.ContainerDefinitions[n]
+	return s.Definitions[n]
 }
 
 // essential reports whether the task ends with a container. That is ECS's default.
-func (d diagnosis) essential(c *types.Container) bool {
-	essential := d.containerOf(aws.ToString(c.Name)).Essential
+func (s Containers) essential(c *types.Container) bool {
+	essential := s.definition(aws.ToString(c.Name)).Essential
 	return essential == nil || *essential
 }
 
 // holdsUp reports whether a container that depends on another one was not started.
-func (d diagnosis) holdsUp(task types.Task, on *types.Container) bool {
+func (s Containers) holdsUp(task types.Task, on *types.Container) bool {
 	return slices.ContainsFunc(task.Containers, func(c types.Container) bool {
-		return c.ExitCode == nil && slices.ContainsFunc(d.containerOf(aws.ToString(c.Name)).DependsOn, func(dependency types.ContainerDependency) bool {
+		return c.ExitCode == nil && slices.ContainsFunc(s.definition(aws.ToString(c.Name)).DependsOn, func(dependency types.ContainerDependency) bool {
 			return aws.ToString(dependency.ContainerName) == aws.ToString(on.Name)
 		})
 	})
 }
 
 // namesImage reports whether the stop reason of a task is about the image of a container.
-func (d diagnosis) namesImage(task types.Task, c *types.Container) bool {
-	image := aws.ToString(d.containerOf(aws.ToString(c.Name)).Image)
+func (s Containers) namesImage(task types.Task, c *types.Container) bool {
+	image := aws.ToString(s.definition(aws.ToString(c.Name)).Image)
 	return image != "" && pull.MatchString(aws.ToString(task.StoppedReason)) && strings.Contains(aws.ToString(task.StoppedReason), image)
 }
 
 // named returns a note that names a container that is not the service's own.
-func (d diagnosis) named(c *types.Container) string {
+func (s Containers) named(c *types.Container) string {
 	name := aws.ToString(c.Name)
 	switch {
-	case name == d.service.target.Service.ContainerName():
+	case name == s.Main:
 		return ""
-	case !d.essential(c):
+	case !s.essential(c):
 		return " (container " + name + ", on which another one depends)"
 	}
 	return " (container " + name + ")"

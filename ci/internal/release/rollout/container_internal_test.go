@@ -97,7 +97,7 @@ func TestFailedContainer(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			task := types.Task{StopCode: tt.code, StoppedReason: &tt.stopped, Containers: tt.containers}
-			require.Equal(t, tt.want, *d.failedContainer(task).Name)
+			require.Equal(t, tt.want, *d.containers().failed(task).Name)
 			cause, ok := d.stoppedCause(task)
 			require.True(t, ok)
 			if tt.reason != "" {
@@ -105,7 +105,7 @@ func TestFailedContainer(t *testing.T) {
 			}
 		})
 	}
-	require.Nil(t, d.failedContainer(types.Task{}))
+	require.Nil(t, d.containers().failed(types.Task{}))
 	running, ok := d.runningCause(types.Task{
 		LastStatus: aws.String("RUNNING"), HealthStatus: types.HealthStatusUnhealthy, Containers: []types.Container{container("app", never, ""), unhealthy(container("proxy", never, ""))},
 	}, nil)

@@ -30,6 +30,11 @@ type diagnosis struct {
 	definition           types.TaskDefinition
 }
 
+// containers returns the containers of the failed revision.
+func (d diagnosis) containers() Containers {
+	return Containers{Main: d.service.target.Service.ContainerName(), Definitions: d.definition.ContainerDefinitions}
+}
+
 // failed returns the services whose own deployment failed. The others are restored
 // because of these.
 func (r *run) failed() []diagnosis {
@@ -164,18 +169,7 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false
 	}
-	cause := report.Cause{
-		Task: aws.ToString(task.TaskArn), Count: 1,
-		StopCode: string(task.StopCode), Reason: shortMessage(aws.ToString(task.StoppedReason)),
-	}
-	if c := d.failedContainer(task); c != nil {
-		cause.ExitCode = c.ExitCode
-		cause.Signal = signalOf(c.ExitCode)
-		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
-			cause.Reason += ": " + reason
-		}
-		cause.Reason += d.named(c)
-	}
+	cause := TaskCause(task, d.containers())
 	cause.Health = d.lastHealth(task)
 	return cause, true
 }
@@ -195,8 +189,8 @@ func (d diagnosis) runningCause(task types.Task, health map[string]targetHealth)
 		cause.Reason = "the task is still " + status
 	case task.HealthStatus == types.HealthStatusUnhealthy:
 		cause.Reason = "the task runs, but its container health check fails"
-		if c := d.failedContainer(task); c != nil {
-			cause.Reason += d.named(c)
+		if c := d.containers().failed(task); c != nil {
+			cause.Reason += d.containers().named(c)
 		}
 	case cause.Health != "" && cause.Health != "healthy":
 		cause.Reason = "the task runs, but its target is not healthy"

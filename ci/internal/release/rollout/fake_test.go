@@ -80,6 +80,11 @@ type fakeECS struct {
 
 	deletedImages map[string]bool // deleted from the registry
 
+	tasks     []*fakeTask // standalone
+	runTask   taskBehavior
+	executing func() // called when a standalone task starts
+	network   *types.NetworkConfiguration
+
 	// failCall is called before each call, and returns the error of the call.
 	failCall func(operation, service string) error
 	// loseResponse reports whether the response of a call that took effect is lost.
@@ -457,7 +462,7 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 		}
 		service := types.Service{
 			ServiceName: &name, Status: &status, TaskDefinition: now.deployments[0].TaskDefinition, DesiredCount: s.desired,
-			RunningCount: now.running(), Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
+			RunningCount: now.running(), NetworkConfiguration: f.network, Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
 		}
 		if s.web {
 			service.LoadBalancers = []types.LoadBalancer{{TargetGroupArn: aws.String("arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/tg/1"), ContainerName: &name, ContainerPort: aws.Int32(8000)}}
@@ -642,6 +647,10 @@ func (f *fakeECS) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func
 	}
 	defer done()
 	out := &ecs.ListTasksOutput{}
+	if in.StartedBy != nil {
+		out.TaskArns = f.listStandalone(*in.StartedBy, in.DesiredStatus)
+		return out, nil
+	}
 	if in.DesiredStatus != types.DesiredStatusStopped {
 		return out, nil
 	}
@@ -651,12 +660,15 @@ func (f *fakeECS) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func
 	return out, nil
 }
 
-func (f *fakeECS) DescribeTasks(_ context.Context, _ *ecs.DescribeTasksInput, _ ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error) {
+func (f *fakeECS) DescribeTasks(_ context.Context, in *ecs.DescribeTasksInput, _ ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error) {
 	done, err := f.begin("DescribeTasks", "")
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	if strings.Contains(in.Tasks[0], "/standalone-") {
+		return &ecs.DescribeTasksOutput{Tasks: f.describeStandalone(in.Tasks)}, nil
+	}
 	return &ecs.DescribeTasksOutput{Tasks: slices.Clone(f.stopped)}, nil
 }
 
@@ -674,7 +686,10 @@ func (l fakeLogs) GetLogEvents(_ context.Context, in *cloudwatchlogs.GetLogEvent
 	if lines == nil {
 		lines = []string{"in " + aws.ToString(in.LogStreamName) + "\n", "last line"}
 	}
-	out := &cloudwatchlogs.GetLogEventsOutput{}
+	out := &cloudwatchlogs.GetLogEventsOutput{NextForwardToken: aws.String("end")}
+	if in.NextToken != nil {
+		return out, nil
+	}
 	for _, line := range lines {
 		out.Events = append(out.Events, logstypes.OutputLogEvent{Message: &line})
 	}

@@ -175,17 +175,78 @@ func TestFaults(t *testing.T) {
 		"the new revision is deregistered": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = deregister(b, "UpdateService ecs-b", "ecs-b-task:2")
 		}, report.Restored, outcome.Restored},
+		"a release task fails":         {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.code = 1 }), report.Failed, outcome.Failed},
+		"a release task is not placed": {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.notPlaced = true }), report.Failed, outcome.Failed},
+		"a release task does not end":  {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.endless = true }), report.Failed, outcome.Failed},
+		"a release task does not end, and the response to the stop is lost": {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.endless = true; b.ecs.loseResponse = loseFirst("StopTask") }), report.Failed, outcome.Failed},
+		"a release task is not visible at first":                            {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.hidden = 30 * time.Second }), report.Succeeded, outcome.Done},
+		"a release task is never visible":                                   {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.hidden = time.Hour }), report.Failed, outcome.Failed},
+		"the response to starting a task is lost":                           {completes, completes, withTasks(func(b *fixture) { b.ecs.loseResponse = loseFirst("RunTask") }), report.Succeeded, outcome.Done},
+		"each response to starting a task is lost": {completes, completes, withTasks(func(b *fixture) {
+			b.ecs.loseResponse = func(operation, _ string) bool { return operation == "RunTask" }
+		}), report.Failed, outcome.Failed},
+		"a task is refused":                    {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = failCalls("RunTask", "InvalidParameterException", 1) }), report.Failed, outcome.Failed},
+		"starting tasks is throttled":          {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = failCalls("RunTask", "ThrottlingException", 20) }), report.Succeeded, outcome.Done},
+		"starting tasks is throttled for good": {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = failCalls("RunTask", "ThrottlingException", 1<<30) }), report.Failed, outcome.Failed},
+		"5xx when starting tasks":              {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = failCalls("RunTask", "ServerException", 2) }), report.Succeeded, outcome.Done},
+		"credentials expire before a task starts": {completes, completes, withTasks(func(b *fixture) {
+			expired := false
+			b.engine.Renew = func() { expired = true }
+			b.addReleaseTasks()
+			b.ecs.failCall = func(operation, _ string) error {
+				if operation == "RunTask" && !expired {
+					return apiError("ExpiredTokenException")
+				}
+				return nil
+			}
+		}), report.Succeeded, outcome.Done},
+		"a task is unreadable for a minute": {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = unreadableTask(b, time.Minute) }), report.Succeeded, outcome.Done},
+		"a task is unreadable for good":     {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = unreadableTask(b, time.Hour) }), report.Failed, outcome.Failed},
+		"reading a task is denied":          {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = failCalls("DescribeTasks", "AccessDeniedException", 1<<30) }), report.Failed, outcome.Failed},
+		"listing tasks fails at first":      {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = failCalls("ListTasks", "ServerException", 3) }), report.Succeeded, outcome.Done},
+		"listing tasks is denied":           {completes, completes, withTasks(func(b *fixture) { b.ecs.failCall = failCalls("ListTasks", "AccessDeniedException", 1<<30) }), report.Failed, outcome.Failed},
+		"the log of a task is denied": {completes, completes, withTasks(func(b *fixture) {
+			b.engine.Logs = fakeLogs{err: apiError("AccessDeniedException")}
+			b.addReleaseTasks()
+		}), report.Succeeded, outcome.Done},
+		"a release fails after its tasks": {completes, rollsBack, withTasks(func(b *fixture) {}), report.Restored, outcome.Restored},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newFixture(tt.a, tt.b)
 			tt.change(b)
-			got := b.engine.Release(t.Context(), b.request)
+			got := b.run(t.Context())
 			require.Equal(t, tt.result, got.Result, "%s\n%s", got.Error, b.log())
 			require.Equal(t, tt.code, got.ExitCode)
 			b.ecs.settleAll()
 			requireAllOrNothing(t, b, got)
+			require.LessOrEqual(t, b.executions("a"), 1, "one execution")
+			if !strings.Contains(name, "for good") && !strings.Contains(name, "never visible") && !strings.Contains(name, "denied") {
+				require.Zero(t, b.runningTasks())
+			}
 		})
+	}
+}
+
+// withTasks adds release tasks before a change.
+func withTasks(change func(*fixture)) func(*fixture) {
+	return func(b *fixture) {
+		b.addReleaseTasks()
+		change(b)
+	}
+}
+
+// unreadableTask fails reads of tasks for a while after the first one has started.
+func unreadableTask(b *fixture, d time.Duration) func(operation, service string) error {
+	var since time.Time
+	return func(operation, _ string) error {
+		if operation == "RunTask" && since.IsZero() {
+			since = b.ecs.clock.Now()
+		}
+		if operation == "DescribeTasks" && !since.IsZero() && b.ecs.clock.Now().Sub(since) < d {
+			return apiError("ServerException")
+		}
+		return nil
 	}
 }
 

@@ -85,6 +85,28 @@ func scheduledRevision(s *scheduler.GetScheduleOutput) string {
 	return aws.ToString(s.Target.EcsParameters.TaskDefinitionArn)
 }
 
+// scheduledService describes a job like a service: what its schedule runs, and where.
+func scheduledService(s *scheduler.GetScheduleOutput) *ecstypes.Service {
+	target := s.Target.EcsParameters
+	service := &ecstypes.Service{
+		Status: aws.String("ACTIVE"), TaskDefinition: target.TaskDefinitionArn,
+		LaunchType: ecstypes.LaunchType(target.LaunchType), PlatformVersion: target.PlatformVersion,
+		PropagateTags: ecstypes.PropagateTags(target.PropagateTags), EnableECSManagedTags: aws.ToBool(target.EnableECSManagedTags),
+	}
+	for _, item := range target.CapacityProviderStrategy {
+		service.CapacityProviderStrategy = append(service.CapacityProviderStrategy, ecstypes.CapacityProviderStrategyItem{
+			CapacityProvider: item.CapacityProvider, Base: item.Base, Weight: item.Weight,
+		})
+	}
+	if network := target.NetworkConfiguration; network != nil && network.AwsvpcConfiguration != nil {
+		vpc := network.AwsvpcConfiguration
+		service.NetworkConfiguration = &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{
+			Subnets: vpc.Subnets, SecurityGroups: vpc.SecurityGroups, AssignPublicIp: ecstypes.AssignPublicIp(vpc.AssignPublicIp),
+		}}
+	}
+	return service
+}
+
 func disabled(s *scheduler.GetScheduleOutput) bool { return s.State == types.ScheduleStateDisabled }
 
 // isJob reports whether the plan is that of a job.

@@ -234,7 +234,7 @@ func killed(b *fixture, n int, late, rested bool) *fixture {
 	b.request.Timeout = killTimeout
 	killAt(b, n, late)
 	b.request.RestoreTimeout = time.Second // its calls fail anyway
-	b.engine.Release(context.Background(), b.request)
+	b.run(context.Background())
 	b.request.RestoreTimeout = 0
 	restartProcess(b)
 	if rested {

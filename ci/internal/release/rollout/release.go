@@ -101,6 +101,9 @@ func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, e
 	if err := e.checkNotConcurrent(ctx, request, changed); err != nil {
 		return p, err
 	}
+	if err := e.beforeUpdate(ctx, request, p); err != nil {
+		return p, err
+	}
 	return p, context.Cause(ctx)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/release/runtask"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -32,6 +33,7 @@ type fixture struct {
 	ecs     *fakeECS
 	engine  rollout.Engine
 	request rollout.Request
+	tasks   *runtask.ReleaseTasks // nil without release tasks
 
 	mu     sync.Mutex
 	events []string

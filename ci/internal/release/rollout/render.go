@@ -22,7 +22,7 @@ func render(template types.TaskDefinition, container, image, version string) (*e
 	input := registerInput(template)
 	n := slices.IndexFunc(input.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == container })
 	if n < 0 {
-		return nil, outcome.Usagef("task definition %s has no container %q: it has %s: name the container like the service",
+		return nil, outcome.Usagef("task definition %s has no container %q: it has %s: set container in the services file to its name",
 			aws.ToString(template.TaskDefinitionArn), container, strings.Join(containerNames(template), ", "))
 	}
 	input.ContainerDefinitions = slices.Clone(input.ContainerDefinitions)

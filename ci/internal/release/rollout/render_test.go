@@ -84,7 +84,7 @@ func TestRenderWithoutTheContainer(t *testing.T) {
 		ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("main")}, {Name: aws.String("log")}},
 	}
 	_, err := render(template, "api", "i", "v")
-	require.EqualError(t, err, `task definition arn:td:1 has no container "api": it has "main", "log": name the container like the service`)
+	require.EqualError(t, err, `task definition arn:td:1 has no container "api": it has "main", "log": set container in the services file to its name`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 

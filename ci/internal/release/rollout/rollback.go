@@ -45,7 +45,7 @@ func (e Engine) runningServices(ctx context.Context, services []platform.Service
 			if schedule, err = e.schedule(ctx, s); err != nil {
 				return nil, err
 			}
-			service = &types.Service{Status: aws.String("ACTIVE"), TaskDefinition: aws.String(scheduledRevision(schedule))}
+			service = scheduledService(schedule)
 		}
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 			return nil, missingService(s)

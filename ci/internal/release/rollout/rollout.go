@@ -108,6 +108,9 @@ type Request struct {
 	TakeOver bool
 	// Preflight, if set, is called before anything is changed. An error ends the release.
 	Preflight func(context.Context, []ServiceChange) error
+	// BeforeUpdate, if set, is called once the revisions are registered, before the first
+	// service is updated. An error ends the release.
+	BeforeUpdate func(context.Context, Prepared) error
 	// Verify, if set, is called once all services run the new version, with the value of
 	// VERSION of each changed service that runs tasks, "" if it declares none. An error
 	// fails the release.

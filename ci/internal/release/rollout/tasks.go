@@ -14,7 +14,6 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/leak"
-	"dagger/slipway/internal/release/rollout/machine"
 )
 
 // Limits on reads of tasks and logs.
@@ -69,19 +68,14 @@ func addressOf(task types.Task) string {
 }
 
 // logTail returns the last log lines of the container that ended a task, or of the
-// service's own. The awslogs driver defines the name of the log stream:
-// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
+// service's own.
 func (e Engine) logTail(ctx context.Context, d diagnosis, task types.Task) ([]string, error) {
-	container := d.service.target.Service.ContainerName()
-	if c := d.failedContainer(task); c != nil {
-		container = aws.ToString(c.Name)
-	}
-	config := d.containerOf(container).LogConfiguration
-	if config == nil || config.LogDriver != types.LogDriverAwslogs {
+	of := d.containers()
+	group, stream := of.LogStream(of.Failed(task), aws.ToString(task.TaskArn))
+	if group == "" {
 		return nil, nil
 	}
-	stream := fmt.Sprintf("%s/%s/%s", config.Options["awslogs-stream-prefix"], container, machine.ShortARN(aws.ToString(task.TaskArn)))
-	return e.readTail(ctx, config.Options["awslogs-group"], stream)
+	return e.readTail(ctx, group, stream)
 }
 
 func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {

@@ -1,0 +1,281 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// LogOptions select lines of logs.
+type LogOptions struct {
+	// Since is how far to look back; 0 means [DefaultLogSince].
+	Since time.Duration
+	// Task is the id or ARN of the only task.
+	Task string
+	// SHA is the full id of the commit whose tasks are shown.
+	SHA string
+	// Follow, if set, is called with new lines until ctx ends.
+	Follow func([]report.LogLine)
+}
+
+// DefaultLogSince is how far logs look back by default.
+const DefaultLogSince = 10 * time.Minute
+
+// Limits on reads of logs. A release may run meanwhile and use the same quotas.
+// https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
+const (
+	maxLogLines   = 100_000
+	logCallLimit  = 45 * time.Second
+	logTries      = 8
+	logPause      = 2 * time.Second
+	followOverlap = 15 * time.Second // lines may appear late
+)
+
+// logSource is the log of a container in all of a service's tasks.
+type logSource struct {
+	service, container string
+	main               bool
+	group, prefix      string
+	tasks              []string // ids; nil means all
+}
+
+// taskID matches a task's id or ARN.
+var taskID = regexp.MustCompile(`^(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:\d+:task/(?:[\w-]+/)?)?([0-9A-Za-z-]+)$`)
+
+// Logs returns the lines of the services' containers.
+func (d Delivery) Logs(ctx context.Context, o LogOptions) (report.Logs, error) {
+	if o.Since < 0 {
+		return report.Logs{}, outcome.Usagef("invalid --since %s: want a duration such as %s", o.Since, DefaultLogSince)
+	}
+	sources, notes, err := d.logSources(ctx, o)
+	if err != nil {
+		return report.Logs{}, awsauth.Explain(err)
+	}
+	since := d.clock().Now().Add(-cmp.Or(o.Since, DefaultLogSince))
+	reader := logReader{Delivery: d, seen: map[string]bool{}, missing: map[string]bool{}}
+	lines, err := reader.read(ctx, sources, since)
+	if err != nil {
+		return report.Logs{}, awsauth.Explain(err)
+	}
+	for _, s := range sources {
+		if note := "log group " + s.group + " does not exist, or has no stream of the task"; reader.missing[s.group] && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+	}
+	logs := report.Logs{Lines: lines, Notes: notes}
+	if len(lines) > maxLogLines {
+		logs.Lines, logs.Notes = lines[len(lines)-maxLogLines:], append(notes, fmt.Sprintf("only the last %d lines are shown: name a service, or choose a shorter --since", maxLogLines))
+	}
+	for _, note := range logs.Notes {
+		d.Recorder.Event("", note)
+	}
+	if o.Follow == nil {
+		return logs, nil
+	}
+	o.Follow(logs.Lines)
+	return logs, awsauth.Explain(reader.follow(ctx, sources, since, o.Follow))
+}
+
+// logSources returns the logs of the selected services.
+func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSource, notes []string, err error) {
+	var tasks []string
+	if o.Task != "" {
+		match := taskID.FindStringSubmatch(o.Task)
+		if match == nil {
+			return nil, nil, outcome.Usagef("invalid --task %q: want the id or ARN of a task", o.Task)
+		}
+		tasks = []string{match[1]}
+	}
+	sha := ""
+	if o.SHA != "" {
+		if sha, err = d.Source.Resolve(ctx, o.SHA); err != nil {
+			return nil, nil, err
+		}
+	}
+	var without []string
+	for _, s := range d.Services {
+		definition, _, err := d.runningTask(ctx, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		of := tasks
+		if sha != "" {
+			known, err := d.engine().TasksOf(ctx, s, sha)
+			if err != nil {
+				return nil, nil, err
+			}
+			if of = slices.DeleteFunc(known, func(id string) bool { return tasks != nil && !slices.Contains(tasks, id) }); len(of) == 0 {
+				notes = append(notes, fmt.Sprintf("%s: ECS knows no task of commit %s: it shows stopped tasks for about an hour", s.Name, sha))
+				continue
+			}
+		}
+		any := false
+		for _, c := range definition.ContainerDefinitions {
+			if group, prefix := rollout.LogGroup(c); group != "" {
+				any = true
+				name := aws.ToString(c.Name)
+				sources = append(sources, logSource{service: s.Name, container: name, main: name == s.ContainerName(), group: group, prefix: prefix, tasks: of})
+			}
+		}
+		if !any {
+			without = append(without, s.Name)
+		}
+	}
+	if len(without) == 0 {
+		return sources, notes, nil
+	}
+	note := fmt.Sprintf("no log of %s: no container uses the awslogs driver, so CloudWatch does not have it", strings.Join(without, ", "))
+	if len(sources) == 0 && len(notes) == 0 {
+		return nil, nil, fmt.Errorf("%s", note)
+	}
+	return sources, append(notes, note), nil
+}
+
+// logReader reads lines once.
+type logReader struct {
+	Delivery
+	seen    map[string]bool // ids of events
+	missing map[string]bool // log groups without a stream
+	last    time.Time       // of the newest line
+}
+
+// read returns the new lines of all sources since a time, by time.
+func (r *logReader) read(ctx context.Context, sources []logSource, since time.Time) ([]report.LogLine, error) {
+	var lines []report.LogLine
+	for _, s := range sources {
+		found, err := r.readOne(ctx, s, since)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, found...)
+	}
+	slices.SortStableFunc(lines, func(a, b report.LogLine) int { return a.At.Compare(b.At) })
+	if len(lines) > 0 && lines[len(lines)-1].At.After(r.last) {
+		r.last = lines[len(lines)-1].At
+	}
+	return lines, nil
+}
+
+// maxStreams is how many streams FilterLogEvents takes.
+const maxStreams = 100
+
+func (r *logReader) readOne(ctx context.Context, s logSource, since time.Time) ([]report.LogLine, error) {
+	input := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, StartTime: aws.Int64(max(0, since.UnixMilli()))}
+	if s.tasks == nil {
+		input.LogStreamNamePrefix = &s.prefix
+	}
+	for _, id := range s.tasks[:min(len(s.tasks), maxStreams)] {
+		input.LogStreamNames = append(input.LogStreamNames, s.prefix+id)
+	}
+	streams := map[string][]report.LogLine{}
+	for count := 0; count <= maxLogLines; {
+		out, err := r.filter(ctx, input)
+		if rollout.IsCode(err, "ResourceNotFoundException") {
+			r.missing[s.group] = true
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading log group %s: %w", s.group, err)
+		}
+		for _, event := range out.Events {
+			if id := aws.ToString(event.EventId); !r.seen[id] {
+				r.seen[id] = true
+				stream := aws.ToString(event.LogStreamName)
+				streams[stream] = append(streams[stream], s.lines(event)...)
+			}
+		}
+		count += len(out.Events)
+		if input.NextToken = out.NextToken; out.NextToken == nil {
+			break
+		}
+	}
+	var lines []report.LogLine
+	for _, stream := range streams {
+		lines = append(lines, redactLog(stream)...)
+	}
+	return lines, nil
+}
+
+func (s logSource) lines(event logstypes.FilteredLogEvent) []report.LogLine {
+	var lines []report.LogLine
+	for line := range strings.SplitSeq(strings.TrimRight(aws.ToString(event.Message), "\r\n"), "\n") {
+		lines = append(lines, report.LogLine{
+			At: time.UnixMilli(aws.ToInt64(event.Timestamp)).UTC(), Service: s.service, Container: s.container, Main: s.main,
+			Task: machine.ShortARN(aws.ToString(event.LogStreamName)), Text: line,
+		})
+	}
+	return lines
+}
+
+// redactLog redacts the lines of one stream: a secret may span several, which become one.
+func redactLog(lines []report.LogLine) []report.LogLine {
+	var texts []string
+	for _, line := range lines {
+		texts = append(texts, line.Text)
+	}
+	var redacted []report.LogLine
+	for n, text := range leak.RedactLines(texts) {
+		line := lines[min(n, len(lines)-1)]
+		line.Text = text
+		redacted = append(redacted, line)
+	}
+	return redacted
+}
+
+// filter makes one call, and repeats it if it was throttled or had no response.
+func (r *logReader) filter(ctx context.Context, input *cloudwatchlogs.FilterLogEventsInput) (*cloudwatchlogs.FilterLogEventsOutput, error) {
+	for try := 1; ; try++ {
+		out, err := r.filterOnce(ctx, input)
+		if rollout.IsExpired(err) {
+			awsauth.InvalidateCredentials(r.Account.config)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err == nil, rollout.CallStatus(err) == machine.Rejected, try == logTries:
+			return out, err
+		}
+		if err := r.clock().Sleep(ctx, logPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (r *logReader) filterOnce(ctx context.Context, input *cloudwatchlogs.FilterLogEventsInput) (*cloudwatchlogs.FilterLogEventsOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, logCallLimit)
+	defer cancel()
+	return r.Account.logs.FilterLogEvents(ctx, input)
+}
+
+// follow shows new lines until ctx ends.
+func (r *logReader) follow(ctx context.Context, sources []logSource, since time.Time, show func([]report.LogLine)) error {
+	pause := max(logPause, time.Duration(len(sources))*500*time.Millisecond)
+	for {
+		if err := r.clock().Sleep(ctx, pause); err != nil {
+			return err
+		}
+		if from := r.last.Add(-followOverlap); from.After(since) {
+			since = from
+		}
+		lines, err := r.read(ctx, sources, since)
+		if err != nil {
+			return err
+		}
+		show(lines)
+	}
+}

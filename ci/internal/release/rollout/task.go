@@ -1,0 +1,222 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Prepared is a release whose revisions are registered, before its first update.
+type Prepared struct {
+	ID string
+	// Resumed is set if an earlier process of the release has begun to update services, so
+	// that BeforeUpdate succeeded then.
+	Resumed bool
+	Updates []Update
+}
+
+// Update is a service to be updated, and its new revision.
+type Update struct {
+	Service    platform.Service
+	ECSService types.Service
+	Definition types.TaskDefinition
+}
+
+// beforeUpdate calls the request's BeforeUpdate. Since that may take long, it checks again
+// that no other deployment has started.
+func (e Engine) beforeUpdate(ctx context.Context, request Request, p releasePlan) error {
+	changed := p.changed()
+	if request.BeforeUpdate == nil || len(changed) == 0 {
+		return nil
+	}
+	prepared := Prepared{ID: p.id}
+	for _, s := range changed {
+		prepared.Resumed = prepared.Resumed || s.Joined != ""
+		definition := types.TaskDefinition{TaskDefinitionArn: aws.String(s.To.TaskDefinition)}
+		if s.wanted != nil {
+			definition.Family, definition.ContainerDefinitions = s.wanted.Family, s.wanted.ContainerDefinitions
+			definition.Cpu, definition.Memory = s.wanted.Cpu, s.wanted.Memory
+		}
+		prepared.Updates = append(prepared.Updates, Update{Service: s.target.Service, ECSService: s.service, Definition: definition})
+	}
+	if err := request.BeforeUpdate(ctx, prepared); err != nil {
+		return err
+	}
+	return e.checkNotConcurrent(ctx, request, changed)
+}
+
+// TaskCause returns why a task stopped: the reason of the task, and of the container that
+// ended it.
+func TaskCause(task types.Task, of Containers) report.Cause {
+	cause := report.Cause{
+		Task: aws.ToString(task.TaskArn), Count: 1,
+		StopCode: string(task.StopCode), Reason: shortMessage(aws.ToString(task.StoppedReason)),
+	}
+	if c := of.failed(task); c != nil {
+		cause.ExitCode = c.ExitCode
+		cause.Signal = signalOf(c.ExitCode)
+		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
+			cause.Reason += ": " + reason
+		}
+		cause.Reason += of.named(c)
+	}
+	return cause
+}
+
+// Failed returns the name of the container that ended a task, or that of the main one.
+func (s Containers) Failed(task types.Task) string {
+	if c := s.failed(task); c != nil {
+		return aws.ToString(c.Name)
+	}
+	return s.Main
+}
+
+// Hint returns what to do about the cause of a failed task without load balancer, or "".
+func Hint(cause report.Cause, service platform.Service) string { return hintFor(cause, service, 0) }
+
+// LogStream returns the log group and stream of a container of a task, "" without the
+// awslogs driver, which defines the name of the stream:
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
+func (s Containers) LogStream(container, task string) (group, stream string) {
+	group, prefix := LogGroup(s.definition(container))
+	if group == "" {
+		return "", ""
+	}
+	return group, prefix + machine.ShortARN(task)
+}
+
+// LogGroup returns the log group of a container, and the prefix of its streams, which end
+// in a task's id; "" without the awslogs driver.
+func LogGroup(c types.ContainerDefinition) (group, prefix string) {
+	if c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
+		return "", ""
+	}
+	options := c.LogConfiguration.Options
+	return options["awslogs-group"], options["awslogs-stream-prefix"] + "/" + aws.ToString(c.Name) + "/"
+}
+
+// CallStatus returns what an error says about the effect of a call.
+func CallStatus(err error) machine.CallStatus { return callStatus(err) }
+
+// IsDenied reports whether a call was denied.
+func IsDenied(err error) bool { return isCode(err, deniedCodes...) }
+
+// IsExpired reports whether a call failed because credentials have expired.
+func IsExpired(err error) bool { return isCode(err, expiredCodes...) }
+
+// IsCode reports whether err is an AWS API error with one of the codes.
+func IsCode(err error, codes ...string) bool { return isCode(err, codes...) }
+
+// RunningService returns a service and the revision that it runs. A job is described like a
+// service, by its schedule.
+func (e Engine) RunningService(ctx context.Context, s platform.Service) (types.Service, types.TaskDefinition, error) {
+	all, err := e.runningServices(ctx, []platform.Service{s})
+	if err != nil {
+		return types.Service{}, types.TaskDefinition{}, err
+	}
+	if all[0].definition.Family == nil {
+		return types.Service{}, types.TaskDefinition{}, notFoundError(aws.ToString(all[0].definition.TaskDefinitionArn))
+	}
+	return all[0].described, *all[0].definition, nil
+}
+
+// maxRevisions is how many revisions of a family are searched for a commit.
+const maxRevisions = 100
+
+// findRevision returns the newest active revision whose tags match, or nil.
+func (e Engine) findRevision(ctx context.Context, family string, match func(releaseTags) bool) (*types.TaskDefinition, error) {
+	var found *types.TaskDefinition
+	searched := 0
+	err := e.eachRevision(ctx, family, types.TaskDefinitionStatusActive, func(arn string) (bool, error) {
+		searched++
+		definition, tags, err := e.findDefinition(ctx, arn)
+		if err != nil {
+			return false, err
+		}
+		if definition != nil && match(parseTags(tags)) {
+			found = definition
+		}
+		return found != nil || searched == maxRevisions, nil
+	})
+	return found, err
+}
+
+// RevisionOf returns the newest active revision of a service's family with the image of a
+// commit. If none exists, it registers one: running with the image that image returns.
+func (e Engine) RevisionOf(ctx context.Context, s platform.Service, running types.TaskDefinition, sha string, image func() (string, error)) (types.TaskDefinition, error) {
+	found, err := e.findRevision(ctx, s.Family(), func(tags releaseTags) bool { return tags.sha == sha })
+	if err != nil {
+		return types.TaskDefinition{}, err
+	}
+	if found != nil {
+		return *found, nil
+	}
+	reference, err := image()
+	if err != nil {
+		return types.TaskDefinition{}, err
+	}
+	input, err := render(running, s.ContainerName(), reference, sha)
+	if err != nil {
+		return types.TaskDefinition{}, err
+	}
+	_, digest, _ := strings.Cut(reference, "@")
+	input.Tags = releaseTags{sha: sha, digest: digest}.tags()
+	plan := &servicePlan{definition: input}
+	if err := e.registerOne(ctx, plan); err != nil {
+		return types.TaskDefinition{}, outcome.With(outcome.Of(err), e.explain(err))
+	}
+	e.Event(s.Name, "registered "+machine.ShortARN(plan.To.TaskDefinition))
+	return types.TaskDefinition{
+		TaskDefinitionArn: &plan.To.TaskDefinition, Family: input.Family, ContainerDefinitions: input.ContainerDefinitions,
+		Cpu: input.Cpu, Memory: input.Memory, NetworkMode: input.NetworkMode,
+	}, nil
+}
+
+// TasksOf returns the ids of a service's tasks that run a commit, or ran it until lately.
+func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]string, error) {
+	cluster, family := s.ClusterName(), s.Family()
+	var ids []string
+	commits := map[string]string{} // by revision
+	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
+		for range maxTaskPages {
+			list, err := e.ECS.ListTasks(ctx, input)
+			if err != nil {
+				return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
+			}
+			if len(list.TaskArns) == 0 {
+				break
+			}
+			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+			if err != nil {
+				return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
+			}
+			for _, task := range out.Tasks {
+				revision := aws.ToString(task.TaskDefinitionArn)
+				if _, known := commits[revision]; !known {
+					_, tags, err := e.findDefinition(ctx, revision)
+					if err != nil {
+						return nil, err
+					}
+					commits[revision] = parseTags(tags).sha
+				}
+				if commits[revision] == sha {
+					ids = append(ids, machine.ShortARN(aws.ToString(task.TaskArn)))
+				}
+			}
+			if input.NextToken = list.NextToken; list.NextToken == nil {
+				break
+			}
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,130 @@
+package runtask
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+
+	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/release/rollout/machine"
+)
+
+// Limits on reads of a log.
+const (
+	tailLines  = 20 // lines in a cause
+	pageLimit  = 20 // pages of one read, of up to 1 MB each
+	drainPause = 500 * time.Millisecond
+	drainTries = 10 // until the log of a container that has ended has appeared
+	drainMost  = 30 // reads of it
+	logTimeout = 15 * time.Second
+)
+
+// tail reads the log of one container while it is written.
+type tail struct {
+	Runner
+	group, stream string
+	next          *string
+	any           bool // a line was read
+	off           bool // the log cannot be read
+	last          []string
+}
+
+func (r Runner) newTail(s Spec, container, task string) tail {
+	t := tail{Runner: r}
+	t.group, t.stream = s.containers().LogStream(container, task)
+	if t.off = t.group == ""; t.off {
+		r.Event(fmt.Sprintf("no log: container %s does not use the awslogs driver", container))
+	}
+	return t
+}
+
+// read reads what is new. CloudWatch returns the same token at the end of the stream.
+func (t *tail) read(ctx context.Context) (read bool) {
+	for range pageLimit {
+		if t.off {
+			return read
+		}
+		var out *cloudwatchlogs.GetLogEventsOutput
+		err := func() (err error) {
+			ctx, cancel := context.WithTimeout(ctx, logTimeout)
+			defer cancel()
+			out, err = t.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
+				LogGroupName: &t.group, LogStreamName: &t.stream, StartFromHead: aws.Bool(true), NextToken: t.next,
+			})
+			return err
+		}()
+		t.renew(err)
+		switch {
+		case err == nil:
+		case rollout.IsCode(err, "ResourceNotFoundException"): // not yet written to
+			return read
+		case rollout.CallStatus(err) == machine.Rejected && ctx.Err() == nil:
+			t.off = true
+			t.Event(fmt.Sprintf("no log: cannot read stream %s of log group %s: %s", t.stream, t.group, t.explain(err)))
+			return read
+		default: // read again with the next poll
+			return read
+		}
+		var lines []string
+		for _, event := range out.Events {
+			lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
+		}
+		if len(lines) > 0 {
+			read = true
+			t.add(leak.RedactLines(lines))
+		}
+		end := aws.ToString(out.NextForwardToken) == aws.ToString(t.next)
+		if t.next = out.NextForwardToken; end || t.next == nil {
+			return read
+		}
+	}
+	return read
+}
+
+func (t *tail) add(lines []string) {
+	t.any = true
+	if t.Output != nil {
+		t.Output(lines)
+	}
+	t.last = append(t.last, lines...)
+	t.last = t.last[max(0, len(t.last)-tailLines):]
+}
+
+// drain reads the rest of the log of a container that has ended: it may appear a little
+// later.
+func (t *tail) drain(ctx context.Context) {
+	t.read(ctx)
+	for try := 1; !t.off; try++ {
+		if err := t.Clock.Sleep(ctx, drainPause); err != nil {
+			return
+		}
+		if read := t.read(ctx); !read && (t.any || try >= drainTries) || try == drainMost {
+			return
+		}
+	}
+}
+
+// readLast returns the last lines of the log.
+func (t *tail) readLast(ctx context.Context) []string {
+	if t.off {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	out, err := t.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
+		LogGroupName: &t.group, LogStreamName: &t.stream, Limit: aws.Int32(tailLines), StartFromHead: aws.Bool(false),
+	})
+	if err != nil {
+		return nil // the cause is known without
+	}
+	var lines []string
+	for _, event := range out.Events {
+		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
+	}
+	return leak.RedactLines(lines)
+}

@@ -1,0 +1,175 @@
+package runtask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// ReleaseTasks runs the release tasks of a release before its first update, and adds what
+// they did to the report.
+type ReleaseTasks struct {
+	// Runner returns what runs the task of a service.
+	Runner func(service string) Runner
+	Event  func(service, text string)
+	// Stage runs the tasks as a stage of the report.
+	Stage func(name string, run func() error) error
+
+	tasks  []report.Task
+	causes map[string]report.Cause // by service
+	errs   map[string]error        // by service
+	began  map[string]bool         // services whose task may have changed something
+}
+
+// Run runs the tasks of all services that are updated, one after another in the order of
+// their names, once a release: it waits for a task that an earlier process has started,
+// and does not repeat one that has succeeded.
+func (t *ReleaseTasks) Run(ctx context.Context, p rollout.Prepared) error {
+	t.tasks, t.causes, t.errs, t.began = nil, map[string]report.Cause{}, map[string]error{}, map[string]bool{}
+	updates := slices.DeleteFunc(slices.Clone(p.Updates), func(u rollout.Update) bool { return u.Service.ReleaseTask == nil })
+	if len(updates) == 0 {
+		return nil
+	}
+	slices.SortFunc(updates, func(a, b rollout.Update) int { return strings.Compare(a.Service.Name, b.Service.Name) })
+	return t.Stage("release-task", func() error {
+		for _, u := range updates {
+			if err := t.runOne(ctx, p, u); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *ReleaseTasks) runOne(ctx context.Context, p rollout.Prepared, u rollout.Update) error {
+	name := u.Service.Name
+	if p.Resumed {
+		t.Event(name, "the release task ran before the first service of this release was updated: not run again")
+		t.tasks, t.began[name] = append(t.tasks, report.Task{Service: name, Result: report.Unchanged}), true
+		return nil
+	}
+	result, err := t.result(ctx, p, u)
+	if err != nil {
+		result.Err = err
+	}
+	t.tasks = append(t.tasks, result.Report(name))
+	t.began[name] = result.Started
+	if result.Err == nil {
+		t.Event(name, "the release task has succeeded")
+		return nil
+	}
+	if result.Cause != nil {
+		t.causes[name] = *result.Cause
+		t.Event(name, "cause: "+result.Cause.Headline())
+		if result.Cause.Hint != "" {
+			t.Event(name, "hint: "+result.Cause.Hint)
+		}
+	}
+	t.errs[name] = result.Err
+	if errors.Is(result.Err, context.Canceled) {
+		return result.Err
+	}
+	return fmt.Errorf("the release task of %s failed: %w", name, result.Err)
+}
+
+// result runs the task, or waits for the one that an earlier process has started.
+func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout.Update) (Result, error) {
+	s := u.Service
+	runner := t.Runner(s.Name)
+	spec := releaseTaskSpec(p, u)
+	earlier, err := runner.Find(ctx, s.ClusterName(), spec.StartedBy, s.Family())
+	if err != nil {
+		return Result{}, fmt.Errorf("looking for an earlier task of this release: %w", err)
+	}
+	last := ""
+	if len(earlier) > 0 {
+		task := earlier[0]
+		last = aws.ToString(task.TaskArn)
+		id := machine.ShortARN(last)
+		switch {
+		case aws.ToString(task.LastStatus) != "STOPPED":
+			t.Event(s.Name, fmt.Sprintf("release task: waiting for task %s, which an earlier process of this release has started", id))
+			return runner.Wait(ctx, spec, last), nil
+		case Succeeded(task, s.ContainerName()) && !deployedSince(p, aws.ToTime(task.CreatedAt)):
+			t.Event(s.Name, fmt.Sprintf("release task: task %s of this release has succeeded: not run again", id))
+			return Result{Task: last, ExitCode: aws.Int32(0), Started: true, Duration: aws.ToTime(task.StoppedAt).Sub(aws.ToTime(task.CreatedAt))}, nil
+		}
+	}
+	// ECS starts one task for a token. An earlier task that failed, or of a release that
+	// has ended, gives another one.
+	spec.ClientToken = Token(spec.StartedBy, s.Name, deployments(p), last)
+	t.Event(s.Name, fmt.Sprintf("release task: running %s", machine.ShortARN(aws.ToString(u.Definition.TaskDefinitionArn))))
+	return runner.Run(ctx, spec), nil
+}
+
+func releaseTaskSpec(p rollout.Prepared, u rollout.Update) Spec {
+	task := u.Service.ReleaseTask
+	timeout := time.Duration(task.Timeout) * time.Second
+	if timeout == 0 {
+		timeout = platform.DefaultReleaseTaskTimeout * time.Second
+	}
+	return Spec{
+		Service: u.Service, Definition: u.Definition, Placement: PlacementOf(u.ECSService),
+		Command: task.Command, CPU: task.CPU, Memory: task.Memory, Timeout: timeout, StartedBy: StartedBy(p.ID),
+	}
+}
+
+// deployedSince reports whether a service of the release was deployed after a time: the
+// release that the task belonged to has then ended.
+func deployedSince(p rollout.Prepared, at time.Time) bool {
+	return slices.ContainsFunc(p.Updates, func(u rollout.Update) bool {
+		return slices.ContainsFunc(u.ECSService.Deployments, func(d types.Deployment) bool { return aws.ToTime(d.CreatedAt).After(at) })
+	})
+}
+
+// deployments returns the ids of the primary deployments of the release's services.
+func deployments(p rollout.Prepared) string {
+	var ids []string
+	for _, u := range p.Updates {
+		if primary := machine.Primary(u.ECSService.Deployments); primary != nil {
+			ids = append(ids, aws.ToString(primary.Id))
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " ")
+}
+
+// AddTo adds the tasks to the report of their release. After a failure it notes what the
+// tasks leave behind.
+func (t *ReleaseTasks) AddTo(release *report.Release) {
+	release.Tasks = t.tasks
+	for n := range release.Services {
+		s := &release.Services[n]
+		if err := t.errs[s.Name]; err != nil {
+			s.Error = strings.ReplaceAll(leak.Redact(t.Runner(s.Name).explain(err).Error()), "\n", "; ")
+			if cause, ok := t.causes[s.Name]; ok {
+				s.Causes = append(s.Causes, cause)
+			}
+		}
+	}
+	if release.ExitCode == outcome.Done {
+		return
+	}
+	for _, task := range t.tasks {
+		switch {
+		case !t.began[task.Service]:
+		case task.Result == report.Failed, task.Result == report.Interrupted:
+			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has not ended successfully, and is not undone: transactions that it committed stay, so check the database before the next release", task.Service))
+		default:
+			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has run and is not undone: the new version's schema stays, and the previous version must work with it", task.Service))
+		}
+	}
+}

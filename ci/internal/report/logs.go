@@ -1,0 +1,76 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Logs are lines of containers' logs, by time: `logs` returns them.
+type Logs struct {
+	Lines []LogLine `json:"lines"`
+	// Notes are what is missing.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// LogLine is a line of a container's log.
+type LogLine struct {
+	At        time.Time `json:"at"`
+	Service   string    `json:"service"`
+	Container string    `json:"container"`
+	Task      string    `json:"task"` // id
+	Text      string    `json:"text"`
+	// Main is set for the main container.
+	Main bool `json:"-"`
+}
+
+// String returns the line with a short prefix.
+func (l LogLine) String() string {
+	prefix := l.Service
+	if !l.Main {
+		prefix += "/" + l.Container
+	}
+	return fmt.Sprintf("%s/%s  %s", prefix, l.Task[:min(8, len(l.Task))], l.Text)
+}
+
+// JSON writes the logs as one indented JSON document.
+func (l Logs) JSON(w io.Writer) error {
+	l.Lines = orEmpty(l.Lines)
+	return WriteJSON(w, l)
+}
+
+// Text writes the lines.
+func (l Logs) Text(w io.Writer) error {
+	_, err := io.WriteString(w, l.text())
+	return err
+}
+
+func (l Logs) text() string {
+	var b strings.Builder
+	for _, line := range l.Lines {
+		b.WriteString(line.String() + "\n")
+	}
+	return b.String()
+}
+
+// Markdown writes the last lines that fit.
+func (l Logs) Markdown(w io.Writer) error {
+	p := NewPage(MarkdownLimit)
+	p.Force("## Logs\n")
+	for _, note := range l.Notes {
+		p.Add(fmt.Sprintf("\nNote: %s.\n", Inline(shorten(note, 1000))))
+	}
+	first, size := len(l.Lines), 0
+	for first > 0 && size+len(l.Lines[first-1].String()) < MarkdownLimit-10_000 {
+		first--
+		size += len(l.Lines[first].String()) + 1
+	}
+	if first > 0 {
+		p.Force(fmt.Sprintf("\n%d lines before these are omitted.\n", first))
+	}
+	text := Logs{Lines: l.Lines[first:]}.text()
+	fence := Fence(text)
+	p.Force(fmt.Sprintf("\n%stext\n%s%s\n", fence, text, fence))
+	return WriteMarkdown(w, p.String())
+}

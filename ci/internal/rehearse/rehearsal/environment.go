@@ -30,11 +30,12 @@ import (
 // Settings of the rehearsed platform, shorter than production's, so that a rollout takes
 // seconds.
 const (
-	healthInterval    = 1     // seconds between health checks
-	healthThreshold   = 2     // checks until a target is healthy or unhealthy
-	drainSeconds      = 1     // deregistration delay
-	stopSeconds       = 5     // from SIGTERM to SIGKILL
-	maxPriority       = 50000 // of a listener rule, the maximum of AWS
+	healthInterval    = 1               // seconds between health checks
+	healthThreshold   = 2               // checks until a target is healthy or unhealthy
+	drainSeconds      = 1               // deregistration delay
+	stopSeconds       = 5               // from SIGTERM to SIGKILL
+	uncheckedStart    = 3 * time.Second // until a task without health checks counts as healthy
+	maxPriority       = 50000           // of a listener rule, the maximum of AWS
 	callTimeout       = 30 * time.Second
 	startTimeout      = time.Minute
 	startPollInterval = 100 * time.Millisecond

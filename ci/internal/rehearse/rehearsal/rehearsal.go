@@ -90,7 +90,7 @@ func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	r.version, r.dirty = revision.Version(), revision.Dirty
 	// The embedded AWS starts first, so that an address in use fails at once. It
 	// outlives an interruption, after which the previous version is restored.
-	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
+	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen, UncheckedStart: uncheckedStart})
 	if err != nil {
 		return report.Release{}, err
 	}
@@ -236,6 +236,9 @@ func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d deli
 	defer stopStatus()
 	release := r.deploy(ctx, server, d)
 	err := r.verifyRestored(ctx, release)
+	if release.Result == report.Succeeded {
+		release.Notes = append(release.Notes, r.runJobs(ctx, d)...)
+	}
 	counted := load.close()
 	release.Traffic, release.URL = &counted, r.environment.url
 	if failure := load.firstFailure.Load(); failure != nil {

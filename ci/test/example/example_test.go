@@ -63,6 +63,7 @@ func all(services, job report.Result) map[string]report.Result {
 // TestExample rehearses the example as the command does, with its tests, and orders
 // something from the running system.
 func TestExample(t *testing.T) {
+	t.Parallel()
 	view := report.Plain{W: t.Output()}
 	p := pipeline.Pipeline{Dir: copyTree(t), Cache: t.TempDir(), Recorder: report.NewRecorder(time.Now, view)}
 	release, err := p.Rehearse(t.Context(), pipeline.RehearseOptions{
@@ -193,6 +194,7 @@ func (brokenBuilder) BuildDockerfile(context.Context, image.DockerfileBuild) err
 
 // TestBrokenDockerfile ends before anything is published.
 func TestBrokenDockerfile(t *testing.T) {
+	t.Parallel()
 	o := rehearsaltest.Options(t, copyTree(t), rehearsal.Happy)
 	o.Exec = brokenBuilder{o.Exec}
 	release := rehearsaltest.Run(t, o)

@@ -64,6 +64,7 @@ func (r Slipway) MarshalJSON() ([]byte, error) {
 		Source       *dagger.Directory
 		Objects      bool
 		Account      Account
+		Environment  string
 		Netrc        *dagger.Secret
 		GoEnv        []string
 		BuildSecrets []*dagger.Secret
@@ -71,6 +72,7 @@ func (r Slipway) MarshalJSON() ([]byte, error) {
 	concrete.Source = r.Source
 	concrete.Objects = r.Objects
 	concrete.Account = r.Account
+	concrete.Environment = r.Environment
 	concrete.Netrc = r.Netrc
 	concrete.GoEnv = r.GoEnv
 	concrete.BuildSecrets = r.BuildSecrets
@@ -82,6 +84,7 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 		Source       *dagger.Directory
 		Objects      bool
 		Account      Account
+		Environment  string
 		Netrc        *dagger.Secret
 		GoEnv        []string
 		BuildSecrets []*dagger.Secret
@@ -93,6 +96,7 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	r.Source = concrete.Source
 	r.Objects = concrete.Objects
 	r.Account = concrete.Account
+	r.Environment = concrete.Environment
 	r.Netrc = concrete.Netrc
 	r.GoEnv = concrete.GoEnv
 	r.BuildSecrets = concrete.BuildSecrets
@@ -1413,7 +1417,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg buildSecrets", err))
 				}
 			}
-			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, aws, netrc, goEnv, buildSecrets)
+			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, env, aws, netrc, goEnv, buildSecrets)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

@@ -51,12 +51,12 @@ func testTasks(t *testing.T, dir string) {
 	testInterruptedTask(t, dir)
 	testTaskOfCommit(t, dir)
 	testLogs(t, dir, task)
-	testNoLogs(t, dir)
+	testNoLogs(t)
 	testReleaseTask(t, dir)
 }
 
 // testNoLogs: a worker whose container does not use awslogs.
-func testNoLogs(t *testing.T, dir string) {
+func testNoLogs(t *testing.T) {
 	config, err := awsauth.Load(t.Context(), awsauth.Options{})
 	require.NoError(t, err)
 	client := ecs.NewFromConfig(config)

@@ -68,7 +68,7 @@ func TestExample(t *testing.T) {
 	p := pipeline.Pipeline{Dir: copyTree(t), Cache: t.TempDir(), Recorder: report.NewRecorder(time.Now, view)}
 	release, err := p.Rehearse(t.Context(), pipeline.RehearseOptions{
 		Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0",
-		Up: func(endpoint string, release report.Release) {
+		Up: func(_ string, release report.Release) {
 			require.Equal(t, report.Succeeded, release.Result, release.Error)
 			if os.Geteuid() != 0 {
 				return // without root, the tasks have no volume in common
@@ -88,7 +88,7 @@ func TestExample(t *testing.T) {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	response, err := http.Get(url) //nolint:gosec,noctx // of this test
+	response, err := http.Get(url) //nolint:noctx // of this test
 	require.NoError(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -226,7 +226,7 @@ func failSidecar(t *testing.T, config aws.Config) {
 	d := out.TaskDefinition
 	for n, c := range d.ContainerDefinitions {
 		if *c.Name == "audit" {
-			d.ContainerDefinitions[n].Environment = append(c.Environment, types.KeyValuePair{Name: aws.String("SHOP_FAULT"), Value: aws.String("audit")})
+			d.ContainerDefinitions[n].Environment = append(d.ContainerDefinitions[n].Environment, types.KeyValuePair{Name: aws.String("SHOP_FAULT"), Value: aws.String("audit")})
 		}
 	}
 	_, err = client.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{

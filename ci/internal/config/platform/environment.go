@@ -264,10 +264,10 @@ func (o Override) apply(s *Service) {
 		}
 	}
 	s.MinCount, s.MaxCount, s.Scaling = cmp.Or(o.MinCount, s.MinCount), cmp.Or(o.MaxCount, s.MaxCount), cmp.Or(o.Scaling, s.Scaling)
-	s.Container.Environment, s.Secrets = merged(s.Container.Environment, o.Environment), merged(s.Secrets, o.Secrets)
+	s.Environment, s.Secrets = merged(s.Environment, o.Environment), merged(s.Secrets, o.Secrets)
 	for name := range o.Secrets { // a secret may replace a variable, and the reverse
 		if _, both := o.Environment[name]; !both {
-			delete(s.Container.Environment, name)
+			delete(s.Environment, name)
 		}
 	}
 	for name := range o.Environment {

@@ -86,9 +86,9 @@ func TestIn(t *testing.T) {
 	require.Equal(t, "stg-cluster", api.ClusterName())
 	require.Equal(t, "stg-alb", in.Environment.LoadBalancer())
 	require.Equal(t, 0, worker.DesiredCount)
-	require.Equal(t, map[string]string{"LOG": "debug", "MODE": "live"}, worker.Container.Environment)
+	require.Equal(t, map[string]string{"LOG": "debug", "MODE": "live"}, worker.Environment)
 	require.Equal(t, map[string]string{"KEY": "/key"}, worker.Secrets)
-	require.Equal(t, map[string]string{"LOG": "info", "MODE": "live", "KEY": "x"}, p.Services[2].Container.Environment, "unchanged")
+	require.Equal(t, map[string]string{"LOG": "info", "MODE": "live", "KEY": "x"}, p.Services[2].Environment, "unchanged")
 	require.Equal(t, "ecs-api-service", p.Services[0].ServiceName(), "unchanged")
 }
 

@@ -265,12 +265,12 @@ func (b Build) DockerfilePath() string {
 
 // ClusterName returns the name of the ECS cluster.
 func (s Service) ClusterName() string {
-	return cmp.Or(s.Names.Cluster, Environment{NamePrefix: s.prefix}.Cluster())
+	return cmp.Or(s.Cluster, Environment{NamePrefix: s.prefix}.Cluster())
 }
 
 // ServiceName returns the name of the ECS service.
 func (s Service) ServiceName() string {
-	return cmp.Or(s.Names.Service, s.derived("-service"))
+	return cmp.Or(s.Service, s.derived("-service"))
 }
 
 // Family returns the task definition family.
@@ -292,8 +292,8 @@ func (s Service) derived(suffix string) string {
 
 // ImageOf returns what the entries that share the service's image have in common.
 func (s Service) ImageOf() Shared {
-	if s.Build.Shared != nil {
-		return *s.Build.Shared
+	if s.Shared != nil {
+		return *s.Shared
 	}
 	shared := Shared{Name: s.Name}
 	shared.add(s)
@@ -317,7 +317,7 @@ func (s Service) TargetGroup() string { return s.derived("-tg") }
 
 // ScheduleName returns the name of a job's schedule in the default schedule group.
 func (s Service) ScheduleName() string {
-	return cmp.Or(s.Names.Service, s.derived("-schedule"))
+	return cmp.Or(s.Service, s.derived("-schedule"))
 }
 
 // CatchAll reports whether the service has the route [CatchAll].

@@ -45,7 +45,6 @@ type fakeBuilder struct {
 	commands []string // that build
 	secrets  map[string]string
 	image    v1.Image
-	saved    []v1.Layer
 }
 
 func (f *fakeBuilder) Run(_ context.Context, s step.Step, dir string) (step.Result, error) {

@@ -329,7 +329,7 @@ func TestWrite(t *testing.T) {
 func TestEncode(t *testing.T) {
 	zero := 0
 	text := string(adopt.Encode([]platform.Service{{Name: "api", Build: platform.Build{Kind: platform.Go, Path: "api"}, CPU: 256, MinCount: &zero, Routes: []string{"/a", `/"b","c"`}}}))
-	require.Equal(t, `{
+	want := `{
   "services": {
     "api": {
       "kind": "go",
@@ -340,6 +340,7 @@ func TestEncode(t *testing.T) {
     }
   }
 }
-`, text)
+`
+	require.Equal(t, want, text)
 	require.True(t, json.Valid([]byte(text)))
 }

@@ -79,7 +79,7 @@ func (d Delivery) Logs(ctx context.Context, o LogOptions) (report.Logs, error) {
 	}
 	logs := report.Logs{Lines: lines, Notes: notes}
 	if len(lines) > maxLogLines {
-		logs.Lines, logs.Notes = lines[len(lines)-maxLogLines:], append(notes, fmt.Sprintf("only the last %d lines are shown: name a service, or choose a shorter --since", maxLogLines))
+		logs.Lines, logs.Notes = lines[len(lines)-maxLogLines:], slices.Concat(notes, []string{fmt.Sprintf("only the last %d lines are shown: name a service, or choose a shorter --since", maxLogLines)})
 	}
 	for _, note := range logs.Notes {
 		d.Recorder.Event("", note)
@@ -124,15 +124,15 @@ func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSo
 				continue
 			}
 		}
-		any := false
+		found := false
 		for _, c := range definition.ContainerDefinitions {
 			if group, prefix := rollout.LogGroup(c); group != "" {
-				any = true
+				found = true
 				name := aws.ToString(c.Name)
 				sources = append(sources, logSource{service: s.Name, container: name, main: name == s.ContainerName(), group: group, prefix: prefix, tasks: of})
 			}
 		}
-		if !any {
+		if !found {
 			without = append(without, s.Name)
 		}
 	}

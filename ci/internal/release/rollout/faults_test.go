@@ -209,7 +209,7 @@ func TestFaults(t *testing.T) {
 			b.engine.Logs = fakeLogs{err: apiError("AccessDeniedException")}
 			b.addReleaseTasks()
 		}), report.Succeeded, outcome.Done},
-		"a release fails after its tasks": {completes, rollsBack, withTasks(func(b *fixture) {}), report.Restored, outcome.Restored},
+		"a release fails after its tasks": {completes, rollsBack, withTasks(func(*fixture) {}), report.Restored, outcome.Restored},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

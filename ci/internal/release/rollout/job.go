@@ -280,7 +280,7 @@ func (e changedError) Error() string {
 // https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
 func (r *run) setSchedule(ctx context.Context, j *jobRollout, revision string, known []string, state types.ScheduleState) error {
 	ctx = context.WithoutCancel(ctx) // a lost response is worse than a late one
-	now, err := r.Engine.schedule(ctx, j.target.Service)
+	now, err := r.schedule(ctx, j.target.Service)
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func (t *taskRun) override(o *types.TaskOverride) {
 		}
 	}
 	overrides.ContainerOverrides = list
-	overrides.InferenceAcceleratorOverrides = []types.InferenceAcceleratorOverride{}
+	overrides.InferenceAcceleratorOverrides = []types.InferenceAcceleratorOverride{} //nolint:staticcheck // AWS returns it still
 	overrides.Cpu, overrides.Memory = normalizeSize(o.Cpu, "vcpu"), normalizeSize(o.Memory, "gb")
 	t.record.Overrides = &overrides
 	t.record.Cpu = cmp.Or(overrides.Cpu, t.record.Cpu)

@@ -83,7 +83,7 @@ func (c *ControlPlane) newTask(cl *cluster, d *types.TaskDefinition, group strin
 		Connectivity: types.ConnectivityConnected, ConnectivityAt: &now, Version: 1,
 		Attributes:       []types.Attribute{{Name: new("ecs.cpu-architecture"), Value: new(architectureOf(d))}},
 		EphemeralStorage: cmp.Or(d.EphemeralStorage, &types.EphemeralStorage{SizeInGiB: defaultEphemeralStorage}),
-		Overrides:        &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{}, InferenceAcceleratorOverrides: []types.InferenceAcceleratorOverride{}},
+		Overrides:        &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{}, InferenceAcceleratorOverrides: []types.InferenceAcceleratorOverride{}}, //nolint:staticcheck // AWS returns it still
 		Attachments:      []types.Attachment{t.networkInterface(eni)},
 	}
 	for i := range d.ContainerDefinitions {

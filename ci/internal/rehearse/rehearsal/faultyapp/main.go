@@ -46,7 +46,7 @@ func execute(command []string) {
 	self, err := os.Executable()
 	if err == nil {
 		program := filepath.Join(filepath.Dir(self), "server")
-		err = syscall.Exec(program, append([]string{program}, command...), os.Environ())
+		err = syscall.Exec(program, append([]string{program}, command...), os.Environ()) //nolint:gosec // the image's own command
 	}
 	fmt.Fprintln(os.Stderr, "fatal:", err)
 	os.Exit(1)

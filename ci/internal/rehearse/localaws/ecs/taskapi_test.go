@@ -3,6 +3,7 @@ package ecs_test
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/rehearse/localaws"
@@ -219,4 +222,27 @@ func TestTaskMetadata(t *testing.T) {
 		require.Contains(t, string(raw), want)
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestStopDrainsUncheckedTask stops a task that the load balancer sends requests to, although
+// its container is not healthy yet.
+func TestStopDrainsUncheckedTask(t *testing.T) {
+	t.Parallel()
+	p := localawstest.New(t, binary, fastOptions)
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one"), func(d *ecstypes.ContainerDefinition) {
+		d.HealthCheck = &ecstypes.HealthCheck{Command: []string{"CMD", "/absent"}, StartPeriod: aws.Int32(300)}
+	}))
+	requireTarget := func(state elbtypes.TargetHealthStateEnum) {
+		require.Eventually(t, func() bool {
+			out, err := p.ELB.DescribeTargetHealth(t.Context(), &elbv2.DescribeTargetHealthInput{TargetGroupArn: &p.Group})
+			return err == nil && slices.ContainsFunc(out.TargetHealthDescriptions, func(d elbtypes.TargetHealthDescription) bool { return d.TargetHealth.State == state })
+		}, 10*time.Second, time.Millisecond, state)
+	}
+	requireTarget(elbtypes.TargetHealthStateEnumHealthy)
+	for _, running := range p.DescribeTasks(ecstypes.DesiredStatusRunning) {
+		require.Equal(t, ecstypes.HealthStatusUnknown, running.HealthStatus)
+		_, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: running.TaskArn})
+		require.NoError(t, err)
+	}
+	requireTarget(elbtypes.TargetHealthStateEnumDraining)
 }

@@ -285,6 +285,13 @@ func (s Service) Repository() string {
 	return cmp.Or(s.Names.Repository, s.shared, cmp.Or(s.prefix, Project)+"-microservices-"+s.Name)
 }
 
+// Entry returns the service as the services file has it, without what other entries and the
+// environment add.
+func (s Service) Entry() Service {
+	s.prefix, s.shared, s.Shared = "", "", nil
+	return s
+}
+
 // derived returns a name that is derived from the entry's.
 func (s Service) derived(suffix string) string {
 	return cmp.Or(s.prefix, Project) + "-" + s.Name + suffix

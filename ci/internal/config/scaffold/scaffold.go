@@ -147,17 +147,15 @@ func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	// An image may be shared with another entry.
-	unshared := func(services ...platform.Service) []platform.Service {
-		services = slices.Clone(services)
-		for n := range services {
-			services[n].Build.Shared, services[n].Names.Repository = nil, ""
+	entries := func(services []platform.Service) (all []platform.Service) {
+		for _, s := range services {
+			all = append(all, s.Entry())
 		}
-		return services
+		return all
 	}
-	same := func(s platform.Service) bool { return reflect.DeepEqual(unshared(s), unshared(service)) }
+	same := func(s platform.Service) bool { return reflect.DeepEqual(s.Entry(), service.Entry()) }
 	others := slices.DeleteFunc(slices.Clone(now.Services), same)
-	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(unshared(others...), unshared(p.Services...)) {
+	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(entries(others), entries(p.Services)) {
 		return nil, fmt.Errorf("%s has a layout to which no entry can be added: add %s by hand: %s", platform.ServicesFile, service.Name, formatEntry(service, plainStyle))
 	}
 	return extended, nil

@@ -196,17 +196,28 @@ func TestReleaseTaskConflict(t *testing.T) {
 	require.Len(t, b.ecs.tasks, 1)
 }
 
-// TestDeploymentDuringReleaseTask: somebody deploys while the task runs.
+// TestDeploymentDuringReleaseTask: somebody deploys while the task runs. What they deployed
+// is newer and stays, even if it has completed.
 func TestDeploymentDuringReleaseTask(t *testing.T) {
-	b := newTaskFixture(completes, completes)
-	b.ecs.executing = func() {
-		b.ecs.deploy("ecs-b-service", b.ecs.register("other", types.ContainerDefinition{Name: aws.String("b"), Image: aws.String("stuck@sha256:other")}))
+	for behaves, want := range map[behavior]string{
+		stays:     "a deployment is in progress",
+		completes: "another version was deployed while its release tasks ran: deploy again if this commit is to replace it",
+	} {
+		b := newTaskFixture(completes, completes)
+		other := b.ecs.register("other", types.ContainerDefinition{Name: aws.String("b"), Image: aws.String(string(behaves) + "@sha256:other")})
+		b.ecs.executing = func() {
+			b.ecs.deploy("ecs-b-service", other)
+			b.ecs.executing = nil
+		}
+		b.request.WaitForTurn = time.Minute
+		got := b.run(t.Context())
+		require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+		require.Contains(t, got.Error, want)
+		require.Zero(t, b.ecs.count("UpdateService"))
+		require.Len(t, b.ecs.tasks, 2, "the tasks are not run again")
+		require.Equal(t, string(behaves)+"@sha256:other", b.ecs.running("b"))
+		require.Len(t, got.Notes, 2, "the tasks have run")
 	}
-	got := b.run(t.Context())
-	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
-	require.Contains(t, got.Error, "a deployment is in progress")
-	require.Zero(t, b.ecs.count("UpdateService"))
-	require.Len(t, b.ecs.tasks, 1+1)
 }
 
 // TestPreparedRelease checks what BeforeUpdate is told.

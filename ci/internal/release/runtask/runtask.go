@@ -84,7 +84,7 @@ func (s Spec) container() string {
 
 // containers returns the task's containers, of which the named one is the main one.
 func (s Spec) containers() rollout.Containers {
-	return rollout.Containers{Main: s.container(), Definitions: s.Definition.ContainerDefinitions}
+	return rollout.Containers{Main: s.container(), OneOff: true, Definitions: s.Definition.ContainerDefinitions}
 }
 
 // Placement is where tasks run: what they have in common with those of a service.

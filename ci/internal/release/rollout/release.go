@@ -126,6 +126,9 @@ func (e Engine) planWhenIdle(ctx context.Context, request Request) (releasePlan,
 	since, reported := e.Clock.Now(), ""
 	for {
 		p, err := e.plan(ctx, request)
+		if err == nil {
+			err = e.rejectOtherTasks(ctx, request, p)
+		}
 		if ctx.Err() != nil {
 			return p, context.Cause(ctx)
 		}

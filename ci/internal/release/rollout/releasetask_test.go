@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
@@ -217,6 +218,28 @@ func TestDeploymentDuringReleaseTask(t *testing.T) {
 		require.Len(t, b.ecs.tasks, 2, "the tasks are not run again")
 		require.Equal(t, string(behaves)+"@sha256:other", b.ecs.running("b"))
 		require.Len(t, got.Notes, 2, "the tasks have run")
+	}
+}
+
+// TestReleaseDuringReleaseTask: another release starts while a task runs. It is refused, or
+// waits for its turn.
+func TestReleaseDuringReleaseTask(t *testing.T) {
+	for wait, want := range map[time.Duration]outcome.Code{0: outcome.Refused, time.Minute: outcome.Done} {
+		b := newTaskFixture(completes, completes)
+		earlier := b.ecs.find(b.ecs.register("ecs-a-task", types.ContainerDefinition{Name: aws.String("a"), Image: aws.String("good@sha256:earlier")}))
+		_, err := b.ecs.RunTask(t.Context(), &ecs.RunTaskInput{
+			TaskDefinition: earlier.TaskDefinitionArn, ClientToken: aws.String("earlier"), StartedBy: aws.String("0123456789ab-0123456789ab"),
+			Overrides: &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{{Name: aws.String("a")}}},
+		})
+		require.NoError(t, err)
+		b.request.WaitForTurn = wait
+		got := b.run(t.Context())
+		require.Equal(t, want, got.ExitCode, got.Error)
+		if want == outcome.Refused {
+			require.Contains(t, got.Error, "service ecs-a-service: a deployment is in progress (release task standalone-0 of release 0123456789ab-0123456789ab): wait for it (--wait-for-turn)")
+			require.Len(t, b.ecs.tasks, 1, "no other task")
+			require.Zero(t, b.ecs.count("RegisterTaskDefinition"))
+		}
 	}
 }
 

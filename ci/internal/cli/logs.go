@@ -58,8 +58,10 @@ driver.`,
 	return cmd
 }
 
-func (a *app) logLines(lines []report.LogLine) {
+// logLines prints lines, and reports whether more can be printed.
+func (a *app) logLines(lines []report.LogLine) bool {
 	for _, line := range lines {
 		fmt.Fprintln(a.stdout, line)
 	}
+	return a.stdout.open()
 }

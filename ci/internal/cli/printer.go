@@ -29,6 +29,13 @@ func (p *printer) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
+// open reports whether output still reaches its reader.
+func (p *printer) open() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err == nil
+}
+
 // exitCode returns the exit code of a command that ended with code, considering whether
 // its document was printed. If production may have changed, code is returned unchanged. A
 // reader that closes the pipe, such as head, is not a failure.

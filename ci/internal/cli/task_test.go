@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -46,7 +47,7 @@ func testTasks(t *testing.T, dir string) {
 
 	code, _, stderr = run(t, "run", "api", "--source", dir, "--container", "agent", "--", "exit", "0")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `no container "agent" in task definition`)
+	require.Contains(t, stderr, "api: no task was started\n  no container \"agent\" in task definition")
 
 	testInterruptedTask(t, dir)
 	testTaskOfCommit(t, dir)
@@ -80,6 +81,17 @@ func testNoLogs(t *testing.T) {
 	all := decode[report.Logs](t, ran(t, other, "logs"))
 	require.NotEmpty(t, all.Lines, "of the others")
 	require.Equal(t, []string{"no log of bare: no container uses the awslogs driver, so CloudWatch does not have it"}, all.Notes)
+
+	sourcetest.Write(t, other, platform.ServicesFile, strings.ReplaceAll(services, `"service": "bare"`, `"service": "gone"`))
+	all = decode[report.Logs](t, ran(t, other, "logs"))
+	require.NotEmpty(t, all.Lines, "of the others")
+	require.Len(t, all.Notes, 1)
+	require.Contains(t, all.Notes[0], "no log of bare: cluster ecs-cluster has no active service gone")
+	code, _, stderr = run(t, "logs", "bare", "--source", other)
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "slipway: cluster ecs-cluster has no active service gone")
+	var unread bytes.Buffer
+	require.Equal(t, outcome.Done, cli.Run(t.Context(), []string{"logs", "api", "--source", dir, "--follow"}, broken{syscall.EPIPE}, &unread, nil), "it ends with its reader")
 }
 
 func testInterruptedTask(t *testing.T, dir string) {

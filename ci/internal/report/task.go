@@ -60,7 +60,11 @@ func (r Run) JSON(w io.Writer) error { return WriteJSON(w, r.Normalize()) }
 // Text writes the report for a terminal. The task's output has been written before.
 func (r Run) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: task %s of %s: %s\n", r.Task.Service, lastSegment(r.Task.Task), lastSegment(r.TaskDefinition), r.Task.headline())
+	if r.Task.Task == "" {
+		fmt.Fprintf(&b, "%s: no task was started\n", r.Task.Service)
+	} else {
+		fmt.Fprintf(&b, "%s: task %s of %s: %s\n", r.Task.Service, lastSegment(r.Task.Task), lastSegment(r.TaskDefinition), r.Task.headline())
+	}
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", r.Error)
 	}

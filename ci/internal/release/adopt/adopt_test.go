@@ -114,6 +114,30 @@ func (s smallPages) ListServices(ctx context.Context, in *ecs.ListServicesInput,
 	return s.Client.ListServices(ctx, in, options...)
 }
 
+// withoutDefinition adds a service with an external deployment controller, which has task
+// sets instead of a task definition.
+type withoutDefinition struct{ *ecs.Client }
+
+func (w withoutDefinition) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+	out, err := w.Client.DescribeServices(ctx, in, options...)
+	if err == nil {
+		out.Services = append(out.Services, ecstypes.Service{
+			ServiceName: aws.String("external"), Status: aws.String("ACTIVE"),
+			DeploymentController: &ecstypes.DeploymentController{Type: ecstypes.DeploymentControllerTypeExternal},
+		})
+	}
+	return out, err
+}
+
+func TestReadServiceWithoutDefinition(t *testing.T) {
+	c := newCluster(t)
+	c.create("worker", "worker", nil, container("app", c.image("team/worker")))
+	services, notes, err := adopt.Reader{ECS: withoutDefinition{c.ECS}, ELB: c.ELB}.Read(c.Context(), "test")
+	require.NoError(t, err)
+	require.Len(t, services, 1)
+	require.Contains(t, notes, "external: left out, because its deployment controller is EXTERNAL: slipway supports ECS only")
+}
+
 func (c cluster) read() ([]platform.Service, []string, error) {
 	return adopt.Reader{ECS: smallPages{c.ECS}, ELB: c.ELB}.Read(c.Context(), "test")
 }

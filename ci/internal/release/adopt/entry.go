@@ -15,20 +15,25 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// add adds the entry of a service.
-func (f *file) add(service types.Service, definition types.TaskDefinition, digests map[string]string) {
-	name := aws.ToString(service.ServiceName)
+// leavesOut reports whether a service cannot be an entry, with a note.
+func (f *file) leavesOut(service types.Service) bool {
 	switch {
 	case aws.ToString(service.Status) != "ACTIVE":
 		f.note(service, "left out, because it is %s", aws.ToString(service.Status))
-		return
 	case service.SchedulingStrategy == types.SchedulingStrategyDaemon:
 		f.note(service, "left out, because a daemon has no desired count")
-		return
 	case service.DeploymentController != nil && service.DeploymentController.Type != types.DeploymentControllerTypeEcs:
 		f.note(service, "left out, because its deployment controller is %s: slipway supports ECS only", service.DeploymentController.Type)
-		return
-	case len(definition.ContainerDefinitions) == 0:
+	default:
+		return false
+	}
+	return true
+}
+
+// add adds the entry of a service.
+func (f *file) add(service types.Service, definition types.TaskDefinition, digests map[string]string) {
+	name := aws.ToString(service.ServiceName)
+	if len(definition.ContainerDefinitions) == 0 {
 		f.note(service, "left out, because its task definition has no container")
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,8 +30,8 @@ type LogOptions struct {
 	Task string
 	// SHA is the full id of the commit whose tasks are shown.
 	SHA string
-	// Follow, if set, is called with new lines until ctx ends.
-	Follow func([]report.LogLine)
+	// Follow, if set, is called with new lines until ctx ends or it returns false.
+	Follow func([]report.LogLine) (more bool)
 }
 
 // DefaultLogSince is how far logs look back by default.
@@ -67,15 +68,21 @@ func (d Delivery) Logs(ctx context.Context, o LogOptions) (report.Logs, error) {
 		return report.Logs{}, awsauth.Explain(err)
 	}
 	since := d.clock().Now().Add(-cmp.Or(o.Since, DefaultLogSince))
-	reader := logReader{Delivery: d, seen: map[string]bool{}, missing: map[string]bool{}}
+	reader := logReader{Delivery: d, most: maxLogLines, seen: map[string]int64{}, missing: map[string]bool{}}
 	lines, err := reader.read(ctx, sources, since)
 	if err != nil {
 		return report.Logs{}, awsauth.Explain(err)
 	}
 	for _, s := range sources {
+		if s.tasks != nil && reader.found { // a task's log is in one group only
+			continue
+		}
 		if note := "log group " + s.group + " does not exist, or has no stream of the task"; reader.missing[s.group] && !slices.Contains(notes, note) {
 			notes = append(notes, note)
 		}
+	}
+	if len(lines) == 0 && len(notes) == 0 && o.Follow == nil {
+		notes = append(notes, fmt.Sprintf("no lines in the last %s: choose a longer --since", cmp.Or(o.Since, DefaultLogSince)))
 	}
 	logs := report.Logs{Lines: lines, Notes: notes}
 	if len(lines) > maxLogLines {
@@ -87,7 +94,9 @@ func (d Delivery) Logs(ctx context.Context, o LogOptions) (report.Logs, error) {
 	if o.Follow == nil {
 		return logs, nil
 	}
-	o.Follow(logs.Lines)
+	if !o.Follow(logs.Lines) {
+		return logs, nil
+	}
 	return logs, awsauth.Explain(reader.follow(ctx, sources, since, o.Follow))
 }
 
@@ -108,10 +117,16 @@ func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSo
 		}
 	}
 	var without []string
+	var failed error
 	for _, s := range d.Services {
 		definition, _, err := d.runningTask(ctx, s)
-		if err != nil {
-			return nil, nil, err
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
+		if err != nil { // the logs of the others are shown
+			failed = cmp.Or(failed, err)
+			notes = append(notes, fmt.Sprintf("no log of %s: %s", s.Name, leak.Redact(awsauth.Explain(err).Error())))
+			continue
 		}
 		of := tasks
 		if sha != "" {
@@ -136,6 +151,9 @@ func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSo
 			without = append(without, s.Name)
 		}
 	}
+	if len(sources) == 0 && failed != nil {
+		return nil, nil, failed
+	}
 	if len(without) == 0 {
 		return sources, notes, nil
 	}
@@ -149,13 +167,16 @@ func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSo
 // logReader reads lines once.
 type logReader struct {
 	Delivery
-	seen    map[string]bool // ids of events
-	missing map[string]bool // log groups without a stream
-	last    time.Time       // of the newest line
+	most    int              // events of a source that are kept, plus one
+	seen    map[string]int64 // times of the events that may be read again, by id
+	missing map[string]bool  // log groups without a stream
+	found   bool             // the stream of a selected task was read
+	last    time.Time        // of the newest line
 }
 
 // read returns the new lines of all sources since a time, by time.
 func (r *logReader) read(ctx context.Context, sources []logSource, since time.Time) ([]report.LogLine, error) {
+	maps.DeleteFunc(r.seen, func(_ string, at int64) bool { return at < since.UnixMilli() })
 	var lines []report.LogLine
 	for _, s := range sources {
 		found, err := r.readOne(ctx, s, since)
@@ -174,6 +195,7 @@ func (r *logReader) read(ctx context.Context, sources []logSource, since time.Ti
 // maxStreams is how many streams FilterLogEvents takes.
 const maxStreams = 100
 
+// readOne returns the new lines of a source, by stream.
 func (r *logReader) readOne(ctx context.Context, s logSource, since time.Time) ([]report.LogLine, error) {
 	input := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, StartTime: aws.Int64(max(0, since.UnixMilli()))}
 	if s.tasks == nil {
@@ -182,33 +204,64 @@ func (r *logReader) readOne(ctx context.Context, s logSource, since time.Time) (
 	for _, id := range s.tasks[:min(len(s.tasks), maxStreams)] {
 		input.LogStreamNames = append(input.LogStreamNames, s.prefix+id)
 	}
+	events, err := r.events(ctx, input)
+	if err != nil {
+		return nil, fmt.Errorf("reading log group %s: %w", s.group, err)
+	}
 	streams := map[string][]report.LogLine{}
-	for count := 0; count <= maxLogLines; {
-		out, err := r.filter(ctx, input)
-		if rollout.IsCode(err, "ResourceNotFoundException") {
-			r.missing[s.group] = true
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading log group %s: %w", s.group, err)
-		}
-		for _, event := range out.Events {
-			if id := aws.ToString(event.EventId); !r.seen[id] {
-				r.seen[id] = true
-				stream := aws.ToString(event.LogStreamName)
-				streams[stream] = append(streams[stream], s.lines(event)...)
-			}
-		}
-		count += len(out.Events)
-		if input.NextToken = out.NextToken; out.NextToken == nil {
-			break
-		}
+	for _, event := range events {
+		stream := aws.ToString(event.LogStreamName)
+		streams[stream] = append(streams[stream], s.lines(event)...)
 	}
 	var lines []report.LogLine
 	for _, stream := range streams {
 		lines = append(lines, redactLog(stream)...)
 	}
 	return lines, nil
+}
+
+// events returns the new events, of many the last ones. CloudWatch refuses a call that
+// names a stream which does not exist, such as that of a task which did not start: the
+// others are then read one by one.
+func (r *logReader) events(ctx context.Context, input *cloudwatchlogs.FilterLogEventsInput) (events []logstypes.FilteredLogEvent, err error) {
+	for {
+		out, err := r.filter(ctx, input)
+		switch {
+		case rollout.IsCode(err, "ResourceNotFoundException") && len(input.LogStreamNames) > 1:
+			for _, name := range input.LogStreamNames {
+				one := *input
+				one.LogStreamNames = []string{name}
+				more, err := r.events(ctx, &one)
+				if err != nil {
+					return nil, err
+				}
+				events = append(events, more...)
+			}
+			return events, nil
+		case rollout.IsCode(err, "ResourceNotFoundException"):
+			r.missing[*input.LogGroupName] = true
+			return events, nil
+		case err != nil:
+			return nil, err
+		}
+		r.found = r.found || len(input.LogStreamNames) > 0
+		for _, event := range out.Events {
+			id := aws.ToString(event.EventId)
+			if _, seen := r.seen[id]; !seen {
+				r.seen[id] = aws.ToInt64(event.Timestamp)
+				events = append(events, event)
+			}
+		}
+		if excess := len(events) - r.most - 1; excess > 0 { // one more than is shown, so that a note says so
+			for _, event := range events[:excess] {
+				delete(r.seen, aws.ToString(event.EventId))
+			}
+			events = slices.Delete(events, 0, excess)
+		}
+		if input.NextToken = out.NextToken; out.NextToken == nil {
+			return events, nil
+		}
+	}
 }
 
 func (s logSource) lines(event logstypes.FilteredLogEvent) []report.LogLine {
@@ -262,8 +315,8 @@ func (r *logReader) filterOnce(ctx context.Context, input *cloudwatchlogs.Filter
 	return r.Account.logs.FilterLogEvents(ctx, input)
 }
 
-// follow shows new lines until ctx ends.
-func (r *logReader) follow(ctx context.Context, sources []logSource, since time.Time, show func([]report.LogLine)) error {
+// follow shows new lines until ctx ends or show returns false.
+func (r *logReader) follow(ctx context.Context, sources []logSource, since time.Time, show func([]report.LogLine) bool) error {
 	pause := max(logPause, time.Duration(len(sources))*500*time.Millisecond)
 	for {
 		if err := r.clock().Sleep(ctx, pause); err != nil {
@@ -276,6 +329,8 @@ func (r *logReader) follow(ctx context.Context, sources []logSource, since time.
 		if err != nil {
 			return err
 		}
-		show(lines)
+		if !show(lines) {
+			return nil
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 // Containers are the containers of a task definition.
 type Containers struct {
 	Main        string // the name of the service's own
+	OneOff      bool   // the task is to end with the main container, and others then end well
 	Definitions []types.ContainerDefinition
 }
 
@@ -62,7 +63,7 @@ func (s Containers) likelihood(task types.Task, c *types.Container) int {
 		return scaled(5, counts)
 	case code != 0 && code != exitKilled && code != exitTerminated:
 		return scaled(4, counts)
-	case c.ExitCode != nil && code == 0 && s.essential(c):
+	case c.ExitCode != nil && code == 0 && s.essential(c), s.OneOff && code == exitKilled && aws.ToString(c.Name) == s.Main:
 		return 3
 	case code != 0:
 		return scaled(2, counts)

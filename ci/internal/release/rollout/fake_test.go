@@ -647,8 +647,8 @@ func (f *fakeECS) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func
 	}
 	defer done()
 	out := &ecs.ListTasksOutput{}
-	if in.StartedBy != nil {
-		out.TaskArns = f.listStandalone(*in.StartedBy, in.DesiredStatus)
+	if in.StartedBy != nil || in.Family != nil && in.DesiredStatus == types.DesiredStatusRunning {
+		out.TaskArns = f.listStandalone(in.StartedBy, in.Family, in.DesiredStatus)
 		return out, nil
 	}
 	if in.DesiredStatus != types.DesiredStatusStopped {

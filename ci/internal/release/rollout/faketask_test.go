@@ -87,10 +87,12 @@ func end(task *types.Task, now time.Time, code types.TaskStopCode, reason string
 	task.Containers[0].ExitCode = &exit
 }
 
-func (f *fakeECS) listStandalone(startedBy string, status types.DesiredStatus) []string {
+// listStandalone lists tasks by startedBy or by family.
+func (f *fakeECS) listStandalone(startedBy, family *string, status types.DesiredStatus) []string {
 	var arns []string
 	for _, task := range f.tasks {
-		if described := f.standalone(task); *described.StartedBy == startedBy && *described.DesiredStatus == string(status) && f.visible(task) {
+		described := f.standalone(task)
+		if selected := startedBy != nil && *described.StartedBy == *startedBy || family != nil && strings.Contains(*described.TaskDefinitionArn, "/"+*family+":"); selected && *described.DesiredStatus == string(status) && f.visible(task) {
 			arns = append(arns, task.arn)
 		}
 	}

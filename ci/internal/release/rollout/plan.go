@@ -29,6 +29,7 @@ var errInProgress = errors.New("a deployment is in progress")
 type releasePlan struct {
 	id       string
 	services []*servicePlan // all services, in the request's order
+	tasksRan bool           // BeforeUpdate was called
 }
 
 // changed returns the services to change.

@@ -76,14 +76,24 @@ var errConcurrent = fmt.Errorf("%w", errInProgress)
 
 // prepare plans, checks and registers, and changes no service. If another deployment starts
 // meanwhile, it plans once more: that deployment may be of the same release, started by
-// another process, or one to wait for.
+// another process, or one to wait for. Release tasks take long, so a version that was
+// deployed while they ran is newer: it is not replaced.
 func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, error) {
 	p, err := e.tryPrepare(ctx, request)
-	if errors.Is(err, errConcurrent) {
-		e.Event("", err.Error()+": planning again")
-		return e.tryPrepare(ctx, request)
+	if !errors.Is(err, errConcurrent) {
+		return p, err
 	}
-	return p, err
+	e.Event("", err.Error()+": planning again")
+	if p.tasksRan {
+		before := request.BeforeUpdate
+		request.BeforeUpdate = func(ctx context.Context, again Prepared) error {
+			if again.ID != p.id {
+				return outcome.Refusedf("another version was deployed while its release tasks ran: deploy again if this commit is to replace it")
+			}
+			return before(ctx, again)
+		}
+	}
+	return e.tryPrepare(ctx, request)
 }
 
 func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, error) {
@@ -102,6 +112,7 @@ func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, e
 		return p, err
 	}
 	if err := e.beforeUpdate(ctx, request, p); err != nil {
+		p.tasksRan = true
 		return p, err
 	}
 	return p, context.Cause(ctx)
@@ -115,6 +126,9 @@ func (e Engine) planWhenIdle(ctx context.Context, request Request) (releasePlan,
 	since, reported := e.Clock.Now(), ""
 	for {
 		p, err := e.plan(ctx, request)
+		if err == nil {
+			err = e.rejectOtherTasks(ctx, request, p)
+		}
 		if ctx.Err() != nil {
 			return p, context.Cause(ctx)
 		}

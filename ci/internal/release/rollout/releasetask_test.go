@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
@@ -196,17 +197,50 @@ func TestReleaseTaskConflict(t *testing.T) {
 	require.Len(t, b.ecs.tasks, 1)
 }
 
-// TestDeploymentDuringReleaseTask: somebody deploys while the task runs.
+// TestDeploymentDuringReleaseTask: somebody deploys while the task runs. What they deployed
+// is newer and stays, even if it has completed.
 func TestDeploymentDuringReleaseTask(t *testing.T) {
-	b := newTaskFixture(completes, completes)
-	b.ecs.executing = func() {
-		b.ecs.deploy("ecs-b-service", b.ecs.register("other", types.ContainerDefinition{Name: aws.String("b"), Image: aws.String("stuck@sha256:other")}))
+	for behaves, want := range map[behavior]string{
+		stays:     "a deployment is in progress",
+		completes: "another version was deployed while its release tasks ran: deploy again if this commit is to replace it",
+	} {
+		b := newTaskFixture(completes, completes)
+		other := b.ecs.register("other", types.ContainerDefinition{Name: aws.String("b"), Image: aws.String(string(behaves) + "@sha256:other")})
+		b.ecs.executing = func() {
+			b.ecs.deploy("ecs-b-service", other)
+			b.ecs.executing = nil
+		}
+		b.request.WaitForTurn = time.Minute
+		got := b.run(t.Context())
+		require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+		require.Contains(t, got.Error, want)
+		require.Zero(t, b.ecs.count("UpdateService"))
+		require.Len(t, b.ecs.tasks, 2, "the tasks are not run again")
+		require.Equal(t, string(behaves)+"@sha256:other", b.ecs.running("b"))
+		require.Len(t, got.Notes, 2, "the tasks have run")
 	}
-	got := b.run(t.Context())
-	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
-	require.Contains(t, got.Error, "a deployment is in progress")
-	require.Zero(t, b.ecs.count("UpdateService"))
-	require.Len(t, b.ecs.tasks, 1+1)
+}
+
+// TestReleaseDuringReleaseTask: another release starts while a task runs. It is refused, or
+// waits for its turn.
+func TestReleaseDuringReleaseTask(t *testing.T) {
+	for wait, want := range map[time.Duration]outcome.Code{0: outcome.Refused, time.Minute: outcome.Done} {
+		b := newTaskFixture(completes, completes)
+		earlier := b.ecs.find(b.ecs.register("ecs-a-task", types.ContainerDefinition{Name: aws.String("a"), Image: aws.String("good@sha256:earlier")}))
+		_, err := b.ecs.RunTask(t.Context(), &ecs.RunTaskInput{
+			TaskDefinition: earlier.TaskDefinitionArn, ClientToken: aws.String("earlier"), StartedBy: aws.String("0123456789ab-0123456789ab"),
+			Overrides: &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{{Name: aws.String("a")}}},
+		})
+		require.NoError(t, err)
+		b.request.WaitForTurn = wait
+		got := b.run(t.Context())
+		require.Equal(t, want, got.ExitCode, got.Error)
+		if want == outcome.Refused {
+			require.Contains(t, got.Error, "service ecs-a-service: a deployment is in progress (release task standalone-0 of release 0123456789ab-0123456789ab): wait for it (--wait-for-turn)")
+			require.Len(t, b.ecs.tasks, 1, "no other task")
+			require.Zero(t, b.ecs.count("RegisterTaskDefinition"))
+		}
+	}
 }
 
 // TestPreparedRelease checks what BeforeUpdate is told.

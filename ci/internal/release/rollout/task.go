@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -52,6 +53,48 @@ func (e Engine) beforeUpdate(ctx context.Context, request Request, p releasePlan
 		return err
 	}
 	return e.checkNotConcurrent(ctx, request, changed)
+}
+
+// StartedBy returns the value of startedBy for a release or another name. ECS allows 128
+// letters, digits, hyphens, slashes and underscores.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
+func StartedBy(name string) string {
+	name = notStartedBy.ReplaceAllString(name, "-")
+	return name[:min(len(name), 128)]
+}
+
+var (
+	notStartedBy     = regexp.MustCompile(`[^A-Za-z0-9/_-]`)
+	startedByRelease = regexp.MustCompile(`-[0-9a-f]{12}$`) // as in [releaseID]
+)
+
+// rejectOtherTasks refuses a release with tasks while those of another release run: it has
+// no deployment yet.
+func (e Engine) rejectOtherTasks(ctx context.Context, request Request, p releasePlan) error {
+	for _, s := range p.changed() {
+		if request.BeforeUpdate == nil || s.target.Service.ReleaseTask == nil {
+			continue
+		}
+		cluster, family := s.target.Service.ClusterName(), s.target.Service.Family()
+		list, err := e.ECS.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: types.DesiredStatusRunning})
+		if err != nil {
+			return fmt.Errorf("listing tasks of %s: %w", family, err)
+		}
+		if len(list.TaskArns) == 0 {
+			continue
+		}
+		out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+		if err != nil {
+			return fmt.Errorf("describing tasks of %s: %w", family, err)
+		}
+		for _, task := range out.Tasks {
+			if by := aws.ToString(task.StartedBy); startedByRelease.MatchString(by) && by != StartedBy(p.id) {
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (release task %s of release %s): wait for it (--wait-for-turn)",
+					s.ECSName, errInProgress, machine.ShortARN(aws.ToString(task.TaskArn)), by))
+			}
+		}
+	}
+	return nil
 }
 
 // TaskCause returns why a task stopped: the reason of the task, and of the container that

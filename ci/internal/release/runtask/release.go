@@ -123,7 +123,7 @@ func releaseTaskSpec(p rollout.Prepared, u rollout.Update) Spec {
 	}
 	return Spec{
 		Service: u.Service, Definition: u.Definition, Placement: PlacementOf(u.ECSService),
-		Command: task.Command, CPU: task.CPU, Memory: task.Memory, Timeout: timeout, StartedBy: StartedBy(p.ID),
+		Command: task.Command, CPU: task.CPU, Memory: task.Memory, Timeout: timeout, StartedBy: rollout.StartedBy(p.ID),
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -84,7 +83,7 @@ func (s Spec) container() string {
 
 // containers returns the task's containers, of which the named one is the main one.
 func (s Spec) containers() rollout.Containers {
-	return rollout.Containers{Main: s.container(), Definitions: s.Definition.ContainerDefinitions}
+	return rollout.Containers{Main: s.container(), OneOff: true, Definitions: s.Definition.ContainerDefinitions}
 }
 
 // Placement is where tasks run: what they have in common with those of a service.
@@ -167,16 +166,6 @@ func Token(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
 	return "slipway-" + hex.EncodeToString(sum[:20])
 }
-
-// StartedBy returns the value of startedBy for a release or another name. ECS allows 128
-// letters, digits, hyphens, slashes and underscores.
-// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
-func StartedBy(name string) string {
-	name = notStartedBy.ReplaceAllString(name, "-")
-	return name[:min(len(name), 128)]
-}
-
-var notStartedBy = regexp.MustCompile(`[^A-Za-z0-9/_-]`)
 
 // Unique returns a value of startedBy that no other task has.
 func Unique() string { return "slipway-run/" + strings.ToLower(rand.Text()) }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,13 +87,13 @@ func TestInput(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	require.Equal(t, "012345678901-abc-def_g/h", StartedBy("012345678901.abc def_g/h"), "ECS allows neither a dot nor a space")
-	require.Len(t, StartedBy(strings.Repeat("x", 200)), 128)
+	require.Equal(t, "012345678901-abc-def_g/h", rollout.StartedBy("012345678901.abc def_g/h"), "ECS allows neither a dot nor a space")
+	require.Len(t, rollout.StartedBy(strings.Repeat("x", 200)), 128)
 	require.LessOrEqual(t, len(Token("a", "b")), 64)
 	require.NotEqual(t, Token("a", "b"), Token("ab"))
 	name := Unique()
 	require.NotEqual(t, name, Unique())
-	require.Equal(t, name, StartedBy(name))
+	require.Equal(t, name, rollout.StartedBy(name))
 }
 
 // pagedLogs has a page for each token. It fails the reads in errs.

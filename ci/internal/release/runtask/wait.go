@@ -139,7 +139,9 @@ func (w *wait) stopped(ctx context.Context, err error, reason string) Result {
 			err = errors.Join(err, problem)
 		}
 	}
-	w.log.drain(ctx)
+	if containerStarted(w.last) {
+		w.log.drain(ctx)
+	}
 	cause := w.cause(ctx, w.last)
 	if cause.Reason == "" || !errors.Is(err, context.Canceled) {
 		cause.Reason = err.Error()
@@ -169,7 +171,9 @@ func (w *wait) awaitStop(ctx context.Context) bool {
 
 // finished returns the result of a task that has stopped.
 func (w *wait) finished(ctx context.Context, task types.Task) Result {
-	w.log.drain(ctx)
+	if containerStarted(task) {
+		w.log.drain(ctx)
+	}
 	result := Result{Task: w.arn, ExitCode: exitCode(task, w.spec.container()), Started: containerStarted(task), Duration: w.duration(), Err: verdict(task, w.spec.container())}
 	if result.Err != nil {
 		cause := w.cause(ctx, task)

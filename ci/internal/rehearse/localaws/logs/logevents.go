@@ -69,6 +69,11 @@ func (s *Store) filterLogEvents(ctx context.Context, in *cwl.FilterLogEventsInpu
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range in.LogStreamNames {
+		if _, err := s.stream(group, name); err != nil {
+			return nil, err
+		}
+	}
 	all := []types.FilteredLogEvent{}
 	for _, st := range g.sortedStreams() {
 		if !strings.HasPrefix(st.name, aws.ToString(in.LogStreamNamePrefix)) ||

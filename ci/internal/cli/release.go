@@ -63,10 +63,18 @@ func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
 	}
 }
 
+// environmentFlag returns --env for a printed command, as it was given.
+func (a *app) environmentFlag() string {
+	if a.environment == "" {
+		return ""
+	}
+	return " --env " + a.environment
+}
+
 // setReleaseRecovery sets the recovery command of an unfinished release.
 func (a *app) setReleaseRecovery(command string) {
 	if command != "" {
-		command = "run slipway rollback to restore the previous version; by hand: " + command
+		command = "run slipway rollback" + a.environmentFlag() + " to restore the previous version; by hand: " + command
 	}
 	a.setRecovery(command)
 }

@@ -45,6 +45,7 @@ func (d Diff) JSON(w io.Writer) error {
 // Text writes the diff for a terminal.
 func (d Diff) Text(w io.Writer) error {
 	var b strings.Builder
+	b.WriteString(environmentLine(d.Environment))
 	for _, s := range d.Services {
 		if s.Strategy != "" {
 			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, unsupportedStrategy(s.Strategy))
@@ -77,7 +78,7 @@ func unsupportedStrategy(strategy string) string {
 // Markdown writes the diff for a pull request.
 func (d Diff) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "## What a deploy of `%s` changes\n\n", shortSHA(d.SHA))
+	fmt.Fprintf(&b, "## What a deploy of `%s` changes%s\n\n", shortSHA(d.SHA), prefixed(" in ", Inline(d.Environment)))
 	if !d.Changed {
 		b.WriteString("Nothing.\n")
 	}

@@ -24,7 +24,7 @@ const (
 // limit; what is omitted is counted, and is in the JSON report.
 func (r Release) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
-	p.Force(fmt.Sprintf("## Release `%s`: %s\n\n", shortSHA(r.SHA), r.Result))
+	p.Force(fmt.Sprintf("## Release `%s`%s: %s\n\n", shortSHA(r.SHA), prefixed(" to ", Inline(r.Environment)), r.Result))
 	if r.Error != "" {
 		lines := strings.Split(shorten(r.Error, errorShare), "\n")
 		for n := range lines {

@@ -31,6 +31,8 @@ func (t Task) headline() string {
 // Run is the report of a standalone task: `run` returns it.
 type Run struct {
 	Result Result `json:"result"`
+	// Environment is the name of the environment, if the source tree has several.
+	Environment string `json:"environment,omitempty"`
 	// TaskDefinition is the ARN of the revision.
 	TaskDefinition string `json:"task_definition"`
 	Container      string `json:"container"`
@@ -60,7 +62,7 @@ func (r Run) JSON(w io.Writer) error { return WriteJSON(w, r.Normalize()) }
 // Text writes the report for a terminal. The task's output has been written before.
 func (r Run) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: task %s of %s: %s\n", r.Task.Service, lastSegment(r.Task.Task), lastSegment(r.TaskDefinition), r.Task.headline())
+	fmt.Fprintf(&b, "%s%s: task %s of %s: %s\n", suffixed(r.Environment, ": "), r.Task.Service, lastSegment(r.Task.Task), lastSegment(r.TaskDefinition), r.Task.headline())
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", r.Error)
 	}
@@ -75,7 +77,7 @@ func (r Run) Text(w io.Writer) error {
 // Markdown writes the report for a job summary.
 func (r Run) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
-	p.Force(fmt.Sprintf("## Task of %s: %s\n\n", Inline(r.Task.Service), r.Result))
+	p.Force(fmt.Sprintf("## Task of %s%s: %s\n\n", Inline(r.Task.Service), prefixed(" in ", Inline(r.Environment)), r.Result))
 	if r.Error != "" {
 		p.Force("> " + Inline(shorten(r.Error, errorShare)) + "\n\n")
 	}

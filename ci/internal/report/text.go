@@ -29,7 +29,7 @@ func WriteJSON(w io.Writer, document any) error {
 // Text writes the report for a terminal.
 func (r Release) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s in %s (exit code %d)\n", shortSHA(r.SHA), r.Result, millis(r.DurationMS), r.ExitCode)
+	fmt.Fprintf(&b, "%s%s: %s in %s (exit code %d)\n", suffixed(r.Environment, ": "), shortSHA(r.SHA), r.Result, millis(r.DurationMS), r.ExitCode)
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))
 	}
@@ -92,6 +92,13 @@ func prefixed(prefix, text string) string {
 		return ""
 	}
 	return prefix + text
+}
+
+func suffixed(text, suffix string) string {
+	if text == "" {
+		return ""
+	}
+	return text + suffix
 }
 
 // Short returns the abbreviated commit or, without one, digest.

@@ -198,6 +198,14 @@ func (e Environment) Label() string {
 	return e.Name
 }
 
+// Command returns a command line of slipway, with --env if the tree has environment files.
+func (e Environment) Command(name string) string {
+	if e.File == "" {
+		return "slipway " + name
+	}
+	return "slipway " + name + " --env " + e.Name
+}
+
 // Backend returns the settings of the Terraform backend, as KEY=VALUE.
 func (e Environment) Backend() []string {
 	var settings []string
@@ -253,6 +261,23 @@ func (p Platform) In(e Environment) (Platform, error) {
 		return p, outcome.Usagef("%s: %w", e.File, err)
 	}
 	return p, nil
+}
+
+// CheckEnvironments checks the platform in every environment of the source tree at dir.
+func (p Platform) CheckEnvironments(dir string) error {
+	all, err := Environments(dir)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, e := range all {
+		_, err := p.In(e)
+		problems = append(problems, err)
+	}
+	if err := joinOneLine(problems); err != nil {
+		return outcome.With(outcome.Usage, err)
+	}
+	return nil
 }
 
 func (o Override) apply(s *Service) {

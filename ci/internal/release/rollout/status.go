@@ -259,7 +259,7 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 		}
 	}
 	if status.Unfinished != nil {
-		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback undoes it", status.Unfinished.SHA)
+		status.Next = fmt.Sprintf("%s --sha %s finishes it; %s undoes it", e.Environment.Command("deploy"), status.Unfinished.SHA, e.Environment.Command("rollback"))
 	}
 }
 

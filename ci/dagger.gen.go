@@ -1382,11 +1382,11 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg awsRegion", err))
 				}
 			}
-			var env string
-			if inputArgs["env"] != nil {
-				err = json.Unmarshal([]byte(inputArgs["env"]), &env)
+			var environment string
+			if inputArgs["environment"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["environment"]), &environment)
 				if err != nil {
-					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg env", err))
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg environment", err))
 				}
 			}
 			var aws *dagger.Service
@@ -1417,7 +1417,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg buildSecrets", err))
 				}
 			}
-			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, env, aws, netrc, goEnv, buildSecrets)
+			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, environment, aws, netrc, goEnv, buildSecrets)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

@@ -106,9 +106,8 @@ func (u usage) unused() []policy.Grant { return slices.Concat(u.Unused()) }
 // rehearsed tree does not need: it has web services without secrets only. They are tested
 // by TestDeployRoleRunsTasks.
 var unrehearsed = map[string]string{
-	"RunTasks": "tasks before a release, and slipway run", "TagTasksAsTheyAreRun": "the same",
-	"StopTasks": "the same, interrupted", "UpdateSchedules": "jobs", "PassTheSchedulesRoles": "jobs",
-	"ReadLogs logs:FilterLogEvents": "slipway logs",
+	"TagTasksAsTheyAreRun": "tasks of services that propagate tags",
+	"UpdateSchedules":      "jobs", "PassTheSchedulesRoles": "jobs",
 	"PassTheTasksRoles arn:aws:iam::" + account + ":role/ecs-*-task-execution-role": "services with secrets",
 }
 
@@ -222,6 +221,9 @@ func TestDeployRole(t *testing.T) {
 			}
 			at(outcome.Done, "status")
 			at(outcome.Done, "deploy") // without a change
+			run(t, outcome.Done, "run", "api", "--source", dir, "--", "exit", "0")
+			run(t, outcome.Failed, "run", "api", "--source", dir, "--timeout", "1s", "--", "sleep", "1h") // stops the task
+			at(outcome.Done, "logs", "api")
 			first := commit(t, dir, "first")
 			at(outcome.Done, "diff")
 			asCosign(t, first, dir)

@@ -61,7 +61,7 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 				return b.leakError(ctx, service, found)
 			}
 			notes[n] = tc.note(goVersionOf(binary))
-			images[n], err = binaryImage(cache{b.Cache}, service, target, binary, nil)
+			images[n], err = binaryImage(cache{b.Cache}, service, target, binary)
 			return err
 		})
 	}
@@ -108,13 +108,13 @@ func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string
 }
 
 // binaryImage returns an image that has only a static binary.
-func binaryImage(c cache, service platform.Service, target v1.Platform, binary []byte, args []string) (v1.Image, error) {
+func binaryImage(c cache, service platform.Service, target v1.Platform, binary []byte) (v1.Image, error) {
 	layer, err := newLayer(c, []file{{path: binaryName, mode: 0o555, data: binary, time: time.Unix(0, 0)}})
 	if err != nil {
 		return nil, err
 	}
 	return addLayer(scratch(), layer, target, func(c *v1.Config) {
-		c.Entrypoint, c.Cmd = []string{"/" + binaryName}, args
+		c.Entrypoint = []string{"/" + binaryName}
 		c.User = nonrootUser
 		c.WorkingDir = "/"
 		if made := goVersionOf(binary); made != "" {
@@ -234,15 +234,4 @@ func absolutePath(dir string) string {
 		return dir
 	}
 	return full
-}
-
-// FromBinary returns the image of a Go service for one platform with the given
-// binary and arguments.
-func FromBinary(service platform.Service, target v1.Platform, binary []byte, args ...string) (Image, error) {
-	child, err := binaryImage(cache{}, service, target, binary, args)
-	if err != nil {
-		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
-	}
-	index := newIndex([]v1.Platform{target}, []v1.Image{child}, annotations(service))
-	return Image{Service: service, Index: index}, nil
 }

@@ -8,6 +8,7 @@ package image
 
 import (
 	"fmt"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -124,29 +125,51 @@ func scratch() v1.Image {
 // WithLabel returns img with a further label on each platform's image: the same
 // files with another digest.
 func WithLabel(img Image, label, value string) (Image, error) {
-	manifest, err := img.Index.IndexManifest()
+	return img.transform("labelling", func(child v1.Image, _ v1.Platform) (v1.Image, error) {
+		file, err := child.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		file = file.DeepCopy()
+		file.Config.Labels = withLabel(file.Config.Labels, label, value)
+		return mutate.ConfigFile(child, file)
+	})
+}
+
+// WithProgram returns img with a further program at its root, as the entry point of its
+// containers, with the given arguments before their own. A stand-in becomes an image.
+func WithProgram(img Image, name string, program []byte, args ...string) (Image, error) {
+	layer, err := newLayer(cache{}, []file{{path: name, mode: 0o555, data: program, time: time.Unix(0, 0)}})
 	if err != nil {
-		return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+		return Image{}, fmt.Errorf("adding %s to %s: %w", name, img.Service.Name, err)
+	}
+	return img.transform("adding "+name+" to", func(child v1.Image, platform v1.Platform) (v1.Image, error) {
+		return addLayer(child, layer, platform, func(c *v1.Config) {
+			c.Entrypoint = append([]string{"/" + name}, args...)
+			delete(c.Labels, StandInLabel)
+		})
+	})
+}
+
+// transform returns img with a change to each platform's image.
+func (i Image) transform(doing string, change func(v1.Image, v1.Platform) (v1.Image, error)) (Image, error) {
+	manifest, err := i.Index.IndexManifest()
+	if err != nil {
+		return Image{}, fmt.Errorf("%s %s: %w", doing, i.Service.Name, err)
 	}
 	var platforms []v1.Platform
 	var images []v1.Image
 	for _, descriptor := range manifest.Manifests {
-		child, err := img.Index.Image(descriptor.Digest)
+		child, err := i.Index.Image(descriptor.Digest)
 		if err != nil {
-			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+			return Image{}, fmt.Errorf("%s %s: %w", doing, i.Service.Name, err)
 		}
-		file, err := child.ConfigFile()
+		changed, err := change(child, *descriptor.Platform)
 		if err != nil {
-			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+			return Image{}, fmt.Errorf("%s %s: %w", doing, i.Service.Name, err)
 		}
-		file = file.DeepCopy()
-		file.Config.Labels = withLabel(file.Config.Labels, label, value)
-		labelled, err := mutate.ConfigFile(child, file)
-		if err != nil {
-			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
-		}
-		platforms, images = append(platforms, *descriptor.Platform), append(images, labelled)
+		platforms, images = append(platforms, *descriptor.Platform), append(images, changed)
 	}
-	img.Index = newIndex(platforms, images, manifest.Annotations)
-	return img, nil
+	i.Index = newIndex(platforms, images, manifest.Annotations)
+	return i, nil
 }

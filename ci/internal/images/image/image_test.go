@@ -345,14 +345,19 @@ func TestWriteLayoutsToFile(t *testing.T) {
 	require.ErrorContains(t, err, "choose another directory with --out")
 }
 
-func TestFromBinary(t *testing.T) {
-	p, err := platform.Load(sourcetest.New(t))
+func TestWithProgram(t *testing.T) {
+	builder := image.Builder{Offline: true, Platforms: []v1.Platform{image.HostPlatform()}}
+	built, err := builder.Build(t.Context(), []platform.Service{{Name: "api", Build: platform.Build{Kind: platform.Prebuilt, Image: "api:1"}}})
 	require.NoError(t, err)
-	img, err := image.FromBinary(p.Services[0], image.HostPlatform(), []byte("#!"), "crash")
+	img, err := image.WithProgram(built[0], "faulty", []byte("#!"), "crash")
 	require.NoError(t, err)
 	file, err := child(t, img).ConfigFile()
 	require.NoError(t, err)
-	require.Equal(t, []string{"crash"}, file.Config.Cmd)
+	require.Equal(t, []string{"/faulty", "crash"}, file.Config.Entrypoint)
+	require.NotContains(t, file.Config.Labels, image.StandInLabel)
+	standIn, err := child(t, built[0]).ConfigFile()
+	require.NoError(t, err)
+	require.Contains(t, standIn.Config.Labels, image.StandInLabel, "the other image is as it was")
 }
 
 func TestParsePlatforms(t *testing.T) {

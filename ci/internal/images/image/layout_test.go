@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -18,7 +19,10 @@ import (
 // imageOf returns an image of api with the given program.
 func imageOf(t *testing.T, content []byte) image.Image {
 	t.Helper()
-	img, err := image.FromBinary(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
+	builder := image.Builder{Offline: true, Platforms: []v1.Platform{image.HostPlatform()}}
+	built, err := builder.Build(t.Context(), []platform.Service{{Name: "api", Port: 80, Build: platform.Build{Kind: platform.Prebuilt, Image: "api:1"}}})
+	require.NoError(t, err)
+	img, err := image.WithProgram(built[0], "server", content)
 	require.NoError(t, err)
 	return img
 }

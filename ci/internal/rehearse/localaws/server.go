@@ -42,6 +42,9 @@ type Options struct {
 	Throttle  bool          // throttle calls above AWS's documented request rates
 	Latency   time.Duration // added to every call, in real time
 	Tasks     task.Mode     // how tasks are isolated; by default as well as the machine allows
+	// UncheckedStart is how long a task without health checks runs before it counts as
+	// healthy; ECS's 40 seconds by default.
+	UncheckedStart time.Duration
 }
 
 // Call is one recorded API call.
@@ -104,6 +107,9 @@ func (o Options) withDefaults() Options {
 	if o.Account == "" {
 		o.Account = "000000000000"
 	}
+	if o.UncheckedStart == 0 {
+		o.UncheckedStart = 40 * time.Second
+	}
 	return o
 }
 
@@ -147,7 +153,7 @@ func (s *Server) setUp() error {
 	})
 	s.controlPlane = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), OnRole: func(arn string) { s.roles.EnsureRole(arn, "ecs-tasks.amazonaws.com") },
+		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), UncheckedStart: o.UncheckedStart, OnRole: func(arn string) { s.roles.EnsureRole(arn, "ecs-tasks.amazonaws.com") },
 	})
 	s.scheduler = scheduler.New(scheduler.Config{
 		Scope: scope, Clock: c, Tasks: s.controlPlane,
@@ -196,6 +202,10 @@ func (s *Server) Registry() string { return s.listener.Addr().String() }
 
 // TaskMode returns how tasks are isolated: by namespaces or by ports.
 func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
+
+// RunsImages reports whether tasks run in the root file systems of their images, which
+// programs need that are not static.
+func (s *Server) RunsImages() bool { return s.runtime.RunsImages() }
 
 // DenyInSimulator makes IAM's policy simulator deny an action, such as iam:PassRole,
 // on the resource with an ARN, or on all resources for "*". The embedded AWS itself

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -16,21 +17,25 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout"
 )
 
 // Settings of the rehearsed platform, shorter than production's, so that a rollout takes
 // seconds.
 const (
-	healthInterval    = 1     // seconds between health checks
-	healthThreshold   = 2     // checks until a target is healthy or unhealthy
-	drainSeconds      = 1     // deregistration delay
-	stopSeconds       = 5     // from SIGTERM to SIGKILL
-	maxPriority       = 50000 // of a listener rule, the maximum of AWS
+	healthInterval    = 1               // seconds between health checks
+	healthThreshold   = 2               // checks until a target is healthy or unhealthy
+	drainSeconds      = 1               // deregistration delay
+	stopSeconds       = 5               // from SIGTERM to SIGKILL
+	uncheckedStart    = 3 * time.Second // until a task without health checks counts as healthy
+	maxPriority       = 50000           // of a listener rule, the maximum of AWS
 	callTimeout       = 30 * time.Second
 	startTimeout      = time.Minute
 	startPollInterval = 100 * time.Millisecond
@@ -44,6 +49,8 @@ const (
 const (
 	roleARNPrefix = "arn:aws:iam::000000000000:role/"
 	executionRole = roleARNPrefix + "ecs-task-execution-role"
+
+	clusterARNPrefix = "arn:aws:ecs:" + platform.DefaultRegion + ":000000000000:cluster/"
 )
 
 func taskRole(service platform.Service) string {
@@ -52,11 +59,15 @@ func taskRole(service platform.Service) string {
 
 // environment is the rehearsed platform, with clients for all calls but the delivery's.
 type environment struct {
-	ecs  *ecs.Client
-	ecr  *ecr.Client
-	elb  *elb.Client
-	logs *cloudwatchlogs.Client
-	url  string // of the load balancer
+	ecs         *ecs.Client
+	ecr         *ecr.Client
+	elb         *elb.Client
+	logs        *cloudwatchlogs.Client
+	secrets     *secretsmanager.Client
+	parameters  *ssm.Client
+	schedules   *scheduler.Client
+	definitions definitions
+	url         string // of the load balancer
 }
 
 // Access keys that sign calls: of the rehearsed delivery, and of all other callers, such
@@ -82,12 +93,18 @@ func newEnvironment(config aws.Config) *environment {
 	return &environment{
 		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
 		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
+		secrets: secretsmanager.NewFromConfig(config), parameters: ssm.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
 }
 
-// createRepositories creates the services' repositories.
+// createRepositories creates the services' repositories, of which some share one.
 func (e *environment) createRepositories(ctx context.Context, services []platform.Service) error {
+	created := map[string]bool{}
 	for _, service := range services {
+		if created[service.Repository()] {
+			continue
+		}
+		created[service.Repository()] = true
 		_, err := e.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
 			RepositoryName: aws.String(service.Repository()), ImageTagMutability: ecrtypes.ImageTagMutabilityImmutable,
 		})
@@ -100,24 +117,47 @@ func (e *environment) createRepositories(ctx context.Context, services []platfor
 
 // bootstrap creates the resources that Terraform creates on AWS and starts the services
 // with the given images. It returns when all of them are stable.
-func (e *environment) bootstrap(ctx context.Context, services []platform.Service, images map[string]string) error {
-	if _, err := e.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String(platform.Cluster)}); err != nil {
-		return fmt.Errorf("creating cluster %s: %w", platform.Cluster, err)
+func (e *environment) bootstrap(ctx context.Context, services []platform.Service, d definitions) (err error) {
+	if err := e.createClusters(ctx, services); err != nil {
+		return err
 	}
+	if d.secrets, err = e.createSecrets(ctx, services); err != nil {
+		return err
+	}
+	e.definitions = d
 	listener, err := e.createLoadBalancer(ctx)
 	if err != nil {
 		return err
 	}
 	for _, service := range services {
-		group, err := e.createTargetGroup(ctx, service, listener)
+		revision, err := e.register(ctx, service)
 		if err != nil {
 			return err
 		}
-		if err := e.createService(ctx, service, images[service.Name], group); err != nil {
+		if service.IsJob() {
+			if err := e.createSchedule(ctx, service, revision); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := e.createService(ctx, service, revision, listener); err != nil {
 			return err
 		}
 	}
 	return e.waitComplete(ctx, services)
+}
+
+func (e *environment) createClusters(ctx context.Context, services []platform.Service) error {
+	for _, service := range services {
+		// It is no error in ECS that a cluster exists.
+		_, err := e.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{
+			ClusterName: aws.String(service.ClusterName()), CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"},
+		})
+		if err != nil {
+			return fmt.Errorf("creating cluster %s: %w", service.ClusterName(), err)
+		}
+	}
+	return nil
 }
 
 func (e *environment) createLoadBalancer(ctx context.Context) (listener string, err error) {
@@ -181,64 +221,105 @@ func (e *environment) createTargetGroup(ctx context.Context, service platform.Se
 	return aws.ToString(group), nil
 }
 
-// createService registers the first revision and creates the service.
-func (e *environment) createService(ctx context.Context, service platform.Service, imageReference, group string) error {
+// register creates an entry's log group and registers its first revision.
+func (e *environment) register(ctx context.Context, service platform.Service) (revision string, err error) {
 	if _, err := e.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(service.LogGroup())}); err != nil {
-		return fmt.Errorf("creating log group %s: %w", service.LogGroup(), err)
+		return "", fmt.Errorf("creating log group %s: %w", service.LogGroup(), err)
 	}
-	definition, err := e.ecs.RegisterTaskDefinition(ctx, taskDefinition(service, imageReference))
+	definition, err := e.ecs.RegisterTaskDefinition(ctx, e.definitions.define(service))
 	if err != nil {
-		return fmt.Errorf("registering %s: %w", service.Family(), err)
+		return "", fmt.Errorf("registering %s: %w", service.Family(), err)
 	}
-	_, err = e.ecs.CreateService(ctx, &ecs.CreateServiceInput{
-		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(service.ServiceName()),
-		TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
-		DesiredCount:   aws.Int32(int32(service.DesiredCount)), LaunchType: ecstypes.LaunchTypeFargate,
+	return aws.ToString(definition.TaskDefinition.TaskDefinitionArn), nil
+}
+
+// networkConfiguration is that of all tasks.
+func networkConfiguration() *ecstypes.NetworkConfiguration {
+	return &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{
+		Subnets: []string{"subnet-0c", "subnet-0d"}, SecurityGroups: []string{"sg-0"},
+	}}
+}
+
+// createService creates the service of an entry, with its target group if it has one.
+func (e *environment) createService(ctx context.Context, service platform.Service, revision, listener string) error {
+	in := &ecs.CreateServiceInput{
+		Cluster: aws.String(service.ClusterName()), ServiceName: aws.String(service.ServiceName()),
+		TaskDefinition: &revision, DesiredCount: aws.Int32(int32(service.DesiredCount)), LaunchType: ecstypes.LaunchTypeFargate,
 		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{
 			MinimumHealthyPercent: aws.Int32(100), MaximumPercent: aws.Int32(200),
 			DeploymentCircuitBreaker: &ecstypes.DeploymentCircuitBreaker{Enable: true, Rollback: true},
 			Alarms:                   &ecstypes.DeploymentAlarms{Enable: true, Rollback: true, AlarmNames: []string{alarmName(service)}},
 		},
-		LoadBalancers: []ecstypes.LoadBalancer{{
+		NetworkConfiguration: networkConfiguration(),
+	}
+	if service.Spot != 0 {
+		in.LaunchType, in.CapacityProviderStrategy = "", capacityProviders(service.Spot)
+	}
+	if service.IsWeb() {
+		group, err := e.createTargetGroup(ctx, service, listener)
+		if err != nil {
+			return err
+		}
+		in.LoadBalancers = []ecstypes.LoadBalancer{{
 			TargetGroupArn: &group, ContainerName: aws.String(service.ContainerName()), ContainerPort: aws.Int32(int32(service.Port)),
-		}},
-		NetworkConfiguration: &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{
-			Subnets: []string{"subnet-0c", "subnet-0d"}, SecurityGroups: []string{"sg-0"},
-		}},
-	})
-	if err != nil {
+		}}
+		if service.GracePeriod != nil {
+			in.HealthCheckGracePeriodSeconds = aws.Int32(int32(*service.GracePeriod))
+		}
+	}
+	if _, err := e.ecs.CreateService(ctx, in); err != nil {
 		return fmt.Errorf("creating service %s: %w", service.ServiceName(), err)
 	}
 	return nil
 }
 
+// createSchedule creates the schedule of a job.
+func (e *environment) createSchedule(ctx context.Context, job platform.Service, revision string) error {
+	network := networkConfiguration().AwsvpcConfiguration
+	parameters := &schedulertypes.EcsParameters{
+		TaskDefinitionArn: &revision, TaskCount: aws.Int32(1), LaunchType: schedulertypes.LaunchTypeFargate,
+		NetworkConfiguration: &schedulertypes.NetworkConfiguration{AwsvpcConfiguration: &schedulertypes.AwsVpcConfiguration{
+			Subnets: network.Subnets, SecurityGroups: network.SecurityGroups,
+		}},
+	}
+	if job.Spot != 0 {
+		parameters.LaunchType = ""
+		for _, item := range capacityProviders(job.Spot) {
+			parameters.CapacityProviderStrategy = append(parameters.CapacityProviderStrategy, schedulertypes.CapacityProviderStrategyItem{
+				CapacityProvider: item.CapacityProvider, Weight: item.Weight,
+			})
+		}
+	}
+	_, err := e.schedules.CreateSchedule(ctx, &scheduler.CreateScheduleInput{
+		Name: aws.String(job.ScheduleName()), ScheduleExpression: &job.Schedule,
+		ScheduleExpressionTimezone: aws.String(cmp.Or(job.ScheduleTimezone, "UTC")),
+		FlexibleTimeWindow:         &schedulertypes.FlexibleTimeWindow{Mode: schedulertypes.FlexibleTimeWindowModeOff},
+		Target: &schedulertypes.Target{
+			Arn: aws.String(clusterARNPrefix + job.ClusterName()), RoleArn: aws.String(roleARNPrefix + "ecs-" + job.Name + "-schedule-role"), EcsParameters: parameters,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("creating schedule %s: %w", job.ScheduleName(), err)
+	}
+	return nil
+}
+
+// capacityProviders returns the strategy for a percentage of tasks on Fargate Spot.
+func capacityProviders(spot int) []ecstypes.CapacityProviderStrategyItem {
+	var strategy []ecstypes.CapacityProviderStrategyItem
+	for _, provider := range []struct {
+		name   string
+		weight int
+	}{{"FARGATE_SPOT", spot}, {"FARGATE", 100 - spot}} {
+		if provider.weight > 0 {
+			strategy = append(strategy, ecstypes.CapacityProviderStrategyItem{CapacityProvider: &provider.name, Weight: int32(provider.weight)})
+		}
+	}
+	return strategy
+}
+
 // alarmName returns the name of a service's deployment alarm.
 func alarmName(service platform.Service) string { return service.ServiceName() + "-errors" }
-
-func taskDefinition(service platform.Service, imageReference string) *ecs.RegisterTaskDefinitionInput {
-	return &ecs.RegisterTaskDefinitionInput{
-		Family: aws.String(service.Family()), NetworkMode: ecstypes.NetworkModeAwsvpc,
-		Cpu: aws.String(strconv.Itoa(service.CPU)), Memory: aws.String(strconv.Itoa(service.Memory)),
-		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate},
-		ExecutionRoleArn:        aws.String(executionRole), TaskRoleArn: aws.String(taskRole(service)),
-		ContainerDefinitions: []ecstypes.ContainerDefinition{{
-			Name: aws.String(service.ContainerName()), Image: &imageReference, Essential: aws.Bool(true),
-			StopTimeout:  aws.Int32(stopSeconds),
-			PortMappings: []ecstypes.PortMapping{{ContainerPort: aws.Int32(int32(service.Port)), Protocol: ecstypes.TransportProtocolTcp}},
-			Environment: []ecstypes.KeyValuePair{
-				{Name: aws.String("PORT"), Value: aws.String(strconv.Itoa(service.Port))},
-				{Name: aws.String(rollout.VersionVariable), Value: aws.String(previousVersion)},
-			},
-			LogConfiguration: &ecstypes.LogConfiguration{
-				LogDriver: ecstypes.LogDriverAwslogs,
-				Options: map[string]string{
-					"awslogs-group": service.LogGroup(), "awslogs-region": platform.DefaultRegion, "awslogs-stream-prefix": "ecs",
-				},
-			},
-		}},
-		Tags: []ecstypes.Tag{{Key: aws.String(rollout.TagSHA), Value: aws.String(previousVersion)}},
-	}
-}
 
 // waitComplete waits until the first deployment of every service is complete. The SDK's
 // waiter is not enough: it counts running tasks, which may not be healthy yet.
@@ -247,9 +328,9 @@ func (e *environment) waitComplete(ctx context.Context, services []platform.Serv
 	defer cancel()
 	wait := clock.Real{}
 	for _, service := range services {
-		for {
+		for !service.IsJob() {
 			out, err := e.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
-				Cluster: aws.String(platform.Cluster), Services: []string{service.ServiceName()},
+				Cluster: aws.String(service.ClusterName()), Services: []string{service.ServiceName()},
 			})
 			if err != nil {
 				return fmt.Errorf("waiting for the previous version of %s: %w", service.Name, err)
@@ -274,12 +355,12 @@ func (e *environment) stoppedReason(ctx context.Context, service platform.Servic
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	list, err := e.ecs.ListTasks(ctx, &ecs.ListTasksInput{
-		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(service.ServiceName()), DesiredStatus: ecstypes.DesiredStatusStopped,
+		Cluster: aws.String(service.ClusterName()), ServiceName: aws.String(service.ServiceName()), DesiredStatus: ecstypes.DesiredStatusStopped,
 	})
 	if err != nil || len(list.TaskArns) == 0 {
 		return "no task has stopped"
 	}
-	out, err := e.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(platform.Cluster), Tasks: list.TaskArns[:1]})
+	out, err := e.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(service.ClusterName()), Tasks: list.TaskArns[:1]})
 	if err != nil || len(out.Tasks) == 0 {
 		return "its tasks stopped"
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"dagger/slipway/internal/config/platform"
@@ -19,14 +21,45 @@ import (
 //go:embed faultyapp/main.go
 var faultyAppSource []byte
 
-// imageSets are the images of both versions in a rehearsal, one for each service.
+// imageSets are the images of both versions in a rehearsal, one for each service, and the
+// stand-ins of the images of sidecars.
 type imageSets struct {
-	previous, next []image.Image
+	previous, next, sidecars []image.Image
+}
+
+// isStandIn reports whether an image takes the place of one that could not be built or
+// pulled here.
+func isStandIn(img image.Image) bool {
+	return img.MissingBase != "" && img.Service.Kind != platform.Nginx
+}
+
+// standIn returns a stand-in for an image that was built and that this machine cannot run.
+func standIn(ctx context.Context, builder image.Builder, service platform.Service) (image.Image, error) {
+	images, err := builder.Build(ctx, []platform.Service{{Name: service.Name, Build: platform.Build{Kind: platform.Prebuilt, Image: service.Name}}})
+	if err != nil {
+		return image.Image{}, err
+	}
+	images[0].Service, images[0].MissingBase = service, "it is built, but only root on Linux runs the programs of any image"
+	return images[0], nil
+}
+
+// sidecarImages returns an entry of kind image for each image of the services' sidecars.
+func sidecarImages(services []platform.Service) []platform.Service {
+	var entries []platform.Service
+	for _, s := range services {
+		for _, sidecar := range s.Sidecars {
+			entry := platform.Service{Name: fmt.Sprintf("sidecar-%d", len(entries)+1), Build: platform.Build{Kind: platform.Prebuilt, Image: sidecar.Image}}
+			if sidecar.Image != "" && !slices.ContainsFunc(entries, func(e platform.Service) bool { return e.Image == sidecar.Image }) {
+				entries = append(entries, entry)
+			}
+		}
+	}
+	return entries
 }
 
 // prepareImages returns the images of both versions. The next one is built from the
 // tree; the previous one has the same files and another label, and so another digest. In
-// scenarios with a faulty version, the faulty app replaces the target's program.
+// scenarios with a faulty version, the faulty app runs instead of the target's program.
 func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (imageSets, error) {
 	v := imageSets{next: append([]image.Image(nil), built...)}
 	for _, img := range built {
@@ -44,10 +77,10 @@ func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (ima
 		return imageSets{}, err
 	}
 	for n := range v.next {
-		if v.next[n].Service.Name != r.target.Name {
+		if v.next[n].Service.Repository() != r.target.Repository() {
 			continue
 		}
-		v.next[n], err = image.FromBinary(r.target, image.HostPlatform(), program, string(r.options.Scenario))
+		v.next[n], err = image.WithProgram(v.next[n], "faultyapp", program, string(r.options.Scenario), strings.Join(r.target.Command, " "))
 		if err != nil {
 			return imageSets{}, err
 		}
@@ -80,12 +113,28 @@ func (r *rehearsal) compileFaultyApp(ctx context.Context) ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "faultyapp"))
 }
 
-// chooseTarget returns the service that faults are injected into: the first Go service,
-// otherwise the first service.
-func chooseTarget(services []platform.Service) platform.Service {
+// sidecarNotes returns a note for each sidecar with a stand-in.
+func sidecarNotes(services []platform.Service) (notes []string) {
 	for _, s := range services {
-		if s.Kind == platform.Go {
-			return s
+		for _, name := range slices.Sorted(maps.Keys(s.Sidecars)) {
+			if image := s.Sidecars[name].Image; image != "" {
+				notes = append(notes, fmt.Sprintf("a stand-in runs in place of the image of sidecar %s of %s: a rehearsal does not pull %s", name, s.Name, image))
+			}
+		}
+	}
+	return notes
+}
+
+// chooseTarget returns the service that faults are injected into: the first web service of
+// kind Go, otherwise the first web service, the first worker, or the first entry.
+func chooseTarget(services []platform.Service) platform.Service {
+	for _, suits := range []func(platform.Service) bool{
+		func(s platform.Service) bool { return s.IsWeb() && s.Kind == platform.Go },
+		platform.Service.IsWeb,
+		func(s platform.Service) bool { return !s.IsJob() },
+	} {
+		if n := slices.IndexFunc(services, suits); n >= 0 {
+			return services[n]
 		}
 	}
 	return services[0]

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -89,7 +90,7 @@ func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	r.version, r.dirty = revision.Version(), revision.Dirty
 	// The embedded AWS starts first, so that an address in use fails at once. It
 	// outlives an interruption, after which the previous version is restored.
-	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
+	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen, UncheckedStart: uncheckedStart})
 	if err != nil {
 		return report.Release{}, err
 	}
@@ -106,7 +107,7 @@ func (r *rehearsal) stages(ctx context.Context, server *localaws.Server) (report
 	if r.options.Test != nil {
 		both.Go(func() { tested = r.stage("test", func() error { return r.options.Test(ctx) }) })
 	}
-	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx) }) })
+	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx, server.RunsImages()) }) })
 	both.Wait()
 	if err := errors.Join(tested, built); err != nil {
 		return report.Release{}, err
@@ -118,7 +119,9 @@ func (r *rehearsal) stage(name string, run func() error) error {
 	return r.recorder.Stage(name, func() (report.Result, error) { return report.Succeeded, run() })
 }
 
-func (r *rehearsal) build(ctx context.Context) error {
+// build builds the images of both versions. Without runsImages, images of other programs
+// than static ones are built to find errors, and then replaced by stand-ins.
+func (r *rehearsal) build(ctx context.Context, runsImages bool) error {
 	builder := image.Builder{
 		Source: r.options.Source, Exec: r.options.Exec, Lock: r.options.Lock,
 		Platforms: []v1.Platform{image.HostPlatform()}, Offline: true, Cache: r.options.Cache,
@@ -127,7 +130,18 @@ func (r *rehearsal) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.images, err = r.prepareImages(ctx, built)
+	for n, img := range built {
+		if runsImages || img.Service.Kind != platform.Dockerfile || isStandIn(img) {
+			continue
+		}
+		if built[n], err = standIn(ctx, builder, img.Service); err != nil {
+			return err
+		}
+	}
+	if r.images, err = r.prepareImages(ctx, built); err != nil {
+		return err
+	}
+	r.images.sidecars, err = builder.Build(ctx, sidecarImages(r.options.Platform.Services))
 	return err
 }
 
@@ -137,7 +151,11 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
 	r.environment = newEnvironment(awsConfig(server.Endpoint(), otherAccessKey, transport))
-	if err := r.environment.createRepositories(ctx, r.options.Platform.Services); err != nil {
+	services := r.options.Platform.Services
+	for _, img := range r.images.sidecars {
+		services = append(slices.Clip(services), img.Service)
+	}
+	if err := r.environment.createRepositories(ctx, services); err != nil {
 		return report.Release{}, err
 	}
 	d := r.delivery(server, transport)
@@ -185,18 +203,29 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 		return err
 	}
 	defer target.Close()
-	references := map[string]string{}
-	for _, img := range r.images.previous {
+	d := definitions{images: map[string]string{}, standIns: map[string]bool{}}
+	publish := func(img image.Image) (string, error) {
 		published, err := target.Publish(ctx, registry.Publication{
 			Repository: img.Service.Repository(), Tag: previousVersion, Index: img.Index,
 			Latest: registry.LatestPolicy{Reason: "not needed in a rehearsal"},
 		})
 		if err != nil {
-			return fmt.Errorf("publishing the previous version of %s: %w", img.Service.Name, err)
+			return "", fmt.Errorf("publishing the previous version of %s: %w", img.Service.Name, err)
 		}
-		references[img.Service.Name] = published.Image
+		return published.Image, nil
 	}
-	return r.environment.bootstrap(ctx, r.options.Platform.Services, references)
+	for _, img := range r.images.previous {
+		if d.images[img.Service.Name], err = publish(img); err != nil {
+			return err
+		}
+		d.standIns[img.Service.Name] = isStandIn(img)
+	}
+	for _, img := range r.images.sidecars {
+		if d.images[img.Service.Image], err = publish(img); err != nil {
+			return err
+		}
+	}
+	return r.environment.bootstrap(ctx, r.options.Platform.Services, d)
 }
 
 // release releases the next version while clients send requests, and verifies the
@@ -207,12 +236,15 @@ func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d deli
 	defer stopStatus()
 	release := r.deploy(ctx, server, d)
 	err := r.verifyRestored(ctx, release)
+	if release.Result == report.Succeeded {
+		release.Notes = append(release.Notes, r.runJobs(ctx, d)...)
+	}
 	counted := load.close()
 	release.Traffic, release.URL = &counted, r.environment.url
 	if failure := load.firstFailure.Load(); failure != nil {
 		release.Notes = append(release.Notes, "first failed request: "+*failure)
 	}
-	release.Notes = append(release.Notes, r.notes()...)
+	release.Notes = append(append(release.Notes, r.notes()...), sidecarNotes(r.options.Platform.Services)...)
 	return release, err
 }
 
@@ -274,10 +306,13 @@ func (r *rehearsal) notes() []string {
 	return notes
 }
 
-// trafficPaths returns one path of each service.
+// trafficPaths returns one path of each web service.
 func trafficPaths(services []platform.Service) []string {
 	var paths []string
 	for _, s := range services {
+		if !s.IsWeb() {
+			continue
+		}
 		paths = append(paths, strings.TrimSuffix(s.Routes[0], "*"))
 	}
 	return paths

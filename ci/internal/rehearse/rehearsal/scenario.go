@@ -113,7 +113,7 @@ func (s Scenario) inject(ctx context.Context, to http.RoundTripper, faults fault
 // stopDeployment stops the target's deployment, as an operator does in the console.
 func (e faultEnvironment) stopDeployment(ctx context.Context) {
 	list, err := e.ecs.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(e.target.ServiceName()),
+		Cluster: aws.String(e.target.ClusterName()), Service: aws.String(e.target.ServiceName()),
 	})
 	if err != nil || len(list.ServiceDeployments) == 0 {
 		return // the scenario's result shows that nothing was stopped
@@ -125,16 +125,12 @@ func (e faultEnvironment) stopDeployment(ctx context.Context) {
 
 // deployHotfix deploys another revision of the target, as an operator does for a hotfix.
 func (e faultEnvironment) deployHotfix(ctx context.Context) {
-	images, err := e.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(e.target.Family() + ":1")})
+	definition, err := e.ecs.RegisterTaskDefinition(ctx, e.definitions.define(e.target))
 	if err != nil {
 		return // as above
 	}
-	definition, err := e.ecs.RegisterTaskDefinition(ctx, taskDefinition(e.target, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
-	if err != nil {
-		return
-	}
 	_, _ = e.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(e.target.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
+		Cluster: aws.String(e.target.ClusterName()), Service: aws.String(e.target.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
 	})
 }
 

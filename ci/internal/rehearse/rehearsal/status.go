@@ -48,6 +48,9 @@ func trafficLine(load *traffic) string {
 func (r *rehearsal) taskLines(ctx context.Context) []string {
 	var lines []string
 	for _, s := range r.options.Platform.Services {
+		if s.IsJob() {
+			continue
+		}
 		out, err := r.environment.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
 			Cluster: aws.String(s.ClusterName()), Services: []string{s.ServiceName()},
 		})

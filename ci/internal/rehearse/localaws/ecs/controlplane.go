@@ -42,6 +42,9 @@ type Config struct {
 	Logs     Logs
 	Secrets  Secrets
 	Endpoint string // base URL of the task metadata endpoint
+	// UncheckedStart is how long a task without any health check runs, nominally, before it
+	// counts as healthy.
+	UncheckedStart time.Duration
 	// OnRole, if set, is called with the ARN of each role in a task definition.
 	OnRole func(arn string)
 }

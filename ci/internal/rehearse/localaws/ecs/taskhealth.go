@@ -10,10 +10,6 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// uncheckedStartTime is how long a task without any health check must run, nominally,
-// before it counts as healthy.
-const uncheckedStartTime = 40 * time.Second
-
 // healthResult is the result of a running task's health checks.
 type healthResult struct {
 	healthy    bool
@@ -32,7 +28,7 @@ func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	grace := time.Duration(aws.ToInt32(s.record.HealthCheckGracePeriodSeconds)) * time.Second
 	v, checked := s.taskHealth(t)
 	if !checked {
-		if wait := s.c.cfg.Clock.Scale(uncheckedStartTime) - age; wait > 0 {
+		if wait := s.c.cfg.Clock.Scale(s.c.cfg.UncheckedStart) - age; wait > 0 {
 			return wait
 		}
 		v.healthy = true
@@ -107,3 +103,12 @@ func (t *taskRun) hasHealthCheck() bool {
 
 // serving reports whether a task is running, was healthy and is not stopping.
 func (t *taskRun) serving() bool { return t.wasHealthy && !t.stopping && t.status() == "RUNNING" }
+
+// receivesRequests reports whether a load balancer sends requests to the task: also before
+// its container is healthy, and after that is not.
+func (t *taskRun) receivesRequests() bool {
+	return t.registered && slices.ContainsFunc(t.deployment.revision.loadBalancers, func(lb types.LoadBalancer) bool {
+		h := t.c.cfg.Balancer.Health(aws.ToString(lb.TargetGroupArn), t.ip, int(aws.ToInt32(lb.ContainerPort)))
+		return h.State == elbtypes.TargetHealthStateEnumHealthy
+	})
+}

@@ -25,6 +25,7 @@ func (t *taskRun) requestStop(code types.TaskStopCode, reason string) {
 	if t.stopping || t.status() == "STOPPED" {
 		return
 	}
+	t.drainFirst = t.drainFirst || t.receivesRequests()
 	t.stopping = true
 	t.record.DesiredStatus = new("STOPPED")
 	t.record.StopCode, t.record.StoppedReason = code, &reason

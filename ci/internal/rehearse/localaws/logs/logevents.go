@@ -57,7 +57,10 @@ func (s *Store) getLogEvents(ctx context.Context, in *cwl.GetLogEventsInput) (*c
 }
 
 func (s *Store) filterLogEvents(ctx context.Context, in *cwl.FilterLogEventsInput) (*cwl.FilterLogEventsOutput, error) {
-	group := s.requestGroup(ctx, in.LogGroupName, in.LogGroupIdentifier)
+	group := s.groupName(in.LogGroupName, in.LogGroupIdentifier)
+	// IAM decides about all streams of the group.
+	// https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
+	wire.AddResources(ctx, s.arn(group)+":*")
 	match, err := compileFilterPattern(aws.ToString(in.FilterPattern))
 	if err != nil {
 		return nil, err

@@ -104,6 +104,10 @@ func NewRuntime(cfg Config) (*Runtime, error) {
 // Mode returns the mode in use: ModePort or ModeNamespace.
 func (rt *Runtime) Mode() Mode { return rt.mode }
 
+// RunsImages reports whether tasks run in the root file systems of their images, so that
+// any program of an image runs. Otherwise only static ones do.
+func (rt *Runtime) RunsImages() bool { return rt.chroot }
+
 // Close ends the runtime. All sandboxes must have been closed before.
 func (rt *Runtime) Close() { rt.thread.close() }
 

@@ -158,6 +158,15 @@ func (s *Sandbox) makeRoot(spec Spec) (root string, err error) {
 		if _, err := ensureDir(spec.Image.Root, spec.workDir()); err != nil {
 			return "", startErrorf("mkdir %s: %v", spec.workDir(), err)
 		}
+		for _, m := range spec.Mounts {
+			at, err := ensureDir(spec.Image.Root, m.Path)
+			if err == nil {
+				err = os.Chmod(at, 0o777|os.ModeSticky)
+			}
+			if err != nil {
+				return "", startErrorf("creating the volume %s at %s: %v", m.Volume, m.Path, err)
+			}
+		}
 		return spec.Image.Root, nil
 	}
 	s.thread.do(func() { root, err = s.mountRoot(spec) })

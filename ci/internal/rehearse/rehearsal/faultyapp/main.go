@@ -1,6 +1,8 @@
-// Command faultyapp is the new version in a rehearsal's scenarios: it replaces a
-// service's program and fails as its argument says. It uses only the standard library,
-// because it is compiled from this file alone.
+// Command faultyapp is the new version in a rehearsal's scenarios: the entry point of a
+// service's image, in place of its program. It fails as its first argument says, if the
+// second is the container's command, which the other arguments are. With another command,
+// such as that of another service with the same image, it executes the image's program. It
+// uses only the standard library, because it is compiled from this file alone.
 package main
 
 import (
@@ -9,13 +11,15 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 )
 
 func main() {
-	fault := ""
-	if len(os.Args) > 1 {
-		fault = os.Args[1]
+	fault, command := os.Args[1], os.Args[3:]
+	if strings.Join(command, " ") != os.Args[2] {
+		execute(command)
 	}
 	fmt.Printf("starting version %s\n", os.Getenv("VERSION"))
 	switch fault {
@@ -35,6 +39,17 @@ func main() {
 		fmt.Fprintf(os.Stderr, "unknown fault %q: want crash, unhealthy, wrong-version or hang\n", fault)
 		os.Exit(2)
 	}
+}
+
+// execute replaces this process by the image's program.
+func execute(command []string) {
+	self, err := os.Executable()
+	if err == nil {
+		program := filepath.Join(filepath.Dir(self), "server")
+		err = syscall.Exec(program, append([]string{program}, command...), os.Environ())
+	}
+	fmt.Fprintln(os.Stderr, "fatal:", err)
+	os.Exit(1)
 }
 
 // serve logs each request and gives all the same response, also to health checks.

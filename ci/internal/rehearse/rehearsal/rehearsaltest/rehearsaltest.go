@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/config/platform"
@@ -57,6 +59,15 @@ func SetEnv(t *testing.T, endpoint string) {
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 	} {
 		t.Setenv(name, value)
+	}
+}
+
+// Config returns a client configuration for an embedded AWS, as of somebody else than the
+// pipeline.
+func Config(endpoint string) aws.Config {
+	return aws.Config{
+		Region: platform.DefaultRegion, BaseEndpoint: &endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider("others", "any", ""),
 	}
 }
 

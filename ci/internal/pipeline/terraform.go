@@ -125,7 +125,7 @@ func (p Pipeline) Apply(ctx context.Context, options TerraformOptions, o infra.A
 	}
 	o.Vars, o.VarFiles, o.LockTimeout = options.Vars, options.VarFiles, options.LockTimeout
 	if p.Next != nil {
-		p.Next("run "+e.Command("plan")+" after Terraform has exited to see what is left to apply")
+		p.Next("run " + e.Command("plan") + " after Terraform has exited to see what is left to apply")
 		defer p.Next("")
 	}
 	return s.Apply(ctx, o)

@@ -42,12 +42,26 @@ func (r Release) Markdown(w io.Writer) error {
 		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed))
 	}
 	r.notes(p)
+	r.staging(p)
 	r.stagesTable(p)
 	if chart := r.gantt(); chart != "" {
 		p.Add("\n" + chart)
 	}
 	r.timeline(p)
 	return WriteMarkdown(w, p.String())
+}
+
+// staging writes the release to staging, without its stages and events.
+func (r Release) staging(p *Page) {
+	if r.Staging == nil {
+		return
+	}
+	p.Force(fmt.Sprintf("\n### Release `%s` to %s: %s\n\n", shortSHA(r.Staging.SHA), Inline(r.Staging.Environment), r.Staging.Result))
+	r.Staging.servicesTable(p)
+	r.Staging.causes(p)
+	if t := r.Staging.Traffic; t != nil {
+		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", t.Served, t.Failed))
+	}
 }
 
 // servicesTable writes a row for each service, failed ones first.

@@ -52,6 +52,8 @@ type Release struct {
 	Next string `json:"next,omitempty"`
 	// Traffic counts the requests during the release of a rehearsal.
 	Traffic *Traffic `json:"traffic,omitempty"`
+	// Staging is the release to staging, which this one promotes, in a rehearsal of both.
+	Staging *Release `json:"staging,omitempty"`
 }
 
 // Fail sets error, exit code and result from err, which ended the release before it
@@ -128,6 +130,10 @@ type Traffic struct {
 
 // Normalize replaces nil lists by empty ones, so that JSON has no null for a list.
 func (r Release) Normalize() Release {
+	if r.Staging != nil {
+		staging := r.Staging.Normalize()
+		r.Staging = &staging
+	}
 	r.Services = orEmpty(r.Services)
 	r.Stages = orEmpty(r.Stages)
 	r.Events = orEmpty(r.Events)

@@ -29,6 +29,11 @@ func WriteJSON(w io.Writer, document any) error {
 // Text writes the report for a terminal.
 func (r Release) Text(w io.Writer) error {
 	var b strings.Builder
+	if r.Staging != nil {
+		if err := r.Staging.Text(&b); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(&b, "%s%s: %s in %s (exit code %d)\n", suffixed(r.Environment, ": "), shortSHA(r.SHA), r.Result, millis(r.DurationMS), r.ExitCode)
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))

@@ -40,7 +40,7 @@ var order = []Action{Destroy, Replace, Update, Create, Forget, Import, Move, Rea
 type Summary struct {
 	// Environment is the name of the environment, if the source tree has several.
 	Environment string `json:"environment,omitempty"`
-	Terraform string `json:"terraform_version"`
+	Terraform   string `json:"terraform_version"`
 	// RefreshOnly means that the plan only updates the state.
 	RefreshOnly bool           `json:"refresh_only"`
 	Counts      map[Action]int `json:"counts"`

@@ -271,8 +271,9 @@ func (p Platform) CheckEnvironments(dir string) error {
 	}
 	var problems []error
 	for _, e := range all {
-		_, err := p.In(e)
-		problems = append(problems, err)
+		if _, err := p.In(e); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	if err := joinOneLine(problems); err != nil {
 		return outcome.With(outcome.Usage, err)

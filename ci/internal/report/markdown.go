@@ -35,7 +35,11 @@ func (r Release) Markdown(w io.Writer) error {
 	if r.Next != "" {
 		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
 	}
+	if r.PromotedFrom != nil {
+		p.Force(Inline(strings.ToUpper(r.PromotedFrom.text()[:1])+r.PromotedFrom.text()[1:]) + ".\n\n")
+	}
 	r.servicesTable(p)
+	r.imagesTable(p)
 	r.tasksTable(p)
 	r.causes(p)
 	if r.Traffic != nil {
@@ -74,6 +78,21 @@ func (r Release) servicesTable(p *Page) {
 	}
 	if omitted := p.AddAll(rows, servicesShare); omitted > 0 {
 		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", omitted, len(rows)))
+	}
+}
+
+// imagesTable writes a row for each image of a promotion.
+func (r Release) imagesTable(p *Page) {
+	if len(r.Images) == 0 {
+		return
+	}
+	p.Force("\n| image of | digest | result |\n|---|---|---|\n")
+	var rows []string
+	for _, image := range r.Images {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(image.Service), codeSpan(image.Digest), image.text()))
+	}
+	if omitted := p.AddAll(rows, tasksShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more images are in the JSON report.\n", omitted))
 	}
 }
 

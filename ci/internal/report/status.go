@@ -54,6 +54,8 @@ type ServiceStatus struct {
 	// Drift lists differences between what runs, the newest revision and the services
 	// file.
 	Drift []string `json:"drift"`
+	// Modified are those of Drift in the image and version, which only releases set.
+	Modified []string `json:"-"`
 	// Job is the schedule of a job; nil for a service.
 	Job   *Job   `json:"job,omitempty"`
 	Error string `json:"error,omitempty"`
@@ -112,10 +114,12 @@ type Deployment struct {
 
 // PastRelease is a past deployment of a service.
 type PastRelease struct {
-	At      time.Time `json:"at"`
-	Status  string    `json:"status"`
-	Reason  string    `json:"reason,omitempty"`
-	Version Version   `json:"version"`
+	At time.Time `json:"at"`
+	// FinishedAt is when the deployment ended; absent if it has not.
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	Status     string    `json:"status"`
+	Reason     string    `json:"reason,omitempty"`
+	Version    Version   `json:"version"`
 }
 
 // Unfinished is a release that only some of its services run.

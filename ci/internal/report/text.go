@@ -38,6 +38,12 @@ func (r Release) Text(w io.Writer) error {
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))
 	}
+	if r.PromotedFrom != nil {
+		fmt.Fprintf(&b, "  %s\n", r.PromotedFrom.text())
+	}
+	for _, image := range r.Images {
+		fmt.Fprintf(&b, "  image of %s: %s\n", image.Service, image.text())
+	}
 	for _, s := range r.Services {
 		fmt.Fprintf(&b, "  %-12s %-10s %s -> %s  %s\n", s.Name, s.Result, s.From.Short(), s.To.Short(), millis(s.DurationMS))
 		if s.Error != "" {

@@ -12,6 +12,7 @@ import (
 	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -265,7 +266,9 @@ func (p *pipeline) promote(ctx context.Context) (report.Release, error) {
 	p.recorder.SetEnvironment(Production)
 	from := p.staging.delivery(p.staging.transport)
 	release, err := p.production.releaseBy(ctx, func(ctx context.Context, to delivery.Delivery, o delivery.Options) report.Release {
-		return promote(ctx, from, to, o, p.options.Soak)
+		o.SHA = "" // what runs there
+		scan := delivery.Scan{FailOn: supplychain.ThresholdNone}
+		return to.Promote(ctx, from, delivery.PromoteOptions{Options: o, Soak: p.options.Soak, Scan: scan})
 	}, func() error {
 		return p.production.stage("compare", func() error { return p.compare(ctx) })
 	})
@@ -310,9 +313,4 @@ func (r *rehearsal) digests(ctx context.Context) (map[string]string, error) {
 		_, digests[s.Name], _ = strings.Cut(s.Version.Image, "@")
 	}
 	return digests, nil
-}
-
-// promote is a stand-in until delivery has it.
-func promote(ctx context.Context, _, to delivery.Delivery, o delivery.Options, _ time.Duration) report.Release {
-	return to.Deploy(ctx, o)
 }

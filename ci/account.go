@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/rehearse/localaws"
@@ -116,13 +115,13 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 // forwardLoadBalancer forwards the address of the load balancer to the endpoint of the
 // emulator, which serves it by its Host header: the smoke test could not reach it
 // otherwise. It does nothing if the emulator has no load balancer.
-func forwardLoadBalancer(ctx context.Context, options awsauth.Options) (stop func()) {
+func forwardLoadBalancer(ctx context.Context, options awsauth.Options, name string) (stop func()) {
 	stop = func() {}
 	config, err := awsauth.Load(ctx, options)
 	if err != nil {
 		return stop
 	}
-	found, err := smoke.BaseURL(ctx, elasticloadbalancingv2.NewFromConfig(config), platform.LoadBalancer)
+	found, err := smoke.BaseURL(ctx, elasticloadbalancingv2.NewFromConfig(config), name)
 	if err != nil {
 		return stop
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/images/image"
@@ -203,7 +204,8 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		if err == nil {
 			stop = end
 			if m.Account.Emulator != nil {
-				endForward := forwardLoadBalancer(ctx, options)
+				environment, _ := platform.SelectEnvironment(p.Dir, m.Environment) // the stage reports the error
+				endForward := forwardLoadBalancer(ctx, options, environment.LoadBalancer())
 				stop = func() { endForward(); end() }
 			}
 		}

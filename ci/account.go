@@ -11,8 +11,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/release/smoke"
@@ -110,6 +112,15 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 		}}
 	}
 	return attestations, err
+}
+
+// loadBalancer returns the name of the load balancer of a pipeline's environment.
+func loadBalancer(p pipeline.Pipeline) string {
+	environment, err := platform.SelectEnvironment(p.Dir, p.Environment)
+	if err != nil {
+		return platform.LoadBalancer // the stage reports it
+	}
+	return environment.LoadBalancer()
 }
 
 // forwardLoadBalancer forwards the address of the load balancer to the endpoint of the

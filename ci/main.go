@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/images/image"
@@ -204,8 +203,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		if err == nil {
 			stop = end
 			if m.Account.Emulator != nil {
-				environment, _ := platform.SelectEnvironment(p.Dir, m.Environment) // the stage reports the error
-				endForward := forwardLoadBalancer(ctx, options, environment.LoadBalancer())
+				endForward := forwardLoadBalancer(ctx, options, loadBalancer(p))
 				stop = func() { endForward(); end() }
 			}
 		}

@@ -24,7 +24,7 @@ const (
 	Started     Result = "started"     // a task that is not waited for
 )
 
-// Release is the report of a release: `deploy`, `rollback` and `rehearse`
+// Release is the report of a release: `deploy`, `promote`, `rollback` and `rehearse`
 // return it.
 type Release struct {
 	Result Result `json:"result"`

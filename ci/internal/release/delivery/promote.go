@@ -42,6 +42,7 @@ func (o PromoteOptions) check() error {
 // copies the images by digest and builds nothing. A release that is not fit for promotion
 // is refused before anything is copied.
 func (d Delivery) Promote(ctx context.Context, from Delivery, o PromoteOptions) report.Release {
+	from.Recorder = d.Recorder
 	promoted, images, copied, err := d.promotion(ctx, from, o)
 	var release report.Release
 	if err != nil {

@@ -52,6 +52,7 @@ type pipeline struct {
 	options             PipelineOptions
 	recorder            *report.Recorder
 	staging, production *rehearsal
+	before              map[string]string // digests in production
 }
 
 // RunPipeline rehearses a delivery to an embedded account and its promotion to a second
@@ -187,6 +188,9 @@ func (p *pipeline) bootstrap(ctx context.Context, scenario Scenario) error {
 		if err == nil && p.options.FaultIn == Production && scenario.usesFaultyApp() {
 			err = p.production.registerFault(ctx, scenario)
 		}
+		if err == nil {
+			p.before, err = p.production.digests(ctx)
+		}
 		return err
 	})
 }
@@ -220,14 +224,40 @@ func (p *pipeline) releaseToStaging(ctx context.Context) (report.Release, error)
 	if err == nil {
 		return release, nil
 	}
-	// Nothing of it may have reached production.
-	untouched := p.production.stage("verify "+Production, func() error {
-		return p.production.smokeTest(context.WithoutCancel(ctx), previousVersion)
+	return release, p.verify(ctx, err, func(ctx context.Context) error {
+		return p.production.runs(ctx, previousVersion, p.before)
 	})
-	if untouched != nil {
-		err = outcome.With(outcome.Unrestored, errors.Join(err, untouched))
+}
+
+// verify checks what runs after a failure, also after an interruption. It returns the
+// failure, or what is wrong, for which somebody must act.
+func (p *pipeline) verify(ctx context.Context, failure error, checks ...func(context.Context) error) error {
+	err := p.production.stage("verify", func() error {
+		for _, check := range checks {
+			if err := check(context.WithoutCancel(ctx)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return outcome.With(outcome.Unrestored, errors.Join(failure, err))
 	}
-	return release, err
+	return failure
+}
+
+// runs fails unless a version runs with the digests.
+func (r *rehearsal) runs(ctx context.Context, version string, want map[string]string) error {
+	got, err := r.digests(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range r.options.Platform.Services {
+		if got[s.Name] != want[s.Name] {
+			return fmt.Errorf("%s runs %s of %s, and not %s as before", r.place.environment.Name, got[s.Name], s.Name, want[s.Name])
+		}
+	}
+	return r.smokeTest(ctx, version)
 }
 
 // notPromoted returns why a release in staging is not promoted, or nil if it is. A release
@@ -264,6 +294,10 @@ func (p *pipeline) soak(ctx context.Context) error {
 // promote promotes what staging runs and compares what runs in both environments.
 func (p *pipeline) promote(ctx context.Context) (report.Release, error) {
 	p.recorder.SetEnvironment(Production)
+	promoted, err := p.staging.digests(ctx)
+	if err != nil {
+		return report.Release{}, err
+	}
 	from := p.staging.delivery(p.staging.transport)
 	release, err := p.production.releaseBy(ctx, func(ctx context.Context, to delivery.Delivery, o delivery.Options) report.Release {
 		o.SHA = "" // what runs there
@@ -272,15 +306,14 @@ func (p *pipeline) promote(ctx context.Context) (report.Release, error) {
 	}, func() error {
 		return p.production.stage("compare", func() error { return p.compare(ctx) })
 	})
-	if release.Result != report.Succeeded && err == nil {
-		err = p.production.stage("verify "+Staging, func() error {
-			return p.staging.smokeTest(context.WithoutCancel(ctx), p.staging.version)
-		})
-		if err != nil {
-			err = outcome.With(outcome.Unrestored, fmt.Errorf("the promotion failed and %s does not run what it ran: %w", Staging, err))
-		}
+	if err != nil || release.Result == report.Succeeded {
+		return release, err
 	}
-	return release, err
+	checks := []func(context.Context) error{func(ctx context.Context) error { return p.staging.runs(ctx, p.staging.version, promoted) }}
+	if release.ExitCode != outcome.Unrestored {
+		checks = append(checks, func(ctx context.Context) error { return p.production.runs(ctx, previousVersion, p.before) })
+	}
+	return release, p.verify(ctx, nil, checks...)
 }
 
 // compare fails unless both environments run the same digests.

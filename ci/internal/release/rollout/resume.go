@@ -141,8 +141,8 @@ func (e Engine) join(ctx context.Context, s *servicePlan) error {
 func (e Engine) rejectForeign(p *releasePlan) error {
 	for _, s := range p.services {
 		if s.unchanged && deploying(s.service) && !s.Irreversible {
-			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) of the same version: wait for it (--wait-for-turn), or roll back (%s)",
-				s.ECSName, errInProgress, describeDeployments(s.service.Deployments), s.tags.release, e.Environment.Command("rollback")))
+			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) of the same version: wait for it (--wait-for-turn), or roll back (slipway rollback)",
+				s.ECSName, errInProgress, describeDeployments(s.service.Deployments), s.tags.release))
 		}
 	}
 	return nil

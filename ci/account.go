@@ -14,6 +14,7 @@ import (
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/release/smoke"
@@ -113,16 +114,25 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 	return attestations, err
 }
 
+// loadBalancer returns the name of the load balancer of a pipeline's environment.
+func loadBalancer(p pipeline.Pipeline) string {
+	environment, err := platform.SelectEnvironment(p.Dir, p.Environment)
+	if err != nil {
+		return platform.LoadBalancer // the stage reports it
+	}
+	return environment.LoadBalancer()
+}
+
 // forwardLoadBalancer forwards the address of the load balancer to the endpoint of the
 // emulator, which serves it by its Host header: the smoke test could not reach it
 // otherwise. It does nothing if the emulator has no load balancer.
-func forwardLoadBalancer(ctx context.Context, options awsauth.Options) (stop func()) {
+func forwardLoadBalancer(ctx context.Context, options awsauth.Options, name string) (stop func()) {
 	stop = func() {}
 	config, err := awsauth.Load(ctx, options)
 	if err != nil {
 		return stop
 	}
-	found, err := smoke.BaseURL(ctx, elasticloadbalancingv2.NewFromConfig(config), platform.LoadBalancer)
+	found, err := smoke.BaseURL(ctx, elasticloadbalancingv2.NewFromConfig(config), name)
 	if err != nil {
 		return stop
 	}

@@ -203,7 +203,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		if err == nil {
 			stop = end
 			if m.Account.Emulator != nil {
-				endForward := forwardLoadBalancer(ctx, options)
+				endForward := forwardLoadBalancer(ctx, options, loadBalancer(p))
 				stop = func() { endForward(); end() }
 			}
 		}

@@ -33,6 +33,14 @@ func (m *Slipway) Rehearse(
 	//
 	// +optional
 	skipTests bool,
+	// Rehearse two environments: the release to staging and its promotion to production.
+	//
+	// +optional
+	pipeline bool,
+	// Environment of the fault with pipeline: staging or production. Default: staging.
+	//
+	// +optional
+	faultIn string,
 ) (*Release, error) {
 	defer logElapsed("rehearsal")()
 	lock, err := m.locked(ctx)
@@ -42,6 +50,12 @@ func (m *Slipway) Rehearse(
 	args := []string{"slipway", "rehearse", "--output=json", "--scenario=" + scenario}
 	if skipTests {
 		args = append(args, "--skip-tests")
+	}
+	if pipeline {
+		args = append(args, "--pipeline")
+	}
+	if faultIn != "" {
+		args = append(args, "--fault-in="+faultIn)
 	}
 	done := m.command(lock).
 		WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)). // no run is another's cache

@@ -212,7 +212,8 @@ func (m *Slipway) Rollback(
 
 // Diff shows what a deploy would change, per service and field.
 //
-// It builds images that the registry lacks to compute their digests, and does not publish them.
+// It builds images that the registry lacks to compute their digests, and does not publish them. With
+// another environment, it shows how what that runs differs.
 //
 // +cache="never"
 func (m *Slipway) Diff(
@@ -225,8 +226,29 @@ func (m *Slipway) Diff(
 	//
 	// +optional
 	services []string,
+	// Environment to compare with, instead of a commit.
+	//
+	// +optional
+	with string,
+	// AWS credentials for that environment, as --aws-credentials. Default: the same.
+	//
+	// +optional
+	withCredentials *dagger.Secret,
+	// ARN of the role to assume for that environment with the identity of the GitHub
+	// Actions job.
+	//
+	// +optional
+	withRole string,
+	// Emulator to use for that environment instead of AWS.
+	//
+	// +optional
+	withAws *dagger.Service,
 ) (*Diff, error) {
 	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Diff, error) {
+		if with != "" {
+			defer m.otherAccount(&p, withCredentials, withRole, withAws)()
+			return p.DiffRunning(ctx, services, with)
+		}
 		return p.Diff(ctx, services, delivery.Options{SHA: sha})
 	})
 	return &Diff{Changed: found.Changed, Json: r.json, Markdown: r.markdown, Report: r.text}, err

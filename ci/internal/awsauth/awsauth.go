@@ -33,6 +33,12 @@ type Options struct {
 	// by default SLIPWAY_ROLE_ARN or AWS_ROLE_ARN. It is not used if the
 	// environment has keys or AWS_WEB_IDENTITY_TOKEN_FILE.
 	Role string
+	// JobRole requires Role to be assumed with the job's OIDC token, whatever other
+	// credentials the environment has.
+	JobRole bool
+	// Profile is a profile of AWS's shared configuration; it overrides AWS_PROFILE and
+	// credentials in the environment.
+	Profile string
 	// TokenURL and Token authorize requests for that OIDC token; by default the
 	// runner's ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN. Dagger functions, which
 	// have no environment, set them.
@@ -77,8 +83,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if !regionName.MatchString(cfg.Region) {
 		return aws.Config{}, outcome.Usagef("invalid AWS region %q: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)
 	}
-	if given == nil && !environmentHasCredentials() {
-		noOther := !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
+	if o.Profile == "" && given == nil && (o.JobRole || !environmentHasCredentials()) {
+		noOther := o.JobRole || !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
 		identity, err := o.identity(cfg, noOther)
 		if err != nil {
 			return aws.Config{}, err
@@ -107,6 +113,9 @@ func (o Options) settings(given aws.CredentialsProvider) []func(*config.LoadOpti
 	}
 	if o.Region != "" {
 		settings = append(settings, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		settings = append(settings, config.WithSharedConfigProfile(o.Profile))
 	}
 	if o.Endpoint != "" {
 		settings = append(settings, config.WithBaseEndpoint(o.Endpoint))

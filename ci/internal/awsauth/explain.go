@@ -92,8 +92,14 @@ func prefix(err error, known *explainedError) string {
 	if before, _, ok := strings.Cut(err.Error(), known.text); ok {
 		return before
 	}
+	if before, _, ok := strings.Cut(err.Error(), registryDenial); ok {
+		return before + ": "
+	}
 	return ""
 }
+
+// registryDenial begins the message of a registry client about a denied request.
+const registryDenial = ": the registry denied access"
 
 // Error codes that AWS services share.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
@@ -135,7 +141,7 @@ func explainCode(err error) error {
 
 // notAuthorized matches AWS's message about a missing permission.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-var notAuthorized = regexp.MustCompile(`(?:User|Principal): (\S+) is not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?(?: (because [^\n]+|with an explicit deny[^\n]*))?`)
+var notAuthorized = regexp.MustCompile(`(?:User|Principal): (\S+) is not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?(?: (because [^\n)]+|with an explicit deny[^\n]*))?`)
 
 func explainDenial(err error) error {
 	match := notAuthorized.FindStringSubmatch(err.Error())

@@ -51,7 +51,7 @@ func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider
 	switch {
 	case role == "" && tokenURL == "" && token == "":
 		return nil, nil // not configured
-	case tokenURL == "" && token == "" && (!inActions || !noOther):
+	case tokenURL == "" && token == "" && !o.JobRole && (!inActions || !noOther):
 		return nil, nil // the role is meant for another program
 	case role == "" && !noOther:
 		return nil, nil // the permission is for another program

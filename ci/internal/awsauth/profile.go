@@ -22,7 +22,7 @@ func unknownProfile(name string, known []string) error {
 	if near := outcome.Nearest(name, known); near != "" {
 		return outcome.Usagef("no AWS profile %q: did you mean %q? %s has %s", name, near, file, strings.Join(known, ", "))
 	}
-	return outcome.Usagef("no AWS profile %q: set AWS_PROFILE to one that %s has: %s", name, file, strings.Join(known, ", "))
+	return outcome.Usagef("no AWS profile %q: use one that %s has: %s", name, file, strings.Join(known, ", "))
 }
 
 // profile returns the profile named by the environment.

@@ -112,6 +112,7 @@ func (a *app) root() *cobra.Command {
 		a.diffCommand(),
 		a.deployCommand(),
 		a.statusCommand(),
+		a.promoteCommand(),
 		a.rollbackCommand(),
 		a.runCommand(),
 		a.logsCommand(),

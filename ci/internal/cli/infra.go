@@ -96,7 +96,7 @@ With --refresh-only it shows the drift of the platform.`,
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.stderr, "the plan is in %s: apply it with slipway apply --plan %s\n", o.Out, o.Out)
+		fmt.Fprintf(a.stderr, "the plan is in %s: apply it with slipway apply%s --plan %s\n", o.Out, a.environmentFlag(), o.Out)
 		return a.printDocument(planned, nil)
 	}
 	return cmd

@@ -42,6 +42,12 @@ func bindRegion(cmd *cobra.Command, region *string) {
 // bindRollout adds the flags of commands that roll out a release.
 func (f *releaseFlags) bindRollout(cmd *cobra.Command) {
 	f.bind(cmd)
+	f.bindRelease(cmd)
+}
+
+// bindRelease adds the flags of [releaseFlags.bindRollout] without those that select the
+// services and the region.
+func (f *releaseFlags) bindRelease(cmd *cobra.Command) {
 	f.report.bind(cmd)
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
 	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
@@ -63,10 +69,18 @@ func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
 	}
 }
 
+// environmentFlag returns --env for a printed command, as it was given.
+func (a *app) environmentFlag() string {
+	if a.environment == "" {
+		return ""
+	}
+	return " --env " + a.environment
+}
+
 // setReleaseRecovery sets the recovery command of an unfinished release.
 func (a *app) setReleaseRecovery(command string) {
 	if command != "" {
-		command = "run slipway rollback to restore the previous version; by hand: " + command
+		command = "run slipway rollback" + a.environmentFlag() + " to restore the previous version; by hand: " + command
 	}
 	a.setRecovery(command)
 }
@@ -207,15 +221,36 @@ func (a *app) diffCommand() *cobra.Command {
 		Long: `Diff shows for each service what a deploy of a commit would change: image,
 environment, CPU, memory and other fields of the task definition. It builds
 images that are not in the registry, to compute their digests, and publishes
-nothing.`,
+nothing.
+
+With --with it shows instead how what another environment runs differs: commit,
+image, environment, references of secrets, CPU, memory and number of tasks.`,
 		Example: `  slipway diff
-  slipway diff --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --output markdown`,
+  slipway diff --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --output markdown
+  slipway diff --env staging --with production`,
 	}
 	f.bind(cmd)
+	var with string
+	var other otherAccount
+	cmd.Flags().StringVar(&with, "with", "", "environment to compare with what --env runs (default compares with a commit)")
+	other.bind(cmd, "with", "that environment")
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default HEAD)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "compare only images that are in the registry")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		diff, err := a.pipeline(f.region, nil).Diff(cmd.Context(), f.services, f.Options)
+		p := a.pipeline(f.region, nil)
+		compare := func() (report.Diff, error) { return p.Diff(cmd.Context(), f.services, f.Options) }
+		switch {
+		case with != "" && f.SHA != "":
+			return outcome.Usagef("--with and --sha exclude each other: leave out one of them")
+		case with != "":
+			compare = func() (report.Diff, error) { return p.DiffRunning(cmd.Context(), f.services, with) }
+		case other.profile != "" || other.role != "":
+			return outcome.Usagef("--with-profile and --with-role need --with: add it")
+		}
+		if err := other.set(&p); err != nil {
+			return err
+		}
+		diff, err := compare()
 		if err != nil {
 			return err
 		}

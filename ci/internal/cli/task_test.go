@@ -52,12 +52,12 @@ func testTasks(t *testing.T, dir string) {
 	testInterruptedTask(t, dir)
 	testTaskOfCommit(t, dir)
 	testLogs(t, dir, task)
-	testNoLogs(t)
+	testNoLogs(t, dir)
 	testReleaseTask(t, dir)
 }
 
 // testNoLogs: a worker whose container does not use awslogs.
-func testNoLogs(t *testing.T) {
+func testNoLogs(t *testing.T, dir string) {
 	config, err := awsauth.Load(t.Context(), awsauth.Options{})
 	require.NoError(t, err)
 	client := ecs.NewFromConfig(config)

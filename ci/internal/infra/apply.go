@@ -88,6 +88,7 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (ApplyReport, error) {
 		return ApplyReport{}, err
 	}
 	a := newApplyReport(shown.summary, out.messages, s.dir())
+	a.Environment = s.Environment
 	a.Warnings = warningLines(terraform.Warnings(out.messages), s.dir(), nil, shown.redact)
 	for i, line := range a.Errors {
 		if strings.Contains(line, terraform.ChangedVariable) { // with both of its values
@@ -150,16 +151,18 @@ func (s Stage) openPlan(ctx context.Context, o ApplyOptions) (binding.Binding, b
 	return bound, file, binding.MismatchError(before.Compare(now))
 }
 
-// boundBackend returns the caller's backend or, without one, the settings of the
-// plan.
+// boundBackend returns the backend settings of the plan, and after them the caller's,
+// which replace them.
 func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
-	if len(s.Backend.Config) > 0 {
-		return s.resolveBackend()
+	own, err := s.resolveBackend()
+	if err != nil {
+		return own, err
 	}
 	var b terraform.Backend
 	for _, key := range slices.Sorted(maps.Keys(bound.Backend.Config)) {
 		b.Config = append(b.Config, fmt.Sprintf("%s=%v", key, bound.Backend.Config[key]))
 	}
+	b.Config = append(b.Config, own.Config...)
 	return b, nil
 }
 

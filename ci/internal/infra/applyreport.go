@@ -29,6 +29,8 @@ const (
 // ApplyReport is the result of applying a plan.
 type ApplyReport struct {
 	Result Result `json:"result"`
+	// Environment is the name of the environment, if the source tree has several.
+	Environment string `json:"environment,omitempty"`
 	// Applied are the completed changes; Failed those that Terraform could not
 	// make; Unfinished those that were in progress when it ended; NotReached those
 	// that it did not start.
@@ -45,6 +47,14 @@ type ApplyReport struct {
 	Next string `json:"next,omitempty"`
 
 	completed bool // Terraform reported it
+}
+
+// to names the environment for a heading.
+func (a ApplyReport) to() string {
+	if a.Environment == "" {
+		return ""
+	}
+	return " to " + a.Environment
 }
 
 // Change is a change to one resource.
@@ -192,7 +202,7 @@ func (a *ApplyReport) groups() []struct {
 // Text writes the report for a terminal.
 func (a ApplyReport) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "apply %s: %s\n", a.Result, a.counts())
+	fmt.Fprintf(&b, "apply%s %s: %s\n", a.to(), a.Result, a.counts())
 	for _, group := range a.groups() {
 		for _, c := range group.changes {
 			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(group.title), c.Action, c.Address, c.details())
@@ -217,7 +227,7 @@ func (a ApplyReport) Text(w io.Writer) error {
 // Markdown writes the report for a job summary.
 func (a ApplyReport) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Apply %s: %s\n\n", a.Result, a.counts())
+	fmt.Fprintf(&b, "### Apply%s %s: %s\n\n", a.to(), a.Result, a.counts())
 	for _, group := range a.groups() {
 		if len(group.changes) == 0 {
 			continue

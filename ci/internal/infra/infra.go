@@ -37,6 +37,8 @@ type Stage struct {
 	// Dir is the root module's folder, slash-separated and relative to the tree; if
 	// empty, [DefaultDir].
 	Dir string
+	// Environment is the name of the environment that plans are bound to, or empty.
+	Environment string
 	// Image is the container image that has Terraform.
 	Image string
 	// Program is the local Terraform executable; if empty, that on PATH.

@@ -23,7 +23,7 @@ import (
 // readInputs returns the part of a binding that comes from the source tree, given
 // the local modules that Terraform installed.
 func (s Stage) readInputs(ctx context.Context, modules []string) (binding.Binding, error) {
-	b := binding.Binding{Root: s.dir(), Workspace: s.workspace()}
+	b := binding.Binding{Environment: s.Environment, Root: s.dir(), Workspace: s.workspace()}
 	// Other changes in the tree, such as a plan directory, do not matter.
 	revision, err := source.Tree{Dir: s.folder()}.Revision(ctx)
 	if err != nil {

@@ -93,6 +93,7 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
 		return SavedPlan{}, err
 	}
 	warnings := terraform.Warnings(append(inited.messages, out.messages...))
+	shown.summary.Environment = s.Environment
 	shown.summary.Partial = partialReasons(shown.plan, warnings, s.planArguments())
 	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.redact)
 	for _, name := range before.Outside {

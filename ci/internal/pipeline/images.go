@@ -114,18 +114,24 @@ type ScanOptions struct {
 	Exceptions string
 }
 
-// Scan searches images for known vulnerabilities.
-func (p Pipeline) Scan(ctx context.Context, options ScanOptions) (found supplychain.Report, err error) {
-	var s delivery.Scan
-	if s.FailOn, err = supplychain.ParseThreshold(options.FailOn); err != nil {
-		return found, err
+// scan parses the configuration of a scan.
+func (p Pipeline) scan(failOn, exceptions string) (s delivery.Scan, err error) {
+	if s.FailOn, err = supplychain.ParseThreshold(failOn); err != nil {
+		return s, err
 	}
-	if options.Exceptions == "" {
-		if options.Exceptions, err = supplychain.FindExceptions(p.Dir); err != nil {
-			return found, err
+	if exceptions == "" {
+		if exceptions, err = supplychain.FindExceptions(p.Dir); err != nil {
+			return s, err
 		}
 	}
-	if s.Exceptions, err = supplychain.ReadExceptions(options.Exceptions); err != nil {
+	s.Exceptions, err = supplychain.ReadExceptions(exceptions)
+	return s, err
+}
+
+// Scan searches images for known vulnerabilities.
+func (p Pipeline) Scan(ctx context.Context, options ScanOptions) (found supplychain.Report, err error) {
+	s, err := p.scan(options.FailOn, options.Exceptions)
+	if err != nil {
 		return found, err
 	}
 	if options.SHA != "" {

@@ -42,7 +42,13 @@ func (p Pipeline) Init(ctx context.Context, o InitOptions) (adopt.Written, error
 	if err != nil {
 		return adopt.Written{}, err
 	}
-	config, err := p.account(ctx, platform.Environment{})
+	var environment platform.Environment // a tree without a services file may have none
+	if p.Environment != "" {
+		if environment, err = platform.SelectEnvironment(p.Dir, p.Environment); err != nil {
+			return adopt.Written{}, err
+		}
+	}
+	config, err := p.account(ctx, environment)
 	if err != nil {
 		return adopt.Written{}, err
 	}

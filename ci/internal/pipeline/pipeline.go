@@ -39,6 +39,9 @@ type Pipeline struct {
 	Environment string
 	// AWS returns how to open the account, for the stages that need one.
 	AWS func(context.Context) (awsauth.Options, error)
+	// OtherAWS returns how to open the account of the other environment of a promotion or
+	// comparison; nil means as AWS does.
+	OtherAWS func(context.Context) (awsauth.Options, error)
 	// Recorder records progress.
 	Recorder *report.Recorder
 	// Next, if set, is called with the command that recovers production if the process
@@ -95,6 +98,15 @@ func (p Pipeline) account(ctx context.Context, e platform.Environment) (aws.Conf
 		return aws.Config{}, err
 	}
 	return awsauth.Load(ctx, options)
+}
+
+// other returns the pipeline of another environment of the same tree.
+func (p Pipeline) other(environment string) Pipeline {
+	p.Environment = environment
+	if p.OtherAWS != nil {
+		p.AWS = p.OtherAWS
+	}
+	return p
 }
 
 // checkAccount refuses credentials of another account than the environment's.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/report"
 )
@@ -19,6 +20,9 @@ type RehearseOptions struct {
 	SkipTests bool
 	// Up, if set, is called when the release has finished, while the system runs.
 	Up func(endpoint string, release report.Release)
+	// Environments, if set, rehearses a release to staging and its promotion to
+	// production. Its field Environments is read from the source tree.
+	Environments *rehearsal.PipelineOptions
 }
 
 // Rehearse delivers the services against an embedded AWS. It returns an error only if the
@@ -39,5 +43,12 @@ func (p Pipeline) Rehearse(ctx context.Context, options RehearseOptions) (report
 	if !options.SkipTests {
 		o.Test = func(ctx context.Context) error { return p.testServices(ctx, t) }
 	}
-	return rehearsal.Run(ctx, o, p.Recorder), nil
+	if options.Environments == nil {
+		return rehearsal.Run(ctx, o, p.Recorder), nil
+	}
+	both := *options.Environments
+	if both.Environments, err = platform.Environments(p.Dir); err != nil {
+		return report.Release{}, err
+	}
+	return rehearsal.RunPipeline(ctx, o, both, p.Recorder), nil
 }

@@ -48,6 +48,7 @@ func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, 
 				return s, e, err
 			}
 			s.Backend.Config = append(e.Backend(), s.Backend.Config...)
+			s.Environment = e.Label()
 		}
 		var caller awsauth.Caller
 		if caller.Options, err = p.awsOptions(ctx, e); err != nil {
@@ -80,11 +81,23 @@ func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, e
 	}
 	// terraform validate does not check the values of variables.
 	if s.Dir == platformDir {
-		if _, err := platform.Load(p.Dir); err != nil {
+		settings, err := platform.Load(p.Dir)
+		if err != nil {
+			return infra.Validation{}, err
+		}
+		if err := settings.CheckEnvironments(p.Dir); err != nil {
 			return infra.Validation{}, err
 		}
 	}
 	return s.Validate(ctx)
+}
+
+// varFiles returns files of variables, after that of the environment.
+func (p Pipeline) varFiles(e platform.Environment, files []string) []string {
+	if e.File == "" {
+		return files
+	}
+	return append([]string{filepath.Join(p.Dir, filepath.FromSlash(e.File))}, files...)
 }
 
 // Plan plans changes of the platform; see [infra.Stage.Plan].
@@ -96,22 +109,23 @@ func (p Pipeline) Plan(ctx context.Context, options TerraformOptions, o infra.Pl
 	if err != nil {
 		return infra.SavedPlan{}, err
 	}
-	if e.File != "" {
-		options.VarFiles = append([]string{filepath.Join(p.Dir, filepath.FromSlash(e.File))}, options.VarFiles...)
-	}
+	options.VarFiles = p.varFiles(e, options.VarFiles)
 	o.Vars, o.VarFiles, o.LockTimeout = options.Vars, options.VarFiles, options.LockTimeout
 	return s.Plan(ctx, o)
 }
 
 // Apply applies a plan of the platform; see [infra.Stage.Apply].
 func (p Pipeline) Apply(ctx context.Context, options TerraformOptions, o infra.ApplyOptions) (infra.ApplyReport, error) {
-	s, _, err := p.terraformStage(ctx, options, true)
+	s, e, err := p.terraformStage(ctx, options, true)
 	if err != nil {
 		return infra.ApplyReport{}, err
 	}
+	if len(options.Vars)+len(options.VarFiles) > 0 { // they are compared with all of the plan's
+		options.VarFiles = p.varFiles(e, options.VarFiles)
+	}
 	o.Vars, o.VarFiles, o.LockTimeout = options.Vars, options.VarFiles, options.LockTimeout
 	if p.Next != nil {
-		p.Next("run slipway plan after Terraform has exited to see what is left to apply")
+		p.Next("run " + e.Command("plan") + " after Terraform has exited to see what is left to apply")
 		defer p.Next("")
 	}
 	return s.Apply(ctx, o)

@@ -6,13 +6,16 @@ import (
 	"strings"
 )
 
-// Diff is what a release would change: `diff` returns it.
+// Diff is what a release would change, or how two environments differ: `diff` returns it.
 type Diff struct {
+	// SHA is the commit of the release; empty for two environments.
 	SHA string `json:"sha"`
 	// Environment is the name of the environment, if the source tree has several.
-	Environment string        `json:"environment,omitempty"`
-	Changed     bool          `json:"changed"`
-	Services    []ServiceDiff `json:"services"`
+	Environment string `json:"environment,omitempty"`
+	// With is the name of the environment to compare with; empty for a release.
+	With     string        `json:"with,omitempty"`
+	Changed  bool          `json:"changed"`
+	Services []ServiceDiff `json:"services"`
 }
 
 // ServiceDiff is what a release would change in a service.
@@ -45,12 +48,19 @@ func (d Diff) JSON(w io.Writer) error {
 // Text writes the diff for a terminal.
 func (d Diff) Text(w io.Writer) error {
 	var b strings.Builder
+	unchanged := "unchanged"
+	if d.With == "" {
+		b.WriteString(environmentLine(d.Environment))
+	} else {
+		fmt.Fprintf(&b, "%s -> %s\n", d.Environment, d.With)
+		unchanged = "equal"
+	}
 	for _, s := range d.Services {
 		if s.Strategy != "" {
 			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, unsupportedStrategy(s.Strategy))
 		}
 		if !s.Changed {
-			fmt.Fprintf(&b, "%s: unchanged (%s)\n", s.Name, s.From.Short())
+			fmt.Fprintf(&b, "%s: %s (%s)\n", s.Name, unchanged, s.From.Short())
 			continue
 		}
 		fmt.Fprintf(&b, "%s: %s -> %s\n", s.Name, s.From.Short(), s.To.Short())
@@ -77,7 +87,13 @@ func unsupportedStrategy(strategy string) string {
 // Markdown writes the diff for a pull request.
 func (d Diff) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "## What a deploy of `%s` changes\n\n", shortSHA(d.SHA))
+	from, to := "from", "to"
+	if d.With == "" {
+		fmt.Fprintf(&b, "## What a deploy of `%s` changes%s\n\n", shortSHA(d.SHA), prefixed(" in ", Inline(d.Environment)))
+	} else {
+		from, to = Inline(d.Environment), Inline(d.With)
+		fmt.Fprintf(&b, "## What differs between %s and %s\n\n", from, to)
+	}
 	if !d.Changed {
 		b.WriteString("Nothing.\n")
 	}
@@ -88,7 +104,7 @@ func (d Diff) Markdown(w io.Writer) error {
 		if s.Strategy != "" {
 			fmt.Fprintf(&b, "%s: strategy %s\n\n", s.Name, unsupportedStrategy(s.Strategy))
 		}
-		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | from | to |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short())
+		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | %s | %s |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short(), from, to)
 		for _, c := range s.Changes {
 			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(c.Path), cell(c.From), cell(c.To))
 		}

@@ -24,7 +24,7 @@ const (
 // limit; what is omitted is counted, and is in the JSON report.
 func (r Release) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
-	p.Force(fmt.Sprintf("## Release `%s`: %s\n\n", shortSHA(r.SHA), r.Result))
+	p.Force(fmt.Sprintf("## Release `%s`%s: %s\n\n", shortSHA(r.SHA), prefixed(" to ", Inline(r.Environment)), r.Result))
 	if r.Error != "" {
 		lines := strings.Split(shorten(r.Error, errorShare), "\n")
 		for n := range lines {
@@ -35,19 +35,37 @@ func (r Release) Markdown(w io.Writer) error {
 	if r.Next != "" {
 		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
 	}
+	if r.PromotedFrom != nil {
+		p.Force(Inline(strings.ToUpper(r.PromotedFrom.text()[:1])+r.PromotedFrom.text()[1:]) + ".\n\n")
+	}
 	r.servicesTable(p)
+	r.imagesTable(p)
 	r.tasksTable(p)
 	r.causes(p)
 	if r.Traffic != nil {
 		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed))
 	}
 	r.notes(p)
+	r.staging(p)
 	r.stagesTable(p)
 	if chart := r.gantt(); chart != "" {
 		p.Add("\n" + chart)
 	}
 	r.timeline(p)
 	return WriteMarkdown(w, p.String())
+}
+
+// staging writes the release to staging, without its stages and events.
+func (r Release) staging(p *Page) {
+	if r.Staging == nil {
+		return
+	}
+	p.Force(fmt.Sprintf("\n### Release `%s` to %s: %s\n\n", shortSHA(r.Staging.SHA), Inline(r.Staging.Environment), r.Staging.Result))
+	r.Staging.servicesTable(p)
+	r.Staging.causes(p)
+	if t := r.Staging.Traffic; t != nil {
+		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", t.Served, t.Failed))
+	}
 }
 
 // servicesTable writes a row for each service, failed ones first.
@@ -60,6 +78,21 @@ func (r Release) servicesTable(p *Page) {
 	}
 	if omitted := p.AddAll(rows, servicesShare); omitted > 0 {
 		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", omitted, len(rows)))
+	}
+}
+
+// imagesTable writes a row for each image of a promotion.
+func (r Release) imagesTable(p *Page) {
+	if len(r.Images) == 0 {
+		return
+	}
+	p.Force("\n| image of | digest | result |\n|---|---|---|\n")
+	var rows []string
+	for _, image := range r.Images {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(image.Service), codeSpan(image.Digest), image.text()))
+	}
+	if omitted := p.AddAll(rows, tasksShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more images are in the JSON report.\n", omitted))
 	}
 }
 

@@ -40,11 +40,15 @@ func NewRecorder(now func() time.Time, view View) *Recorder {
 	return &Recorder{now: now, view: view, start: now()}
 }
 
-// SetEnvironment sets the name of the environment in reports; empty means none.
+// SetEnvironment displays the name of the environment and sets it in reports; empty means
+// none.
 func (r *Recorder) SetEnvironment(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.environment = name
+	if name != "" {
+		r.view.Line("environment " + name)
+	}
 }
 
 // WithContext returns a recorder that displays on the same view until ctx ends,

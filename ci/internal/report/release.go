@@ -3,6 +3,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -23,13 +24,17 @@ const (
 	Started     Result = "started"     // a task that is not waited for
 )
 
-// Release is the report of a release: `deploy`, `rollback` and `rehearse`
+// Release is the report of a release: `deploy`, `promote`, `rollback` and `rehearse`
 // return it.
 type Release struct {
 	Result Result `json:"result"`
 	SHA    string `json:"sha"`
 	// Environment is the name of the environment, if the source tree has several.
 	Environment string `json:"environment,omitempty"`
+	// PromotedFrom is the release of another environment that is promoted; nil for others.
+	PromotedFrom *Promotion `json:"promoted_from,omitempty"`
+	// Images are what a promotion copied.
+	Images []CopiedImage `json:"images,omitempty"`
 	// ID identifies the release by what it changes. The revisions that it registered are
 	// tagged with it.
 	ID         string    `json:"release,omitempty"`
@@ -52,6 +57,52 @@ type Release struct {
 	Next string `json:"next,omitempty"`
 	// Traffic counts the requests during the release of a rehearsal.
 	Traffic *Traffic `json:"traffic,omitempty"`
+	// Staging is the release to staging, which this one promotes, in a rehearsal of both.
+	Staging *Release `json:"staging,omitempty"`
+}
+
+// Promotion is a release of an environment that is promoted to another one.
+type Promotion struct {
+	Environment string `json:"environment"`
+	SHA         string `json:"sha"`
+	// Since is when the last service began to run it, with its deployment complete.
+	Since time.Time `json:"since"`
+}
+
+// The results of an image in a promotion.
+const (
+	ImageCopied  = "copied"
+	ImagePresent = "present" // with all that is attached to it
+)
+
+// CopiedImage is the image of a service in a promotion.
+type CopiedImage struct {
+	Service string `json:"service"`
+	Image   string `json:"image"` // repository@sha256:… of the target
+	Digest  string `json:"digest"`
+	Result  string `json:"result"`
+	// Bytes and blobs that were sent, and blobs that another repository of the registry
+	// had.
+	Bytes   int64 `json:"bytes_sent"`
+	Blobs   int64 `json:"blobs_sent"`
+	Mounted int64 `json:"blobs_mounted"`
+	// Attached is how many signatures and other artifacts were copied.
+	Attached int `json:"attached"`
+}
+
+func (i CopiedImage) text() string {
+	if i.Result == ImagePresent {
+		return i.Result
+	}
+	text := fmt.Sprintf("%s, %.1f MB in %d blobs", i.Result, float64(i.Bytes)/1e6, i.Blobs)
+	if i.Mounted > 0 {
+		text += fmt.Sprintf(", %d mounted", i.Mounted)
+	}
+	return text + fmt.Sprintf(", %d attached artifacts", i.Attached)
+}
+
+func (p Promotion) text() string {
+	return fmt.Sprintf("promoted from %s, which has run %s since %s", p.Environment, shortSHA(p.SHA), formatTime(p.Since))
 }
 
 // Fail sets error, exit code and result from err, which ended the release before it
@@ -128,6 +179,10 @@ type Traffic struct {
 
 // Normalize replaces nil lists by empty ones, so that JSON has no null for a list.
 func (r Release) Normalize() Release {
+	if r.Staging != nil {
+		staging := r.Staging.Normalize()
+		r.Staging = &staging
+	}
 	r.Services = orEmpty(r.Services)
 	r.Stages = orEmpty(r.Stages)
 	r.Events = orEmpty(r.Events)

@@ -54,6 +54,8 @@ type ServiceStatus struct {
 	// Drift lists differences between what runs, the newest revision and the services
 	// file.
 	Drift []string `json:"drift"`
+	// Modified are those of Drift in the image and version, which only releases set.
+	Modified []string `json:"-"`
 	// Job is the schedule of a job; nil for a service.
 	Job   *Job   `json:"job,omitempty"`
 	Error string `json:"error,omitempty"`
@@ -112,10 +114,12 @@ type Deployment struct {
 
 // PastRelease is a past deployment of a service.
 type PastRelease struct {
-	At      time.Time `json:"at"`
-	Status  string    `json:"status"`
-	Reason  string    `json:"reason,omitempty"`
-	Version Version   `json:"version"`
+	At time.Time `json:"at"`
+	// FinishedAt is when the deployment ended; absent if it has not.
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	Status     string    `json:"status"`
+	Reason     string    `json:"reason,omitempty"`
+	Version    Version   `json:"version"`
 }
 
 // Unfinished is a release that only some of its services run.
@@ -142,6 +146,7 @@ func (s Status) JSON(w io.Writer) error {
 // Text writes the status for a terminal.
 func (s Status) Text(w io.Writer) error {
 	var b strings.Builder
+	b.WriteString(environmentLine(s.Environment))
 	for _, service := range s.Services {
 		if !service.known() {
 			fmt.Fprintf(&b, "%-12s %s\n  %s\n", service.Name, service.State, service.Error)
@@ -197,6 +202,9 @@ func (s Status) Text(w io.Writer) error {
 	return err
 }
 
+// environmentLine names the environment, if there are several.
+func environmentLine(name string) string { return prefixed("environment ", suffixed(name, "\n")) }
+
 // known reports whether the service's state could be read.
 func (s ServiceStatus) known() bool { return s.State != Missing && s.State != Unknown }
 
@@ -221,7 +229,7 @@ func (s ServiceStatus) tasks() string {
 // Markdown writes the status for a job summary.
 func (s Status) Markdown(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("## What runs\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
+	b.WriteString("## What runs" + prefixed(" in ", Inline(s.Environment)) + "\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
 	for _, service := range s.Services {
 		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s |\n", service.Name, service.State, service.Version.Short(),
 			codeSpan(lastSegment(service.Version.TaskDefinition)), service.tasks(), formatTime(service.Since))

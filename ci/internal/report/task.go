@@ -31,6 +31,8 @@ func (t Task) headline() string {
 // Run is the report of a standalone task: `run` returns it.
 type Run struct {
 	Result Result `json:"result"`
+	// Environment is the name of the environment, if the source tree has several.
+	Environment string `json:"environment,omitempty"`
 	// TaskDefinition is the ARN of the revision.
 	TaskDefinition string `json:"task_definition"`
 	Container      string `json:"container"`
@@ -60,6 +62,7 @@ func (r Run) JSON(w io.Writer) error { return WriteJSON(w, r.Normalize()) }
 // Text writes the report for a terminal. The task's output has been written before.
 func (r Run) Text(w io.Writer) error {
 	var b strings.Builder
+	b.WriteString(suffixed(r.Environment, ": "))
 	if r.Task.Task == "" {
 		fmt.Fprintf(&b, "%s: no task was started\n", r.Task.Service)
 	} else {
@@ -79,7 +82,7 @@ func (r Run) Text(w io.Writer) error {
 // Markdown writes the report for a job summary.
 func (r Run) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
-	p.Force(fmt.Sprintf("## Task of %s: %s\n\n", Inline(r.Task.Service), r.Result))
+	p.Force(fmt.Sprintf("## Task of %s%s: %s\n\n", Inline(r.Task.Service), prefixed(" in ", Inline(r.Environment)), r.Result))
 	if r.Error != "" {
 		p.Force("> " + Inline(shorten(r.Error, errorShare)) + "\n\n")
 	}

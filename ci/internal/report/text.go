@@ -29,9 +29,20 @@ func WriteJSON(w io.Writer, document any) error {
 // Text writes the report for a terminal.
 func (r Release) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s in %s (exit code %d)\n", shortSHA(r.SHA), r.Result, millis(r.DurationMS), r.ExitCode)
+	if r.Staging != nil {
+		if err := r.Staging.Text(&b); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(&b, "%s%s: %s in %s (exit code %d)\n", suffixed(r.Environment, ": "), shortSHA(r.SHA), r.Result, millis(r.DurationMS), r.ExitCode)
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))
+	}
+	if r.PromotedFrom != nil {
+		fmt.Fprintf(&b, "  %s\n", r.PromotedFrom.text())
+	}
+	for _, image := range r.Images {
+		fmt.Fprintf(&b, "  image of %s: %s\n", image.Service, image.text())
 	}
 	for _, s := range r.Services {
 		fmt.Fprintf(&b, "  %-12s %-10s %s -> %s  %s\n", s.Name, s.Result, s.From.Short(), s.To.Short(), millis(s.DurationMS))
@@ -92,6 +103,13 @@ func prefixed(prefix, text string) string {
 		return ""
 	}
 	return prefix + text
+}
+
+func suffixed(text, suffix string) string {
+	if text == "" {
+		return ""
+	}
+	return text + suffix
 }
 
 // Short returns the abbreviated commit or, without one, digest.

@@ -26,7 +26,7 @@ func (d Document) File() string { return d.Name + ".json" }
 // Documents returns the documents with a schema: those that users' programs read.
 func Documents() []Document {
 	return []Document{
-		{"release", "Report of a release", []string{"deploy", "rollback", "rehearse"}, reflect.TypeFor[report.Release]()},
+		{"release", "Report of a release", []string{"deploy", "promote", "rollback", "rehearse"}, reflect.TypeFor[report.Release]()},
 		{"status", "What runs where", []string{"status"}, reflect.TypeFor[report.Status]()},
 		{"run", "Report of a one-off task", []string{"run"}, reflect.TypeFor[report.Run]()},
 		{"logs", "Lines of containers' logs", []string{"logs"}, reflect.TypeFor[report.Logs]()},

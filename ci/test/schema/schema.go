@@ -97,7 +97,9 @@ func document(d schematest.Document, src *source) ([]byte, error) {
 	s.ID, s.Title, s.Comments = jsonschema.ID(base+d.File()), d.Title, remark
 	var out bytes.Buffer
 	err := report.WriteJSON(&out, s)
-	return out.Bytes(), err
+	// The expanded type has no definition: a document in itself is the root.
+	itself := []byte(`"$ref": "#/$defs/` + m.name(d.Type) + `"`)
+	return bytes.ReplaceAll(out.Bytes(), itself, []byte(`"$ref": "#"`)), err
 }
 
 // maker answers what the reflector asks while it makes one schema.

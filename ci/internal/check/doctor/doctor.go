@@ -70,6 +70,17 @@ func Checks(dir string) []Check {
 			p, err := platform.Load(dir)
 			return strings.Join(p.Names(), ", "), err
 		}},
+		{"environments", func(context.Context) (string, error) {
+			all, err := platform.Environments(dir)
+			var names []string
+			for _, e := range all {
+				names = append(names, e.Name)
+			}
+			if p, loadErr := platform.Load(dir); err == nil && loadErr == nil {
+				err = p.CheckEnvironments(dir)
+			}
+			return strings.Join(names, ", "), err
+		}},
 		{"lock", func(context.Context) (string, error) {
 			_, err := image.ReadLock(dir)
 			return image.LockFile, err
@@ -101,14 +112,14 @@ var stages = []struct {
 	{"lint", buildNeeds, []string{"terraform", "nginx", "trivy"}},
 	{"fmt", buildNeeds, []string{"terraform"}},
 	{"build", append(buildNeeds, "builder"), nil},
-	{"publish", append(buildNeeds, "builder", "credentials"), nil},
+	{"publish", append(buildNeeds, "builder", "environments", "credentials"), nil},
 	{"diff", accountNeeds, []string{"go", "builder"}},
 	{"deploy", accountNeeds, []string{"go", "builder"}},
 	{"status", accountNeeds, nil},
 	{"rollback", accountNeeds, nil},
-	{"validate", infraNeeds, nil},
-	{"plan", append(infraNeeds, "credentials"), nil},
-	{"apply", append(infraNeeds, "credentials"), nil},
+	{"validate", append(infraNeeds, "environments"), nil},
+	{"plan", append(infraNeeds, "environments", "credentials"), nil},
+	{"apply", append(infraNeeds, "environments", "credentials"), nil},
 	{"up", buildNeeds, []string{"builder"}},
 	{"rehearse", buildNeeds, []string{"builder"}},
 	{"dagger", []string{"git", "tree", "dagger", "docker"}, nil},
@@ -118,7 +129,7 @@ var stages = []struct {
 // Common needs of stages.
 var (
 	buildNeeds   = []string{"go", "git", "tree", "services", "lock"}
-	accountNeeds = []string{"services", "credentials"}
+	accountNeeds = []string{"services", "environments", "credentials"}
 	infraNeeds   = []string{"git", "tree", "terraform"}
 )
 

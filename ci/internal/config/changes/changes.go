@@ -80,7 +80,7 @@ func affectsRelease(file string, p platform.Platform) bool {
 		return false
 	}
 	switch {
-	case file == platform.ServicesFile:
+	case file == platform.ServicesFile, strings.HasPrefix(file, platform.EnvironmentsDir+"/") && !isMarkdown(file):
 		return true
 	case strings.HasPrefix(file, platformFolder), strings.HasPrefix(file, ".github/"), strings.HasPrefix(file, "docs/"):
 		return false

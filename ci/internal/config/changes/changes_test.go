@@ -38,6 +38,8 @@ func TestSince(t *testing.T) {
 		"something new at the root":      {[]string{"Makefile"}, true, false, ""},
 		"the platform":                   {[]string{"terraform/alb.tf"}, false, true, ""},
 		"the provider's lock file":       {[]string{"terraform/.terraform.lock.hcl"}, false, true, ""},
+		"an environment":                 {[]string{platform.EnvironmentsDir + "/staging.tfvars.json"}, true, true, ""},
+		"a README of the environments":   {[]string{platform.EnvironmentsDir + "/README.md"}, false, false, ""},
 		"the services file":              {[]string{platform.ServicesFile}, true, true, ""},
 		"a README in a build context":    {[]string{"app/README.md"}, true, false, kinds},
 		"a Dockerfile elsewhere":         {[]string{"docs/app.Dockerfile"}, true, false, kinds},

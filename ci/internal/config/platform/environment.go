@@ -45,6 +45,9 @@ type Environment struct {
 	StateBucket string `json:"state_bucket"`
 	StateRegion string `json:"state_region"`
 	StateKey    string `json:"state_key"`
+	// PromoteFrom is the only environment from which releases are promoted to this one;
+	// empty means any.
+	PromoteFrom string `json:"promote_from"`
 	// Overrides replace fields of the services file, by service.
 	Overrides map[string]Override `json:"service_overrides"`
 
@@ -105,7 +108,77 @@ func Environments(dir string) ([]Environment, error) {
 	if len(all) == 0 {
 		return []Environment{{Name: Production}}, nil
 	}
-	return all, checkDistinct(all)
+	if err := checkDistinct(all); err != nil {
+		return all, err
+	}
+	return all, checkPromoteFrom(all)
+}
+
+// checkPromoteFrom checks that promote_from names another environment, and that promotions
+// do not lead in a circle.
+func checkPromoteFrom(all []Environment) error {
+	var problems []error
+	for _, e := range all {
+		if e.PromoteFrom == "" {
+			continue
+		}
+		source, err := find(all, e.PromoteFrom)
+		switch {
+		case err != nil:
+			problems = append(problems, fmt.Errorf("environment %q: promote_from: %w", e.Name, err))
+		case follows(all, source, e.Name):
+			problems = append(problems, fmt.Errorf("environment %q: promote_from %q is promoted from %q itself: remove one of them", e.Name, source.Name, e.Name))
+		}
+	}
+	if err := joinOneLine(problems); err != nil {
+		return outcome.Usagef("%s: %w", EnvironmentsDir, err)
+	}
+	return nil
+}
+
+// follows reports whether an environment is, or is promoted from, the one with a name.
+func follows(all []Environment, e Environment, name string) bool {
+	for range all { // a circle of others ends
+		if e.Name == name {
+			return true
+		}
+		source, err := find(all, e.PromoteFrom)
+		if err != nil {
+			return false
+		}
+		e = source
+	}
+	return false
+}
+
+// SelectPromotion returns the environments of a promotion. Without a source, it is the
+// target's promote_from.
+func SelectPromotion(dir, from, to string) (source, target Environment, err error) {
+	all, err := Environments(dir)
+	if err != nil {
+		return source, target, err
+	}
+	if to == "" {
+		return source, target, outcome.Usagef("no target: name the environment with --to")
+	}
+	if target, err = find(all, to); err != nil {
+		return source, target, outcome.Usagef("--to: %w", err)
+	}
+	if from = cmp.Or(from, target.PromoteFrom); from == "" {
+		return source, target, outcome.Usagef("no source: name the environment with --from, or set promote_from in %s", target.File)
+	}
+	if source, err = find(all, from); err != nil {
+		return source, target, outcome.Usagef("--from: %w", err)
+	}
+	switch {
+	case source.Name == target.Name:
+		err = outcome.Usagef("cannot promote %s to itself: name another environment with --from or --to", target.Name)
+	case target.PromoteFrom != "" && target.PromoteFrom != source.Name:
+		err = outcome.Usagef("cannot promote %s to %s: promote_from in %s is %q", source.Name, target.Name, target.File, target.PromoteFrom)
+	case source.PromoteFrom != "" && follows(all, source, target.Name):
+		err = outcome.Usagef("cannot promote %s to %s: %s is promoted from %s (promote_from in %s)", source.Name, target.Name, source.Name, source.PromoteFrom, source.File)
+	}
+	return source, target, err
 }
 
 // SelectEnvironment returns the environment with a name. Without a name, the tree must
@@ -115,21 +188,36 @@ func SelectEnvironment(dir, name string) (Environment, error) {
 	if err != nil {
 		return Environment{}, err
 	}
-	var names []string
+	if name == "" && len(all) == 1 {
+		return all[0], nil
+	}
+	if name == "" {
+		return Environment{}, outcome.Usagef("several environments: name one with --env: %s", strings.Join(environmentNames(all), ", "))
+	}
+	e, err := find(all, name)
+	return e, outcome.With(outcome.Usage, err)
+}
+
+// find returns the environment with a name. The error has a suggestion.
+func find(all []Environment, name string) (Environment, error) {
 	for _, e := range all {
-		if e.Name == name || name == "" && len(all) == 1 {
+		if e.Name == name {
 			return e, nil
 		}
+	}
+	names := environmentNames(all)
+	if near := outcome.Nearest(name, names); near != "" {
+		return Environment{}, fmt.Errorf("no environment %q: did you mean %q?", name, near)
+	}
+	return Environment{}, fmt.Errorf("no environment %q in %s: it has %s", name, EnvironmentsDir, strings.Join(names, ", "))
+}
+
+func environmentNames(all []Environment) []string {
+	var names []string
+	for _, e := range all {
 		names = append(names, e.Name)
 	}
-	list := strings.Join(names, ", ")
-	if name == "" {
-		return Environment{}, outcome.Usagef("several environments: name one with --env: %s", list)
-	}
-	if near := outcome.Nearest(name, names); near != "" {
-		return Environment{}, outcome.Usagef("no environment %q: did you mean %q?", name, near)
-	}
-	return Environment{}, outcome.Usagef("no environment %q in %s: it has %s", name, EnvironmentsDir, list)
+	return names
 }
 
 // parseEnvironment decodes and validates the file of an environment. The file may contain
@@ -198,6 +286,14 @@ func (e Environment) Label() string {
 	return e.Name
 }
 
+// Command returns a command line of slipway, with --env if the tree has environment files.
+func (e Environment) Command(name string) string {
+	if e.File == "" {
+		return "slipway " + name
+	}
+	return "slipway " + name + " --env " + e.Name
+}
+
 // Backend returns the settings of the Terraform backend, as KEY=VALUE.
 func (e Environment) Backend() []string {
 	var settings []string
@@ -253,6 +349,24 @@ func (p Platform) In(e Environment) (Platform, error) {
 		return p, outcome.Usagef("%s: %w", e.File, err)
 	}
 	return p, nil
+}
+
+// CheckEnvironments checks the platform in every environment of the source tree at dir.
+func (p Platform) CheckEnvironments(dir string) error {
+	all, err := Environments(dir)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, e := range all {
+		if _, err := p.In(e); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if err := joinOneLine(problems); err != nil {
+		return outcome.With(outcome.Usage, err)
+	}
+	return nil
 }
 
 func (o Override) apply(s *Service) {

@@ -1,6 +1,7 @@
 package platform_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -104,5 +105,46 @@ func TestInErrors(t *testing.T) {
 		_, err := p.In(environment)
 		require.ErrorContains(t, err, want)
 		require.Equal(t, outcome.Usage, outcome.Of(err))
+	}
+}
+
+func TestSelectPromotion(t *testing.T) {
+	environment := func(name, from string) string {
+		return fmt.Sprintf(`{"environment": %q, "name_prefix": %q, "state_key": %q, "promote_from": %q}`, name, name, name, from)
+	}
+	free := map[string]string{"dev": environment("dev", ""), "staging": environment("staging", ""), "production": environment("production", "")}
+	chain := map[string]string{"dev": environment("dev", ""), "staging": environment("staging", "dev"), "production": environment("production", "staging")}
+	for name, tt := range map[string]struct {
+		files    map[string]string
+		from, to string
+		want     string // source
+		err      string
+	}{
+		"named":           {free, "staging", "production", "staging", ""},
+		"any direction":   {free, "production", "dev", "production", ""},
+		"of the file":     {chain, "", "production", "staging", ""},
+		"both":            {chain, "staging", "production", "staging", ""},
+		"none named":      {free, "", "production", "", "no source: name the environment with --from, or set promote_from in terraform/environments/production.tfvars.json"},
+		"no target":       {chain, "staging", "", "", "no target: name the environment with --to"},
+		"unknown target":  {chain, "staging", "prodution", "", `--to: no environment "prodution": did you mean "production"?`},
+		"unknown source":  {chain, "stagng", "production", "", `--from: no environment "stagng": did you mean "staging"?`},
+		"no environments": {nil, "staging", "production", "", `--from: no environment "staging" in terraform/environments: it has production`},
+		"itself":          {free, "staging", "staging", "", "cannot promote staging to itself"},
+		"past staging":    {chain, "dev", "production", "", `cannot promote dev to production: promote_from in terraform/environments/production.tfvars.json is "staging"`},
+		"backwards":       {chain, "production", "dev", "", "cannot promote production to dev: production is promoted from staging (promote_from in terraform/environments/production.tfvars.json)"},
+		"no such source":  {map[string]string{"production": environment("production", "stagin"), "staging": environment("staging", "")}, "", "production", "", `environment "production": promote_from: no environment "stagin": did you mean "staging"?`},
+		"from itself":     {map[string]string{"production": environment("production", "production")}, "", "production", "", `environment "production": promote_from "production" is promoted from "production" itself`},
+		"a circle":        {map[string]string{"a1": environment("a1", "b1"), "b1": environment("b1", "a1")}, "", "a1", "", `environment "a1": promote_from "b1" is promoted from "a1" itself: remove one of them`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, target, err := platform.SelectPromotion(writeEnvironments(t, tt.files), tt.from, tt.to)
+			if tt.err != "" {
+				require.ErrorContains(t, err, tt.err)
+				require.Equal(t, outcome.Usage, outcome.Of(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, []string{tt.want, tt.to}, []string{source.Name, target.Name})
+		})
 	}
 }

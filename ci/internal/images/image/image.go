@@ -136,8 +136,8 @@ func WithLabel(img Image, label, value string) (Image, error) {
 	})
 }
 
-// WithProgram returns img with a further program at its root, as the entry point of its
-// containers, with the given arguments before their own. A stand-in becomes an image.
+// WithProgram returns img with a further program at its root. With arguments, it is the entry
+// point of its containers, with these before their own, and a stand-in becomes an image.
 func WithProgram(img Image, name string, program []byte, args ...string) (Image, error) {
 	layer, err := newLayer(cache{}, []file{{path: name, mode: 0o555, data: program, time: time.Unix(0, 0)}})
 	if err != nil {
@@ -145,8 +145,10 @@ func WithProgram(img Image, name string, program []byte, args ...string) (Image,
 	}
 	return img.transform("adding "+name+" to", func(child v1.Image, platform v1.Platform) (v1.Image, error) {
 		return addLayer(child, layer, platform, func(c *v1.Config) {
-			c.Entrypoint = append([]string{"/" + name}, args...)
-			delete(c.Labels, StandInLabel)
+			if len(args) > 0 {
+				c.Entrypoint = append([]string{"/" + name}, args...)
+				delete(c.Labels, StandInLabel)
+			}
 		})
 	})
 }

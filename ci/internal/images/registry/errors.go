@@ -33,6 +33,10 @@ func (c *connection) explain(ctx context.Context, operation string, err error) e
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
+	var source *sourceError
+	if errors.As(err, &source) {
+		return source.error
+	}
 	blob := blobSuffix(err)
 	var response *transport.Error
 	if errors.As(err, &response) {

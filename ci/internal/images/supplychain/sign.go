@@ -126,6 +126,21 @@ func (t Trust) Required(required bool) (*Trust, error) {
 	return nil, nil
 }
 
+// ForPromotion returns the trust that a promotion requires. Without allowUnsigned, a signer
+// must be given.
+func (t Trust) ForPromotion(allowUnsigned bool) (*Trust, error) {
+	given := t.Key != "" || t.Identity != "" || t.Pattern != ""
+	switch {
+	case given && allowUnsigned:
+		return nil, outcome.Usagef("--allow-unsigned needs no --key or --identity: leave out one of them")
+	case allowUnsigned:
+		return nil, nil
+	case !given:
+		return nil, outcome.Usagef("a promotion requires signed images: trust a signer with --key or --identity, or use --allow-unsigned")
+	}
+	return &t, t.Check()
+}
+
 // String describes whose signature is trusted.
 func (t Trust) String() string {
 	if t.Key != "" {

@@ -32,6 +32,8 @@ type Binding struct {
 	// commit; Files has the differing hashes.
 	Commit string `json:"commit"`
 	Dirty  bool   `json:"dirty"`
+	// Environment is the name of the environment, if the tree has several.
+	Environment string `json:"environment,omitempty"`
 	// Root is the root module's folder in the source tree.
 	Root string `json:"root"`
 	// ConfigurationHash is the hash of Files: the SHA-256 of every file that

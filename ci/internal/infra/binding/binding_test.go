@@ -66,6 +66,7 @@ func TestCompare(t *testing.T) {
 		change func(*binding.Binding)
 		want   string
 	}{
+		"environment":    {func(b *binding.Binding) { b.Environment = "staging" }, "environment: bound none, now staging"},
 		"commit":         {func(b *binding.Binding) { b.Commit = "d" }, "commit: bound c, now d"},
 		"dirty":          {func(b *binding.Binding) { b.Dirty = true }, ""},
 		"root":           {func(b *binding.Binding) { b.Root = "x" }, "folder: bound terraform, now x"},

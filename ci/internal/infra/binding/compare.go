@@ -35,6 +35,7 @@ func (b Binding) Compare(now Binding) []Difference {
 			found = append(found, Difference{what, bound, current})
 		}
 	}
+	differ("environment", b.Environment, now.Environment)
 	differ("commit", b.Commit, now.Commit)
 	differ("folder", b.Root, now.Root)
 	found = append(found, compareMaps("configuration", b.Files, now.Files)...)

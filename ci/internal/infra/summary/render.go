@@ -27,6 +27,13 @@ var verbs = map[Action]struct{ done, sign string }{
 
 // Headline returns the plan in one line.
 func (s Summary) Headline() string {
+	if s.Environment != "" {
+		return s.Environment + ": " + s.headline()
+	}
+	return s.headline()
+}
+
+func (s Summary) headline() string {
 	head, nothing := "Plan: ", "No changes: the infrastructure matches the configuration."
 	if len(s.Partial) > 0 {
 		head = fmt.Sprintf("Partial plan (%s): ", clip(strings.Join(s.Partial, ", "), maxValueLength))

@@ -38,7 +38,9 @@ var order = []Action{Destroy, Replace, Update, Create, Forget, Import, Move, Rea
 
 // Summary summarises the changes of a plan.
 type Summary struct {
-	Terraform string `json:"terraform_version"`
+	// Environment is the name of the environment, if the source tree has several.
+	Environment string `json:"environment,omitempty"`
+	Terraform   string `json:"terraform_version"`
 	// RefreshOnly means that the plan only updates the state.
 	RefreshOnly bool           `json:"refresh_only"`
 	Counts      map[Action]int `json:"counts"`

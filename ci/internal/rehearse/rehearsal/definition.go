@@ -19,6 +19,7 @@ import (
 // definitions makes the task definitions of the rehearsed platform, as Terraform does on
 // AWS.
 type definitions struct {
+	place   place
 	images  map[string]string // of the entries by name, and of sidecars by their image
 	secrets map[string]string // what valueFrom of the services file is in the embedded AWS
 	// standIns are the entries whose image is a stand-in, which has no programs.
@@ -31,7 +32,7 @@ func (d definitions) define(s platform.Service) *ecs.RegisterTaskDefinitionInput
 		Family: aws.String(s.Family()), NetworkMode: types.NetworkModeAwsvpc,
 		Cpu: aws.String(strconv.Itoa(s.CPU)), Memory: aws.String(strconv.Itoa(s.Memory)),
 		RequiresCompatibilities: []types.Compatibility{types.CompatibilityFargate},
-		ExecutionRoleArn:        aws.String(executionRole), TaskRoleArn: aws.String(taskRole(s)),
+		ExecutionRoleArn:        aws.String(d.place.role("task-execution-role")), TaskRoleArn: aws.String(d.place.role(s.Name + "-task-role")),
 		RuntimePlatform:      hostPlatform(),
 		ContainerDefinitions: []types.ContainerDefinition{d.mainContainer(s)},
 		Tags:                 []types.Tag{{Key: aws.String(rollout.TagSHA), Value: aws.String(previousVersion)}},
@@ -104,7 +105,7 @@ func (d definitions) container(s platform.Service, name string, settings platfor
 		LogConfiguration: &types.LogConfiguration{
 			LogDriver: types.LogDriverAwslogs,
 			Options: map[string]string{
-				"awslogs-group": s.LogGroup(), "awslogs-region": platform.DefaultRegion, "awslogs-stream-prefix": "ecs",
+				"awslogs-group": s.LogGroup(), "awslogs-region": d.place.region, "awslogs-stream-prefix": "ecs",
 			},
 		},
 	}

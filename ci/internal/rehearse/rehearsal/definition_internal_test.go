@@ -40,6 +40,7 @@ func TestDefine(t *testing.T) {
 	require.NoError(t, err)
 	api, page := p.Services[0], p.Services[1]
 	d := definitions{
+		place:  newPlace(platform.Environment{}, defaultAccount),
 		images: map[string]string{"api": "registry/api@1", api.Sidecars["telemetry"].Image: "registry/sidecar@1", "page": "registry/page@1"},
 		secrets: map[string]string{
 			api.Secrets["URL"]: "db:url::", api.Secrets["PASSWORD"]: "db:password::", api.Secrets["WHOLE"]: "key", "/shop/token": "/shop/token", api.Secrets["OTHER"]: "/shop/other",

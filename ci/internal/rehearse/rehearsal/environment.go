@@ -44,17 +44,29 @@ const (
 	smokeTimeout = 2 * drainSeconds * time.Second
 )
 
-// The roles of tasks: one for Fargate to pull images and write logs, and one for each
-// service. The embedded AWS grants them nothing.
-const (
-	roleARNPrefix = "arn:aws:iam::000000000000:role/"
-	executionRole = roleARNPrefix + "ecs-task-execution-role"
+// defaultAccount is the embedded account of a rehearsal of one environment.
+const defaultAccount = "000000000000"
 
-	clusterARNPrefix = "arn:aws:ecs:" + platform.DefaultRegion + ":000000000000:cluster/"
-)
+// place is where the rehearsed platform is. Its roles are granted nothing by the embedded
+// AWS.
+type place struct {
+	environment     platform.Environment
+	account, region string
+}
 
-func taskRole(service platform.Service) string {
-	return roleARNPrefix + "ecs-" + service.Name + "-task-role"
+// newPlace returns the place of an environment, with defaults.
+func newPlace(e platform.Environment, account string) place {
+	return place{environment: e, account: cmp.Or(e.AccountID, account), region: cmp.Or(e.Region, platform.DefaultRegion)}
+}
+
+// role returns the ARN of the role prefix-name.
+func (p place) role(name string) string {
+	return "arn:aws:iam::" + p.account + ":role/" + p.environment.Prefix() + "-" + name
+}
+
+// clusterARN returns the ARN of a cluster.
+func (p place) clusterARN(name string) string {
+	return "arn:aws:ecs:" + p.region + ":" + p.account + ":cluster/" + name
 }
 
 // environment is the rehearsed platform, with clients for all calls but the delivery's.
@@ -66,6 +78,7 @@ type environment struct {
 	secrets     *secretsmanager.Client
 	parameters  *ssm.Client
 	schedules   *scheduler.Client
+	place       place
 	definitions definitions
 	url         string // of the load balancer
 }
@@ -79,9 +92,9 @@ const (
 
 // awsConfig returns a client configuration for the embedded AWS, which accepts any
 // access key.
-func awsConfig(endpoint, accessKey string, transport http.RoundTripper) aws.Config {
+func (p place) awsConfig(endpoint, accessKey string, transport http.RoundTripper) aws.Config {
 	return aws.Config{
-		Region:       platform.DefaultRegion,
+		Region:       p.region,
 		BaseEndpoint: &endpoint,
 		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "rehearsal", ""),
 		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: transport},
@@ -89,9 +102,10 @@ func awsConfig(endpoint, accessKey string, transport http.RoundTripper) aws.Conf
 	}
 }
 
-func newEnvironment(config aws.Config) *environment {
+func newEnvironment(at place, config aws.Config) *environment {
 	return &environment{
-		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
+		place: at,
+		ecs:   ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
 		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
 		secrets: secretsmanager.NewFromConfig(config), parameters: ssm.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
@@ -162,11 +176,11 @@ func (e *environment) createClusters(ctx context.Context, services []platform.Se
 
 func (e *environment) createLoadBalancer(ctx context.Context) (listener string, err error) {
 	balancers, err := e.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{
-		Name: aws.String(platform.LoadBalancer), Type: elbtypes.LoadBalancerTypeEnumApplication,
+		Name: aws.String(e.place.environment.LoadBalancer()), Type: elbtypes.LoadBalancerTypeEnumApplication,
 		Subnets: []string{"subnet-0a", "subnet-0b"},
 	})
 	if err != nil {
-		return "", fmt.Errorf("creating load balancer %s: %w", platform.LoadBalancer, err)
+		return "", fmt.Errorf("creating load balancer %s: %w", e.place.environment.LoadBalancer(), err)
 	}
 	e.url = "http://" + aws.ToString(balancers.LoadBalancers[0].DNSName)
 	listeners, err := e.elb.CreateListener(ctx, &elb.CreateListenerInput{
@@ -295,7 +309,7 @@ func (e *environment) createSchedule(ctx context.Context, job platform.Service, 
 		ScheduleExpressionTimezone: aws.String(cmp.Or(job.ScheduleTimezone, "UTC")),
 		FlexibleTimeWindow:         &schedulertypes.FlexibleTimeWindow{Mode: schedulertypes.FlexibleTimeWindowModeOff},
 		Target: &schedulertypes.Target{
-			Arn: aws.String(clusterARNPrefix + job.ClusterName()), RoleArn: aws.String(roleARNPrefix + "ecs-" + job.Name + "-schedule-role"), EcsParameters: parameters,
+			Arn: aws.String(e.place.clusterARN(job.ClusterName())), RoleArn: aws.String(e.place.role(job.Name + "-schedule-role")), EcsParameters: parameters,
 		},
 	})
 	if err != nil {

@@ -80,7 +80,11 @@ func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (ima
 		if v.next[n].Service.Repository() != r.target.Repository() {
 			continue
 		}
-		v.next[n], err = image.WithProgram(v.next[n], "faultyapp", program, string(r.options.Scenario), strings.Join(r.target.Command, " "))
+		arguments := []string{string(r.options.Scenario), strings.Join(r.target.Command, " ")}
+		if r.faultByTaskDefinition {
+			arguments = nil
+		}
+		v.next[n], err = image.WithProgram(v.next[n], "faultyapp", program, arguments...)
 		if err != nil {
 			return imageSets{}, err
 		}

@@ -56,7 +56,7 @@ type Options struct {
 	Up func(endpoint string, release report.Release)
 }
 
-// rehearsal is the state of a rehearsal.
+// rehearsal is the state of a rehearsal in one embedded account.
 type rehearsal struct {
 	options     Options
 	recorder    *report.Recorder
@@ -64,13 +64,24 @@ type rehearsal struct {
 	version     string
 	dirty       bool // the tree differs from its commit
 	images      imageSets
+	place       place
+	server      *localaws.Server
+	transport   *http.Transport
 	environment *environment // for all calls but the delivery's
+	// faultByTaskDefinition adds the faulty app to the image without running it: a task
+	// definition names it.
+	faultByTaskDefinition bool
+}
+
+// newRehearsal returns a rehearsal in an environment.
+func newRehearsal(options Options, recorder *report.Recorder, at place) *rehearsal {
+	return &rehearsal{options: options, recorder: recorder, target: chooseTarget(options.Platform.Services), place: at}
 }
 
 // Run rehearses a delivery and returns the release's report. It leaves no process,
 // socket or file behind.
 func Run(ctx context.Context, options Options, recorder *report.Recorder) report.Release {
-	r := &rehearsal{options: options, recorder: recorder, target: chooseTarget(options.Platform.Services)}
+	r := newRehearsal(options, recorder, newPlace(options.Platform.Environment, defaultAccount))
 	release, err := r.run(ctx)
 	if err != nil {
 		release.Fail(err)
@@ -83,36 +94,79 @@ func Run(ctx context.Context, options Options, recorder *report.Recorder) report
 // run starts the embedded AWS and runs the stages. Its errors are those outside the
 // release.
 func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
-	revision, err := r.options.Source.Revision(ctx)
-	if err != nil {
+	// The embedded AWS starts first, so that an address in use fails at once.
+	if err := r.start(ctx); err != nil {
 		return report.Release{}, err
 	}
-	r.version, r.dirty = revision.Version(), revision.Dirty
-	// The embedded AWS starts first, so that an address in use fails at once. It
-	// outlives an interruption, after which the previous version is restored.
-	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen, UncheckedStart: uncheckedStart})
-	if err != nil {
-		return report.Release{}, err
-	}
-	if r.options.Started != nil {
-		r.options.Started(server)
-	}
-	release, err := r.stages(ctx, server)
-	return release, errors.Join(err, server.Close())
+	release, err := r.stages(ctx)
+	return release, errors.Join(err, r.close())
 }
 
-func (r *rehearsal) stages(ctx context.Context, server *localaws.Server) (report.Release, error) {
+// start reads the version and starts the embedded AWS. It outlives an interruption, after
+// which the previous version is restored.
+func (r *rehearsal) start(ctx context.Context) error {
+	revision, err := r.options.Source.Revision(ctx)
+	if err != nil {
+		return err
+	}
+	r.version, r.dirty = revision.Version(), revision.Dirty
+	r.server, err = localaws.Start(context.WithoutCancel(ctx), localaws.Options{
+		Listen: r.options.Listen, Account: r.place.account, Region: r.place.region, UncheckedStart: uncheckedStart,
+	})
+	if err != nil {
+		return err
+	}
+	r.transport = http.DefaultTransport.(*http.Transport).Clone()
+	r.environment = newEnvironment(r.place, r.place.awsConfig(r.server.Endpoint(), otherAccessKey, r.transport))
+	if r.options.Started != nil {
+		r.options.Started(r.server)
+	}
+	return nil
+}
+
+// close stops the embedded AWS.
+func (r *rehearsal) close() error {
+	r.transport.CloseIdleConnections()
+	return r.server.Close()
+}
+
+func (r *rehearsal) stages(ctx context.Context) (report.Release, error) {
+	if err := r.testAndBuild(ctx); err != nil {
+		return report.Release{}, err
+	}
+	if err := r.prepare(ctx); err != nil {
+		return report.Release{}, err
+	}
+	d := r.delivery(r.transport)
+	if err := r.publish(ctx, d); err != nil {
+		return report.Release{}, err
+	}
+	if err := r.stage("bootstrap", func() error { return r.bootstrap(ctx) }); err != nil {
+		return report.Release{}, err
+	}
+	release, err := r.release(ctx)
+	if err != nil {
+		return release, err
+	}
+	if r.options.Up != nil && ctx.Err() == nil {
+		final := release
+		final.SHA = r.version
+		r.recorder.Fill(&final)
+		r.options.Up(r.server.Endpoint(), final)
+	}
+	return release, nil
+}
+
+// testAndBuild tests the services and builds the images.
+func (r *rehearsal) testAndBuild(ctx context.Context) error {
 	var tested, built error
 	var both sync.WaitGroup
 	if r.options.Test != nil {
 		both.Go(func() { tested = r.stage("test", func() error { return r.options.Test(ctx) }) })
 	}
-	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx, server.RunsImages()) }) })
+	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx, r.server.RunsImages()) }) })
 	both.Wait()
-	if err := errors.Join(tested, built); err != nil {
-		return report.Release{}, err
-	}
-	return r.deliver(ctx, server)
+	return errors.Join(tested, built)
 }
 
 func (r *rehearsal) stage(name string, run func() error) error {
@@ -145,49 +199,30 @@ func (r *rehearsal) build(ctx context.Context, runsImages bool) error {
 	return err
 }
 
-// deliver publishes the next version, starts the previous one, and releases the next one
-// as in any account.
-func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	defer transport.CloseIdleConnections()
-	r.environment = newEnvironment(awsConfig(server.Endpoint(), otherAccessKey, transport))
+// prepare creates the repositories.
+func (r *rehearsal) prepare(ctx context.Context) error {
 	services := r.options.Platform.Services
 	for _, img := range r.images.sidecars {
 		services = append(slices.Clip(services), img.Service)
 	}
-	if err := r.environment.createRepositories(ctx, services); err != nil {
-		return report.Release{}, err
-	}
-	d := r.delivery(server, transport)
+	return r.environment.createRepositories(ctx, services)
+}
+
+// publish publishes the images of the next version.
+func (r *rehearsal) publish(ctx context.Context, d delivery.Delivery) error {
 	to, err := d.Account.Destination(ctx)
 	if err != nil {
-		return report.Release{}, err
+		return err
 	}
-	if _, err := d.Publish(ctx, to, delivery.PublishOptions{SHA: r.version, Images: r.images.next}); err != nil {
-		return report.Release{}, err
-	}
-	err = r.stage("bootstrap", func() error { return r.bootstrap(ctx) })
-	if err != nil {
-		return report.Release{}, err
-	}
-	release, err := r.release(ctx, server, d)
-	if err != nil {
-		return release, err
-	}
-	if r.options.Up != nil && ctx.Err() == nil {
-		final := release
-		final.SHA = r.version
-		r.recorder.Fill(&final)
-		r.options.Up(server.Endpoint(), final)
-	}
-	return release, nil
+	_, err = d.Publish(ctx, to, delivery.PublishOptions{SHA: r.version, Images: r.images.next})
+	return err
 }
 
 // delivery returns the rehearsed delivery. It has no knowledge of the scenario.
-func (r *rehearsal) delivery(server *localaws.Server, transport http.RoundTripper) delivery.Delivery {
+func (r *rehearsal) delivery(transport http.RoundTripper) delivery.Delivery {
 	d := delivery.Delivery{
-		Account: delivery.NewAccount(awsConfig(server.Endpoint(), PipelineAccessKey, transport)),
-		Source:  r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
+		Account: delivery.NewAccount(r.place.awsConfig(r.server.Endpoint(), PipelineAccessKey, transport)), Environment: r.place.environment,
+		Source: r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
 		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, SmokeTimeout: smokeTimeout,
 	}
 	if r.dirty {
@@ -203,7 +238,7 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 		return err
 	}
 	defer target.Close()
-	d := definitions{images: map[string]string{}, standIns: map[string]bool{}}
+	d := definitions{place: r.place, images: map[string]string{}, standIns: map[string]bool{}}
 	publish := func(img image.Image) (string, error) {
 		published, err := target.Publish(ctx, registry.Publication{
 			Repository: img.Service.Repository(), Tag: previousVersion, Index: img.Index,
@@ -230,14 +265,26 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 
 // release releases the next version while clients send requests, and verifies the
 // result through the load balancer.
-func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d delivery.Delivery) (report.Release, error) {
+func (r *rehearsal) release(ctx context.Context) (report.Release, error) {
+	return r.releaseBy(ctx, deploy, func() error { return nil })
+}
+
+// deploy releases from the tree.
+func deploy(ctx context.Context, d delivery.Delivery, o delivery.Options) report.Release {
+	return d.Deploy(ctx, o)
+}
+
+// releaseBy is [rehearsal.release] by another function. If the release succeeds, clients
+// send requests until after has returned.
+func (r *rehearsal) releaseBy(ctx context.Context, by releaseFunc, after func() error) (report.Release, error) {
 	load := startTraffic(ctx, r.environment.url, trafficPaths(r.options.Platform.Services))
 	stopStatus := r.reportStatus(ctx, load)
 	defer stopStatus()
-	release := r.deploy(ctx, server, d)
+	release := r.deliver(ctx, by)
 	err := r.verifyRestored(ctx, release)
 	if release.Result == report.Succeeded {
-		release.Notes = append(release.Notes, r.runJobs(ctx, d)...)
+		release.Notes = append(release.Notes, r.runJobs(ctx, r.delivery(r.transport))...)
+		err = after()
 	}
 	counted := load.close()
 	release.Traffic, release.URL = &counted, r.environment.url
@@ -248,23 +295,26 @@ func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d deli
 	return release, err
 }
 
-// deploy deploys the next version, with the faults of the scenario.
-func (r *rehearsal) deploy(ctx context.Context, server *localaws.Server, d delivery.Delivery) report.Release {
+// releaseFunc releases the next version with a delivery.
+type releaseFunc func(context.Context, delivery.Delivery, delivery.Options) report.Release
+
+// deliver releases the next version, with the faults of the scenario.
+func (r *rehearsal) deliver(ctx context.Context, by releaseFunc) report.Release {
 	faultCtx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	faults := faultEnvironment{environment: r.environment, server: server, target: r.target, interrupt: interrupt}
+	faults := faultEnvironment{environment: r.environment, server: r.server, target: r.target, interrupt: interrupt}
 	o := delivery.Options{SHA: r.version, NoBuild: true}
-	interrupted := r.delivery(server, r.options.Scenario.inject(ctx, transport, faults))
+	interrupted := r.delivery(r.options.Scenario.inject(ctx, transport, faults))
 	if r.options.Scenario != Killed {
-		return interrupted.Deploy(faultCtx, o)
+		return by(faultCtx, interrupted, o)
 	}
 	interrupted.Recorder = r.recorder.WithContext(faultCtx)
 	interrupted.Clock = &killedClock{alive: faultCtx}
-	interrupted.Deploy(faultCtx, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
+	by(faultCtx, interrupted, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
 	r.recorder.Event("", errKilled.Error()+": another process continues the release")
-	return d.Deploy(ctx, o)
+	return by(ctx, r.delivery(r.transport), o)
 }
 
 // verifyRestored runs the smoke test for the previous version if the release reports

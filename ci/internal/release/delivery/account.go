@@ -42,7 +42,8 @@ func (a Account) Region() string { return a.config.Region }
 func (d Delivery) engine() rollout.Engine {
 	return rollout.Engine{
 		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Schedules: d.Account.schedules, Clock: d.clock(), Event: d.Recorder.Event,
-		Renew: func() { awsauth.InvalidateCredentials(d.Account.config) }, Explain: awsauth.Explain,
+		Environment: d.Environment,
+		Renew:       func() { awsauth.InvalidateCredentials(d.Account.config) }, Explain: awsauth.Explain,
 	}
 }
 

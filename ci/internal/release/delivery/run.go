@@ -69,7 +69,7 @@ func ParseEnvironment(given []string) (map[string]string, error) {
 // is stopped.
 func (d Delivery) Run(ctx context.Context, o RunOptions) report.Run {
 	s := d.Services[0]
-	run := report.Run{Container: o.Container, Task: report.Task{Service: s.Name, Result: report.Failed}}
+	run := report.Run{Environment: d.Environment.Label(), Container: o.Container, Task: report.Task{Service: s.Name, Result: report.Failed}}
 	if run.Container == "" {
 		run.Container = s.ContainerName()
 	}

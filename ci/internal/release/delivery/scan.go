@@ -46,9 +46,15 @@ func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supply
 	if err != nil {
 		return supplychain.Report{}, awsauth.Explain(err)
 	}
+	report, err := d.scan(ctx, images, s)
+	return report, awsauth.Explain(err)
+}
+
+// scan scans images of the registry, given by reference.
+func (d Delivery) scan(ctx context.Context, images map[string]string, s Scan) (supplychain.Report, error) {
 	from, err := d.Account.registry().Login(ctx)
 	if err != nil {
-		return supplychain.Report{}, awsauth.Explain(err)
+		return supplychain.Report{}, err
 	}
 	defer from.Close()
 	subjects, err := d.subjects(ctx, from, images)
@@ -57,8 +63,7 @@ func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supply
 	}
 	scanner := s.scanner(d.Exec, d.Lock)
 	scanner.ECR = &supplychain.ECR{API: d.Account.ecr}
-	report, err := scanner.Scan(ctx, subjects...)
-	return report, awsauth.Explain(err)
+	return scanner.Scan(ctx, subjects...)
 }
 
 func (d Delivery) subjects(ctx context.Context, from *registry.Registry, images map[string]string) ([]supplychain.Subject, error) {

@@ -58,7 +58,7 @@ func (d Delivery) lookUp(ctx context.Context, web []platform.Service, found endp
 	for _, s := range web {
 		own := s.Names.Service != "" || s.Names.Cluster != ""
 		if !own && url == "" && problem == nil {
-			url, problem = smoke.BaseURL(ctx, d.Account.elb, platform.LoadBalancer)
+			url, problem = smoke.BaseURL(ctx, d.Account.elb, d.Environment.LoadBalancer())
 		}
 		if own || problem != nil {
 			adopted = append(adopted, s)

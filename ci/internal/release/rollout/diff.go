@@ -39,7 +39,10 @@ func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) 
 
 // compare returns the fields in which two definitions differ, by path.
 func compare(from, to *ecs.RegisterTaskDefinitionInput) []report.Change {
-	before, after := flatten(normalize(from)), flatten(normalize(to))
+	return compareFields(flatten(normalize(from)), flatten(normalize(to)))
+}
+
+func compareFields(before, after map[string]field) []report.Change {
 	paths := slices.Sorted(maps.Keys(before))
 	for path := range after {
 		if _, ok := before[path]; !ok {

@@ -228,14 +228,14 @@ func TestSecondJobFails(t *testing.T) {
 	require.Equal(t, oldImage, b.ecs.scheduledImage("j"))
 	require.True(t, b.hasEvent("j: its schedule runs ecs-j-task:1 again"), b.log())
 
-	b.ecs.failCall = nil
+	b.ecs.failCall, b.engine.Environment = nil, platform.Environment{Name: "staging", File: "f"}
 	b.ecs.loseResponse = func(string, string) bool {
 		b.ecs.failCall = failCalls("UpdateSchedule", "AccessDeniedException", 1<<30)
 		return false
 	}
 	got = b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Unrestored, got.ExitCode, got.Error)
-	require.Equal(t, "slipway rollback --service j --to ecs-j-task:1", got.Next)
+	require.Equal(t, "slipway rollback --env staging --service j --to ecs-j-task:1", got.Next)
 	require.Contains(t, got.Services[0].Error, "putting back schedule ecs-j-schedule: ")
 }
 

@@ -423,6 +423,10 @@ func TestStatusOfUnfinishedRelease(t *testing.T) {
 	require.Len(t, got.Unfinished.Arrived, 1)
 	require.Len(t, got.Unfinished.Missing, 1)
 	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback undoes it")
+	b.engine.Environment = platform.Environment{Name: "staging", File: "f"}
+	got, err = b.engine.Status(t.Context(), b.services())
+	require.NoError(t, err)
+	require.Equal(t, "slipway deploy --env staging --sha "+newSHA+" finishes it; slipway rollback --env staging undoes it", got.Next)
 }
 
 // TestStatusOfAFinishedRelease checks that later releases do not make a release

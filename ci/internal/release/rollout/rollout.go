@@ -144,6 +144,8 @@ type Engine struct {
 	Renew func()
 	// Explain, if set, makes AWS errors readable before they are reported.
 	Explain func(error) error
+	// Environment is named in printed commands.
+	Environment platform.Environment
 }
 
 func (e Engine) explain(err error) error {

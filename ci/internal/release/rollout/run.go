@@ -139,9 +139,9 @@ func (r *run) nextCommands() string {
 		switch {
 		case !progress.Touched() || progress.Result == report.Restored || progress.Result == report.Succeeded:
 		case s.previous == nil: // the revision is deleted
-			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to COMMIT", s.Name))
+			commands = append(commands, fmt.Sprintf("%s --service %s --to COMMIT", r.Environment.Command("rollback"), s.Name))
 		case !active(s.previous) && !registeredAgain: // ECS refuses it; slipway registers a copy
-			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", s.Name, machine.ShortARN(progress.RestoreRevision)))
+			commands = append(commands, fmt.Sprintf("%s --service %s --to %s", r.Environment.Command("rollback"), s.Name, machine.ShortARN(progress.RestoreRevision)))
 		default:
 			commands = append(commands, fmt.Sprintf("aws ecs update-service --cluster %s --service %s --task-definition %s",
 				s.target.Service.ClusterName(), s.ECSName, progress.RestoreRevision))
@@ -149,7 +149,7 @@ func (r *run) nextCommands() string {
 	}
 	for _, j := range r.jobs {
 		if j.touched && j.result != report.Restored && (j.result != report.Succeeded || r.machine.Stage() != machine.Finished) {
-			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", j.Name, machine.ShortARN(j.restored)))
+			commands = append(commands, fmt.Sprintf("%s --service %s --to %s", r.Environment.Command("rollback"), j.Name, machine.ShortARN(j.restored)))
 		}
 	}
 	return strings.Join(commands, " && ")

@@ -94,6 +94,8 @@ func (e Engine) serviceStatus(ctx context.Context, s platform.Service, versions 
 	if status.Drift, err = e.drift(ctx, at); err != nil {
 		return &at, status, err
 	}
+	status.Modified = at.modified()
+	status.Drift = append(status.Drift, status.Modified...)
 	status.Releases, err = e.pastReleases(ctx, s, versions)
 	return &at, status, err
 }
@@ -209,6 +211,29 @@ func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) 
 	return drift, nil
 }
 
+// modified returns the differences in image and version between the running revision and
+// the release that its tags name: somebody registered it by hand.
+func (s runningService) modified() []string {
+	var modified []string
+	differs := func(what, runs, released string) {
+		modified = append(modified, fmt.Sprintf("%s: %s runs, but release %s has %s: it was changed by hand", what, orNone(runs), s.tags.release, released))
+	}
+	for _, c := range s.definition.ContainerDefinitions {
+		if s.tags.release == "" || aws.ToString(c.Name) != s.service.ContainerName() {
+			continue
+		}
+		if _, digest, _ := strings.Cut(aws.ToString(c.Image), "@"); s.tags.digest != "" && digest != s.tags.digest {
+			differs("image", aws.ToString(c.Image), s.tags.digest)
+		}
+		for _, variable := range c.Environment {
+			if aws.ToString(variable.Name) == VersionVariable && s.tags.sha != "" && aws.ToString(variable.Value) != s.tags.sha {
+				differs(VersionVariable, aws.ToString(variable.Value), s.tags.sha)
+			}
+		}
+	}
+	return modified
+}
+
 func orNone(text string) string {
 	if text == "" {
 		return "(none)"
@@ -225,7 +250,7 @@ func (e Engine) pastReleases(ctx context.Context, s platform.Service, versions *
 			version = report.Version{TaskDefinition: r.revision} // it may be deleted
 		}
 		past = append(past, report.PastRelease{
-			At: aws.ToTime(r.CreatedAt).UTC(), Status: string(r.Status), Reason: aws.ToString(r.StatusReason), Version: version,
+			At: aws.ToTime(r.CreatedAt).UTC(), FinishedAt: aws.ToTime(r.FinishedAt).UTC(), Status: string(r.Status), Reason: aws.ToString(r.StatusReason), Version: version,
 		})
 		return len(past) == statusReleases, nil
 	})
@@ -259,7 +284,7 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 		}
 	}
 	if status.Unfinished != nil {
-		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback undoes it", status.Unfinished.SHA)
+		status.Next = fmt.Sprintf("%s --sha %s finishes it; %s undoes it", e.Environment.Command("deploy"), status.Unfinished.SHA, e.Environment.Command("rollback"))
 	}
 }
 

@@ -57,7 +57,7 @@ func (s *Sandbox) Close() {
 // Start starts a container. env is added to its environment.
 func (s *Sandbox) Start(spec Spec, env ...string) (Container, error) {
 	env = append([]string{"HOSTNAME=" + s.hostname}, env...)
-	if spec.Image.Config.Labels[StandInLabel] != "" {
+	if spec.Image.Config.Labels[StandInLabel] != "" && spec.EntryPoint == nil { // which may name a program that was added
 		return s.startStandIn(spec)
 	}
 	if dir, ok := staticSite(spec); ok {

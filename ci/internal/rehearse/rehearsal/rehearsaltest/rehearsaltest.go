@@ -51,6 +51,23 @@ func Deliver(t *testing.T, dir string, up func(endpoint string, release report.R
 	return release
 }
 
+// DeliverToBoth delivers the tree at dir to its environments staging and production, and
+// calls up while both run, with the endpoints of their embedded AWS.
+func DeliverToBoth(t *testing.T, dir string, up func(staging, production string, release report.Release)) {
+	t.Helper()
+	environments, err := platform.Environments(dir)
+	require.NoError(t, err)
+	ran := false
+	o := Options(t, dir, rehearsal.Happy)
+	o.Cache = image.CacheDir()
+	p := rehearsal.PipelineOptions{Environments: environments, Soak: time.Millisecond, Up: func(staging, production string, release report.Release) {
+		ran = true
+		up(staging, production, release)
+	}}
+	release := rehearsal.RunPipeline(t.Context(), o, p, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
+	require.True(t, ran, "%+v", release)
+}
+
 // SetEnv sets the environment of commands to an embedded AWS, as the pipeline.
 func SetEnv(t *testing.T, endpoint string) {
 	t.Helper()

@@ -1,0 +1,123 @@
+package cli_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/schematest"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// environmentTree returns a tree of a worker with two environments.
+func environmentTree(t *testing.T) string {
+	t.Helper()
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, platform.ServicesFile, `{"services": {"s000": {"path": "api", "kind": "go", "cpu": 256, "memory": 512, "desired_count": 1}}}`)
+	sourcetest.Write(t, dir, platform.EnvironmentsDir+"/staging.tfvars.json", `{"environment": "staging", "account_id": "111111111111"}`)
+	sourcetest.Write(t, dir, platform.EnvironmentsDir+"/production.tfvars.json", `{"environment": "production", "account_id": "222222222222", "promote_from": "staging"}`)
+	sourcetest.Commit(t, dir, "environments")
+	return dir
+}
+
+// TestPromote promotes between two accounts, with a profile for each.
+func TestPromote(t *testing.T) {
+	binary, err := testapp.Build(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	dir := environmentTree(t)
+	sha := strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD"))
+	config := ""
+	fleets := map[string]*localawstest.Fleet{}
+	for name, account := range map[string]string{"staging": "111111111111", "production": "222222222222"} {
+		old, err := testapp.ServiceImage(binary, "old", "hang")
+		require.NoError(t, err)
+		f := localawstest.NewFleet(t, localaws.Options{Account: account, TimeScale: 200}, 1, old)
+		fleets[name] = f
+		config += fmt.Sprintf("[profile %s]\naws_access_key_id = any\naws_secret_access_key = any\nendpoint_url = %s\n", name, f.Server.Endpoint())
+	}
+	file := filepath.Join(t.TempDir(), "config")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	for name, value := range map[string]string{"AWS_CONFIG_FILE": file, "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_PROFILE": "staging", "AWS_REGION": platform.DefaultRegion} {
+		t.Setenv(name, value)
+	}
+	img, err := testapp.ServiceImage(binary, "new", "hang")
+	require.NoError(t, err)
+	fleets["staging"].Push(img, sha)
+	without(t, "go", "docker")
+	ran(t, dir, "deploy", "--env", "staging", "--sha", sha, "--no-build", "--skip-smoke")
+
+	t.Setenv("AWS_PROFILE", "production")
+	difference := []string{"diff", "--source", dir, "--env", "staging", "--with", "production", "--with-profile", "production"}
+	t.Setenv("AWS_PROFILE", "staging")
+	code, stdout, stderr := run(t, append(difference, "--output", "json")...)
+	require.Equal(t, outcome.Done, code, stderr)
+	diff := decode[report.Diff](t, stdout)
+	require.True(t, diff.Changed)
+	require.Equal(t, "production", diff.With)
+	require.Equal(t, report.Change{Path: "commit", From: sha}, diff.Services[0].Changes[0])
+
+	t.Setenv("AWS_PROFILE", "production")
+	unchecked := []string{"promote", "--source", dir, "--to", "production", "--allow-unsigned", "--fail-on", "none", "--skip-smoke"}
+	code, _, stderr = run(t, unchecked...)
+	require.Equal(t, outcome.Refused, code)
+	require.Contains(t, stderr, "environment staging is in account 111111111111, but the credentials are of account 222222222222")
+
+	code, stdout, stderr = run(t, append(unchecked, "--from-profile", "staging", "--output", "json")...)
+	require.Equal(t, outcome.Done, code, stderr)
+	schematest.RequireValid(t, "release", []byte(stdout))
+	release := decode[report.Release](t, stdout)
+	require.Equal(t, []string{"production", "staging", sha}, []string{release.Environment, release.PromotedFrom.Environment, release.SHA})
+	require.Equal(t, report.ImageCopied, release.Images[0].Result)
+	require.Equal(t, []string{"source", "copy", "deploy", "preflight"}, stageNames(release), "nothing is built")
+	require.FileExists(t, filepath.Join(dir, ".slipway", "promote", "report.json"))
+
+	t.Setenv("AWS_PROFILE", "staging")
+	code, stdout, stderr = run(t, difference...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "staging -> production\ns000: equal ("+sha[:12]+")\n")
+}
+
+func TestPromoteBadInput(t *testing.T) {
+	dir := environmentTree(t)
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	file := filepath.Join(t.TempDir(), "key.pem")
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no target":           {[]string{"promote", "--from", "staging", "--allow-unsigned"}, "no target: name the environment with --to"},
+		"unknown target":      {[]string{"promote", "--from", "staging", "--to", "prodction", "--allow-unsigned"}, `--to: no environment "prodction": did you mean "production"?`},
+		"itself":              {[]string{"promote", "--from", "staging", "--to", "staging", "--allow-unsigned"}, "cannot promote staging to itself"},
+		"backwards":           {[]string{"promote", "--from", "production", "--to", "staging", "--allow-unsigned"}, "production is promoted from staging (promote_from in terraform/environments/production.tfvars.json)"},
+		"no signer":           {[]string{"promote", "--to", "production"}, "a promotion requires signed images: trust a signer with --key or --identity, or use --allow-unsigned"},
+		"a signer for none":   {[]string{"promote", "--to", "production", "--allow-unsigned", "--key", file}, "--allow-unsigned needs no --key or --identity: leave out one of them"},
+		"severity":            {[]string{"promote", "--to", "production", "--allow-unsigned", "--fail-on", "worst"}, `invalid --fail-on "worst"`},
+		"soak":                {[]string{"promote", "--to", "production", "--soak", "30"}, `invalid argument "30" for "--soak" flag`},
+		"unknown service":     {[]string{"promote", "--to", "production", "--allow-unsigned", "--service", "s00"}, `did you mean "s000"?`},
+		"profile and role":    {[]string{"promote", "--to", "production", "--allow-unsigned", "--from-profile", "a", "--from-role", "b"}, "--from-profile and --from-role exclude each other"},
+		"no such profile":     {[]string{"promote", "--to", "production", "--allow-unsigned", "--from-profile", "stagng"}, `no AWS profile "stagng"`},
+		"a role without job":  {[]string{"promote", "--to", "production", "--allow-unsigned", "--from-role", "arn:aws:iam::111111111111:role/x"}, "arn:aws:iam::111111111111:role/x cannot be assumed without the job's OIDC token"},
+		"with itself":         {[]string{"diff", "--env", "staging", "--with", "staging"}, "cannot compare staging with itself"},
+		"with unknown":        {[]string{"diff", "--env", "staging", "--with", "prodction"}, `--with: no environment "prodction": did you mean "production"?`},
+		"with a commit":       {[]string{"diff", "--env", "staging", "--with", "production", "--sha", "x"}, "--with and --sha exclude each other"},
+		"credentials of none": {[]string{"diff", "--env", "staging", "--with-profile", "x"}, "--with-profile and --with-role need --with: add it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := run(t, append(tt.args, "--source", dir)...)
+			require.Equal(t, outcome.Usage, code, stderr)
+			require.Contains(t, stderr, tt.want)
+			require.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
+		})
+	}
+}

@@ -1,0 +1,186 @@
+package pipeline_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/infra"
+	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+const (
+	staging    = `{"environment": "staging", "account_id": "111111111111", "region": "eu-west-1", "name_prefix": "stg", "state_bucket": "stg-state", "state_region": "eu-west-1", "state_key": "shop/staging.tfstate"}`
+	production = `{"environment": "production", "account_id": "222222222222"}`
+)
+
+// inEnvironments is like in, with the files of two environments.
+func inEnvironments(t *testing.T, environment string) (pipeline.Pipeline, *containers) {
+	t.Helper()
+	p, made := in(t)
+	sourcetest.Write(t, p.Dir, platform.EnvironmentsDir+"/staging.tfvars.json", staging)
+	sourcetest.Write(t, p.Dir, platform.EnvironmentsDir+"/production.tfvars.json", production)
+	sourcetest.Commit(t, p.Dir, "environments")
+	p.Environment = environment
+	return p, made
+}
+
+// stages are the stages that use the account.
+func stages(t *testing.T) map[string]func(pipeline.Pipeline) error {
+	t.Helper()
+	of := pipeline.TerraformOptions{Dir: "terraform"}
+	sha := strings.Repeat("ab", 20)
+	return map[string]func(pipeline.Pipeline) error{
+		"publish": func(p pipeline.Pipeline) error {
+			_, err := p.Publish(t.Context(), pipeline.PublishOptions{})
+			return err
+		},
+		"deploy": func(p pipeline.Pipeline) error {
+			_, err := p.Deploy(t.Context(), nil, delivery.Options{SHA: sha})
+			return err
+		},
+		"rollback": func(p pipeline.Pipeline) error {
+			_, err := p.Rollback(t.Context(), nil, "", delivery.Options{})
+			return err
+		},
+		"status": func(p pipeline.Pipeline) error {
+			_, err := p.Status(t.Context(), nil, nil)
+			return err
+		},
+		"diff": func(p pipeline.Pipeline) error {
+			_, err := p.Diff(t.Context(), nil, delivery.Options{SHA: sha})
+			return err
+		},
+		"scan": func(p pipeline.Pipeline) error {
+			_, err := p.Scan(t.Context(), pipeline.ScanOptions{SHA: sha, FailOn: "high"})
+			return err
+		},
+		"run": func(p pipeline.Pipeline) error {
+			_, err := p.Run(t.Context(), "api", delivery.RunOptions{})
+			return err
+		},
+		"logs": func(p pipeline.Pipeline) error {
+			_, err := p.Logs(t.Context(), nil, delivery.LogOptions{})
+			return err
+		},
+		"plan": func(p pipeline.Pipeline) error {
+			_, err := p.Plan(t.Context(), of, infra.PlanOptions{Out: t.TempDir()})
+			return err
+		},
+		"apply": func(p pipeline.Pipeline) error {
+			_, err := p.Apply(t.Context(), of, infra.ApplyOptions{Plan: t.TempDir()})
+			return err
+		},
+	}
+}
+
+// TestEnvironmentErrors checks that no stage uses the wrong account or region.
+func TestEnvironmentErrors(t *testing.T) {
+	server, err := localaws.Start(t.Context(), localaws.Options{Account: "222222222222"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	for name, tt := range map[string]struct {
+		environment, region string
+		code                outcome.Code
+		want                string
+	}{
+		"none named":      {"", "", outcome.Usage, "several environments: name one with --env: production, staging"},
+		"misspelled":      {"stagng", "", outcome.Usage, `no environment "stagng": did you mean "staging"?`},
+		"another account": {"staging", "", outcome.Refused, "environment staging is in account 111111111111, but the credentials are of account 222222222222: use credentials of 111111111111"},
+		"another region":  {"staging", "us-east-1", outcome.Usage, "environment staging is in region eu-west-1, not in us-east-1: leave out the region"},
+	} {
+		p, _ := inEnvironments(t, tt.environment)
+		p.AWS = func(context.Context) (awsauth.Options, error) {
+			return awsauth.Options{CredentialsJSON: `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any"}`, Endpoint: server.Endpoint(), Region: tt.region}, nil
+		}
+		for stage, run := range stages(t) {
+			t.Run(name+"/"+stage, func(t *testing.T) {
+				err := run(p)
+				require.EqualError(t, err, tt.want)
+				require.Equal(t, tt.code, outcome.Of(err))
+			})
+		}
+	}
+	for _, call := range server.Calls() {
+		require.Equal(t, "GetCallerIdentity", call.Action, "nothing else is called")
+	}
+}
+
+// TestWithoutEnvironment checks that stages without an account need no environment.
+func TestWithoutEnvironment(t *testing.T) {
+	p, made := inEnvironments(t, "")
+	for name, run := range map[string]func() error{
+		"test": func() error {
+			_, err := p.Test(t.Context(), pipeline.TestOptions{})
+			return err
+		},
+		"validate": func() error {
+			_, err := p.Validate(t.Context(), "terraform")
+			return err
+		},
+		"build": func() error {
+			_, err := p.BuildImages(t.Context(), pipeline.ImageOptions{WithoutBase: true})
+			return err
+		},
+		"scan of the tree": func() error {
+			_, err := p.Scan(t.Context(), pipeline.ScanOptions{ImageOptions: pipeline.ImageOptions{WithoutBase: true}, FailOn: "high"})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			*made.first = step.Step{}
+			require.ErrorIs(t, run(), errRan)
+		})
+	}
+	_, err := p.Lint(t.Context(), pipeline.LintOptions{})
+	require.NoError(t, err)
+}
+
+// TestPlanOfEnvironment checks the backend's settings.
+func TestPlanOfEnvironment(t *testing.T) {
+	for environment, want := range map[string][]string{
+		"staging":    {"-backend-config=bucket=stg-state", "-backend-config=region=eu-west-1", "-backend-config=key=shop/staging.tfstate"},
+		"production": nil,
+	} {
+		t.Run(environment, func(t *testing.T) {
+			account := map[string]string{"staging": "111111111111", "production": "222222222222"}[environment]
+			server, err := localaws.Start(t.Context(), localaws.Options{Account: account})
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, server.Close()) })
+			p, made := inEnvironments(t, environment)
+			p.AWS = func(context.Context) (awsauth.Options, error) {
+				return awsauth.Options{CredentialsJSON: `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any"}`, Endpoint: server.Endpoint()}, nil
+			}
+			_, err = p.Plan(t.Context(), pipeline.TerraformOptions{Dir: "terraform", Backend: []string{"encrypt=true"}}, infra.PlanOptions{Out: t.TempDir()})
+			require.ErrorIs(t, err, errRan)
+			settings := slices.DeleteFunc(slices.Clone(made.first.Args), func(argument string) bool { return !strings.HasPrefix(argument, "-backend-config=") })
+			require.Equal(t, append(want, "-backend-config=encrypt=true"), settings)
+			require.Equal(t, map[string]string{"staging": "eu-west-1", "production": "us-east-1"}[environment], made.environment["AWS_REGION"])
+		})
+	}
+}
+
+func TestValidateEnvironments(t *testing.T) {
+	for want, file := range map[string]string{
+		`terraform/environments/staging.tfvars.json: service_overrides: no service "ap"`:           `{"environment": "staging", "state_key": "s", "name_prefix": "stg", "service_overrides": {"ap": {"cpu": 256}}}`,
+		`terraform/environments/staging.tfvars.json: environment must be "staging"`:                `{"environment": "stage"}`,
+		`environments "production" and "staging" have the same state_key`:                          `{"environment": "staging", "account_id": "222222222222", "name_prefix": "stg"}`,
+		`terraform/environments/staging.tfvars.json: with service_overrides: service "api": cpu 3`: `{"environment": "staging", "state_key": "s", "name_prefix": "stg", "service_overrides": {"api": {"cpu": 3}}}`,
+	} {
+		p, _ := inEnvironments(t, "")
+		sourcetest.Write(t, p.Dir, platform.EnvironmentsDir+"/staging.tfvars.json", file)
+		_, err := p.Validate(t.Context(), "terraform")
+		require.ErrorContains(t, err, want)
+		require.Equal(t, outcome.Usage, outcome.Of(err))
+	}
+}

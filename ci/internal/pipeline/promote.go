@@ -1,0 +1,68 @@
+package pipeline
+
+import (
+	"context"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// PromoteOptions are the options of [Pipeline.Promote].
+type PromoteOptions struct {
+	delivery.PromoteOptions
+	// From and To are the names of environments; an empty From is the target's promote_from.
+	From, To string
+	Services []string
+	// FailOn and Exceptions are those of [ScanOptions].
+	FailOn, Exceptions string
+}
+
+// Promote releases in an environment what another one runs, without building anything. It
+// returns an error only if the release did not start.
+func (p Pipeline) Promote(ctx context.Context, o PromoteOptions) (report.Release, error) {
+	source, target, err := platform.SelectPromotion(p.Dir, o.From, o.To)
+	if err != nil {
+		return report.Release{}, err
+	}
+	if o.Scan, err = p.scan(o.FailOn, o.Exceptions); err != nil {
+		return report.Release{}, err
+	}
+	from, err := p.other(source.Name).delivery(ctx, o.Services, true)
+	if err != nil {
+		return report.Release{}, err
+	}
+	p.Environment = target.Name
+	to, err := p.delivery(ctx, o.Services, true)
+	if err != nil {
+		return report.Release{}, err
+	}
+	if err := (platform.Platform{Services: to.Services}).CheckRegion(to.Account.Region()); err != nil {
+		return report.Release{}, outcome.Usagef("%s: %w", platform.ServicesFile, err)
+	}
+	return to.Promote(ctx, from, o.PromoteOptions), nil
+}
+
+// DiffRunning returns how what an environment runs differs from what another one runs.
+func (p Pipeline) DiffRunning(ctx context.Context, services []string, with string) (report.Diff, error) {
+	environment, err := platform.SelectEnvironment(p.Dir, p.Environment)
+	if err != nil {
+		return report.Diff{}, err
+	}
+	if _, err := platform.SelectEnvironment(p.Dir, with); err != nil {
+		return report.Diff{}, outcome.Usagef("--with: %w", err)
+	}
+	if with == environment.Name {
+		return report.Diff{}, outcome.Usagef("cannot compare %s with itself: name another environment with --with", with)
+	}
+	d, err := p.delivery(ctx, services, true)
+	if err != nil {
+		return report.Diff{}, err
+	}
+	other, err := p.other(with).delivery(ctx, services, true)
+	if err != nil {
+		return report.Diff{}, err
+	}
+	return d.DiffRunning(ctx, other)
+}

@@ -42,8 +42,8 @@ type Environments struct {
 	// Names of the environments.
 	Names []string
 	// Outputs has the lines for GITHUB_OUTPUT: environments (the matrix of a job, as JSON),
-	// release (the environment that a push releases to) and promote (the one that is
-	// promoted to after it, or empty).
+	// release (the environment that a push releases to) and promote (a matrix of those that
+	// are promoted to after it, or empty).
 	Outputs string
 }
 

@@ -45,6 +45,9 @@ type Environment struct {
 	StateBucket string `json:"state_bucket"`
 	StateRegion string `json:"state_region"`
 	StateKey    string `json:"state_key"`
+	// PromoteFrom is the only environment from which releases are promoted to this one;
+	// empty means any.
+	PromoteFrom string `json:"promote_from"`
 	// Overrides replace fields of the services file, by service.
 	Overrides map[string]Override `json:"service_overrides"`
 

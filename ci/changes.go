@@ -47,7 +47,7 @@ type Environments struct {
 	Outputs string
 }
 
-// Environments lists the environments of the tree; with --env, only that one.
+// Environments lists the environments of the tree; with --environment, only that one.
 //
 // +cache="session"
 func (m *Slipway) Environments(ctx context.Context) (*Environments, error) {

@@ -89,7 +89,7 @@ func New(
 	// Environment, of those in terraform/environments. Default: the only one.
 	//
 	// +optional
-	env string,
+	environment string,
 	// Emulator to use instead of AWS, such as tcp://127.0.0.1:4566 for
 	// `slipway rehearse --keep --listen 127.0.0.1:4566`.
 	//
@@ -122,7 +122,7 @@ func New(
 	} else {
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: ignored()})
 	}
-	return &Slipway{Source: source, Objects: objects, Environment: env, Account: Account{
+	return &Slipway{Source: source, Objects: objects, Environment: environment, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
 	}, Netrc: netrc, GoEnv: goEnv, BuildSecrets: buildSecrets}, nil

@@ -87,12 +87,12 @@ func TestScript(t *testing.T) {
 	out, _, code := script(t, workflow.Script, 3, nil, "rollback", "--to=two words *", "", "markdown")
 	require.Equal(t, 3, code)
 	require.Equal(t, []string{
-		"call", "--env=staging", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
+		"call", "--environment=staging", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
 		"--github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL", "--github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 		"rollback", "--to=two words *", "", "markdown", "",
 	}, strings.Split(out, "\n"))
 	functions, _ := module(t, filepath.Join(root, "ci"))
-	require.Subset(t, functions[""].flags, []string{"env", "aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
+	require.Subset(t, functions[""].flags, []string{"environment", "aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
 }
 
 // The script for releases exits as the release did, with its report in the summary. It

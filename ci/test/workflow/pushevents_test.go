@@ -33,7 +33,7 @@ var several = map[string]map[string]string{
 
 // previews are those of a repository that has previews, too.
 var previews = map[string]map[string]string{
-	"":           {"AWS_PLAN_ROLE": "plan role", "AWS_PLAN_ROLE_STAGING": "staging's plan role", "AWS_PREVIEW_ROLE": "preview role"},
+	"":           {"AWS_PLAN_ROLE": "plan role", "AWS_PLAN_ROLE_STAGING": "staging's plan role", "AWS_PREVIEW_ROLE": "preview role", "PREVIEW_DOMAIN": "preview.example.com"},
 	"production": several["production"],
 	"staging":    several["staging"],
 }
@@ -120,6 +120,8 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 		}
 		return workflow.Success, lines(found)
 	case s.Function == "promote" && (s.Env["FROM"] != "staging" || s.Env["FROM_ROLE"] != "role that reads staging"):
+		return workflow.Failure, nil
+	case s.Function == "preview-up" && s.Env["DOMAIN"] != "preview.example.com":
 		return workflow.Failure, nil
 	case strings.HasPrefix(s.Function, "preview-") && s.Function != "preview-sweep" && s.Env["PULL_REQUEST"] != "7":
 		return workflow.Failure, nil

@@ -201,11 +201,13 @@ func (r Release) MarshalJSON() ([]byte, error) {
 		Json     string
 		Markdown string
 		Report   string
+		Reports  *dagger.Directory
 	}
 	concrete.Result = r.Result
 	concrete.Json = r.Json
 	concrete.Markdown = r.Markdown
 	concrete.Report = r.Report
+	concrete.Reports = r.Reports
 	return json.Marshal(&concrete)
 }
 
@@ -215,6 +217,7 @@ func (r *Release) UnmarshalJSON(bs []byte) error {
 		Json     string
 		Markdown string
 		Report   string
+		Reports  *dagger.Directory
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
@@ -224,6 +227,7 @@ func (r *Release) UnmarshalJSON(bs []byte) error {
 	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
+	r.Reports = concrete.Reports
 	return nil
 }
 
@@ -256,6 +260,30 @@ func (r *Diff) UnmarshalJSON(bs []byte) error {
 	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
+	return nil
+}
+
+func (r Environments) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Names   []string
+		Outputs string
+	}
+	concrete.Names = r.Names
+	concrete.Outputs = r.Outputs
+	return json.Marshal(&concrete)
+}
+
+func (r *Environments) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Names   []string
+		Outputs string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Names = concrete.Names
+	r.Outputs = concrete.Outputs
 	return nil
 }
 
@@ -878,7 +906,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, allowNoRollback, requireSignature, key, identity, identityRegexp, issuer, trustedRoot, keyless, url, skipSmoke)
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, allowNoRollback, requireSignature, key, identity, identityRegexp, issuer, trustedRoot, keyless, url, skipSmoke, tolerate)
 		case "Diff":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -900,6 +935,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Diff(&parent, ctx, sha, services)
+		case "Environments":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Slipway).Environments(&parent, ctx)
 		case "Fmt":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1172,7 +1214,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke)
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke, tolerate)
 		case "Run":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1382,11 +1431,11 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg awsRegion", err))
 				}
 			}
-			var env string
-			if inputArgs["env"] != nil {
-				err = json.Unmarshal([]byte(inputArgs["env"]), &env)
+			var environment string
+			if inputArgs["environment"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["environment"]), &environment)
 				if err != nil {
-					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg env", err))
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg environment", err))
 				}
 			}
 			var aws *dagger.Service
@@ -1417,7 +1466,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg buildSecrets", err))
 				}
 			}
-			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, env, aws, netrc, goEnv, buildSecrets)
+			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, environment, aws, netrc, goEnv, buildSecrets)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

@@ -283,16 +283,10 @@ func parseLimit(name, given string, limit *time.Duration) error {
 // release runs a deploy or a rollback. It returns an error with the report if that did
 // not succeed, unless this is tolerated.
 func (m *Slipway) release(ctx context.Context, within limits, o delivery.Options, run func(pipeline.Pipeline, delivery.Options) (report.Release, error)) (*Release, error) {
-	return released(ctx, m, within, o, run, func(r report.Release) report.Release { return r })
-}
-
-// released is [Slipway.release] for a document that contains a release.
-func released[D report.Document](ctx context.Context, m *Slipway, within limits, o delivery.Options, run func(pipeline.Pipeline, delivery.Options) (D, error), of func(D) report.Release) (*Release, error) {
 	if err := within.set(&o); err != nil {
 		return nil, err
 	}
-	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (D, error) { return run(p, o) })
-	release := of(found)
+	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
 	if err != nil && within.tolerate && ctx.Err() == nil {
 		release.Fail(err)
 		r, err = render(release)

@@ -47,7 +47,7 @@ const (
 	promote            = "promote (production) [contents:read id-token:write] as deploy role for production in production, one at a time in deploy-production: promote"
 	applyStaging       = "apply / apply [contents:read id-token:write] as staging's apply role for staging in staging, one at a time in deploy-staging: apply"
 	rollbackStaging    = "rollback [contents:read id-token:write] as staging's deploy role for staging in staging, one at a time in rollback-staging: rollback"
-	preview            = "preview [contents:read id-token:write] as preview role for staging: preview-up, keep comment-preview"
+	preview            = "preview [contents:read id-token:write] as preview role for staging: preview-up, cat, keep comment-preview"
 
 	closed = "preview.yml, group previews-7, the next run cancels it"
 	remove = "remove [contents:read id-token:write] as preview role for staging: preview-down"

@@ -32,7 +32,7 @@ var triggers = []string{"push", "pull_request", "workflow_dispatch", "workflow_c
 var (
 	unreviewed = []string{"check", "test", "lint", "fmt", "validate", "build", "rehearse"}
 	changing   = []string{"deploy", "promote", "rollback", "apply"}
-	releasing  = []string{"deploy", "promote", "rollback", "preview-up"}
+	releasing  = []string{"deploy", "promote", "rollback"}
 )
 
 // roles has the functions for which a job may assume the role of each variable.

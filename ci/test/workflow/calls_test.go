@@ -112,6 +112,7 @@ func TestReleaseScript(t *testing.T) {
 		"refused":                   {0, reports("5\n"), "the report\n", 5},
 		"the call fails":            {1, nil, "", 1},
 		"it fails with old reports": {1, reports("0\n"), "", 1},
+		"killed":                    {137, reports("0\n"), "", 137},
 		"no reports":                {0, nil, "", 1},
 		"no exit code":              {0, map[string]string{"log": "", "summary.md": "the report\n"}, "the report\n", 1},
 		"an empty exit code":        {0, reports(""), "the report\n", 2},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -44,8 +45,10 @@ type Account struct {
 const emulatorHost = "aws"
 
 // backend adds path-style addressing to the settings of the S3 backend for an emulator:
-// its host name has no subdomains for buckets.
+// its host name has no subdomains for buckets. It leaves out settings without a value, such
+// as the bucket of a workflow whose environments have their own.
 func (a Account) backend(config []string) []string {
+	config = slices.DeleteFunc(slices.Clone(config), func(setting string) bool { return strings.HasSuffix(setting, "=") })
 	if a.Emulator == nil {
 		return config
 	}

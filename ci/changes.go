@@ -36,3 +36,34 @@ func (m *Slipway) Changes(
 	}
 	return &Changes{Deploy: found.Deploy, Plan: found.Plan, Outputs: found.Outputs(), Report: found.Reason}, nil
 }
+
+// Environments are the environments of the tree.
+type Environments struct {
+	// Names of the environments.
+	Names []string
+	// Outputs has the lines for GITHUB_OUTPUT: environments (the matrix of a job, as JSON),
+	// release (the environment that a push releases to) and promote (a matrix of those that
+	// are promoted to after it, or empty).
+	Outputs string
+}
+
+// Environments lists the environments of the tree; with --environment, only that one.
+//
+// +cache="session"
+func (m *Slipway) Environments(ctx context.Context) (*Environments, error) {
+	p, done, err := m.pipeline(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	found, err := p.Environments()
+	if err != nil {
+		return nil, err
+	}
+	e := &Environments{}
+	for _, entry := range found.Matrix {
+		e.Names = append(e.Names, entry.Environment)
+	}
+	e.Outputs, err = found.Outputs()
+	return e, err
+}

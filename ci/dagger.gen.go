@@ -201,11 +201,13 @@ func (r Release) MarshalJSON() ([]byte, error) {
 		Json     string
 		Markdown string
 		Report   string
+		Reports  *dagger.Directory
 	}
 	concrete.Result = r.Result
 	concrete.Json = r.Json
 	concrete.Markdown = r.Markdown
 	concrete.Report = r.Report
+	concrete.Reports = r.Reports
 	return json.Marshal(&concrete)
 }
 
@@ -215,6 +217,7 @@ func (r *Release) UnmarshalJSON(bs []byte) error {
 		Json     string
 		Markdown string
 		Report   string
+		Reports  *dagger.Directory
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
@@ -224,6 +227,7 @@ func (r *Release) UnmarshalJSON(bs []byte) error {
 	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
+	r.Reports = concrete.Reports
 	return nil
 }
 
@@ -256,6 +260,30 @@ func (r *Diff) UnmarshalJSON(bs []byte) error {
 	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
+	return nil
+}
+
+func (r Environments) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Names   []string
+		Outputs string
+	}
+	concrete.Names = r.Names
+	concrete.Outputs = r.Outputs
+	return json.Marshal(&concrete)
+}
+
+func (r *Environments) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Names   []string
+		Outputs string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Names = concrete.Names
+	r.Outputs = concrete.Outputs
 	return nil
 }
 
@@ -878,7 +906,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, allowNoRollback, requireSignature, key, identity, identityRegexp, issuer, trustedRoot, keyless, url, skipSmoke)
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, allowNoRollback, requireSignature, key, identity, identityRegexp, issuer, trustedRoot, keyless, url, skipSmoke, tolerate)
 		case "Diff":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -928,6 +963,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Diff(&parent, ctx, sha, services, with, withCredentials, withRole, withAws)
+		case "Environments":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Slipway).Environments(&parent, ctx)
 		case "Fmt":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1361,7 +1403,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke)
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke, tolerate)
 		case "Run":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

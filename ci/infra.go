@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/report"
 )
 
 // Plan is a saved Terraform plan.
@@ -23,9 +25,10 @@ type Plan struct {
 	Report string
 	// Json is the summary for programs.
 	Json string
-	// Directory has tfplan, plan.json, summary.md, binding.json and
-	// outputs (changes=true or changes=false, for GITHUB_OUTPUT). tfplan contains
-	// secrets unencrypted: keep it private.
+	// Directory has tfplan, plan.json, summary.md, binding.json, comment.md (the summary,
+	// cut to fit into one comment with those of the other environments) and outputs
+	// (changes=true or changes=false, for GITHUB_OUTPUT). tfplan contains secrets
+	// unencrypted: keep it private.
 	Directory *dagger.Directory
 }
 
@@ -105,12 +108,18 @@ func (m *Slipway) Plan(
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(out, "outputs"), fmt.Appendf(nil, "changes=%t\n", planned.Summary.Changes()), 0o600); err != nil {
-		return nil, fmt.Errorf("telling whether the plan has changes: %w", err)
-	}
 	r, err := render(planned)
 	if err != nil {
 		return nil, err
+	}
+	comment := r.markdown
+	if all, err := platform.Environments(p.Dir); err == nil && len(all) > 1 {
+		comment = planned.Summary.MarkdownWithin(report.MarkdownLimit/(len(all)+1)) + "\n"
+	}
+	for name, content := range map[string]string{"outputs": fmt.Sprintf("changes=%t\n", planned.Summary.Changes()), "comment.md": comment} {
+		if err := os.WriteFile(filepath.Join(out, name), []byte(content), 0o600); err != nil {
+			return nil, fmt.Errorf("writing the plan directory: %w", err)
+		}
 	}
 	directory, err := exportDirectory(ctx, out)
 	if err != nil {

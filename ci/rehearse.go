@@ -73,7 +73,7 @@ func (m *Slipway) Rehearse(
 	if err != nil {
 		return nil, err
 	}
-	return newRelease(release, r)
+	return newRelease(release, r, false)
 }
 
 // RehearseInfra applies the platform to moto, plans it again and destroys it.

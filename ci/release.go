@@ -19,7 +19,8 @@ import (
 
 // Release is the result of a release.
 type Release struct {
-	// Result is succeeded or unchanged.
+	// Result is succeeded or unchanged; with tolerate, also restored, failed, refused or
+	// interrupted.
 	Result string
 	// Json is the report for programs.
 	Json string
@@ -27,6 +28,8 @@ type Release struct {
 	Markdown string
 	// Report is the report for a terminal.
 	Report string
+	// Reports has summary.md, log (the report for a terminal), release.json and exit_code.
+	Reports *dagger.Directory
 }
 
 // Diff is the difference between a commit and the running services.
@@ -128,9 +131,13 @@ func (m *Slipway) Deploy(
 	//
 	// +optional
 	skipSmoke bool,
+	// Return the report even if the release fails; see exit_code in its reports.
+	//
+	// +optional
+	tolerate bool,
 ) (*Release, error) {
 	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
-	return m.release(ctx, limits{timeout, waitForTurn}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+	return m.release(ctx, limits{timeout, waitForTurn, tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		trust := supplychain.Trust{Identity: identity, Pattern: identityRegexp, Issuer: issuer}
 		done, err := trusted(ctx, &trust, key, trustedRoot)
 		if err != nil {
@@ -203,9 +210,13 @@ func (m *Slipway) Rollback(
 	//
 	// +optional
 	skipSmoke bool,
+	// Return the report even if the release fails; see exit_code in its reports.
+	//
+	// +optional
+	tolerate bool,
 ) (*Release, error) {
 	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke}
-	return m.release(ctx, limits{timeout: timeout}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+	return m.release(ctx, limits{timeout: timeout, tolerate: tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		return p.Rollback(ctx, services, to, o)
 	})
 }
@@ -268,8 +279,11 @@ func (m *Slipway) Status(
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
-// limits are the time limits of a release, unparsed.
-type limits struct{ timeout, waitForTurn string }
+// limits are the time limits of a release, unparsed, and whether it may fail.
+type limits struct {
+	timeout, waitForTurn string
+	tolerate             bool
+}
 
 func (l limits) set(o *delivery.Options) error {
 	return errors.Join(parseLimit("timeout", l.timeout, &o.Timeout), parseLimit("wait-for-turn", l.waitForTurn, &o.WaitForTurn))
@@ -289,16 +303,20 @@ func parseLimit(name, given string, limit *time.Duration) error {
 }
 
 // release runs a deploy or a rollback. It returns an error with the report if that did
-// not succeed.
+// not succeed, unless this is tolerated.
 func (m *Slipway) release(ctx context.Context, within limits, o delivery.Options, run func(pipeline.Pipeline, delivery.Options) (report.Release, error)) (*Release, error) {
 	if err := within.set(&o); err != nil {
 		return nil, err
 	}
 	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
+	if err != nil && within.tolerate && ctx.Err() == nil {
+		release.Fail(err)
+		r, err = render(release)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return newRelease(release, r)
+	return newRelease(release, r, within.tolerate)
 }
 
 // rendered is a document as JSON, as Markdown and as text for a terminal.
@@ -324,10 +342,15 @@ func runStage[D report.Document](ctx context.Context, m *Slipway, run func(pipel
 }
 
 // newRelease converts a report. It returns an error with the report if the release did
-// not succeed.
-func newRelease(release report.Release, r rendered) (*Release, error) {
-	if release.ExitCode != 0 {
+// not succeed, unless this is tolerated.
+func newRelease(release report.Release, r rendered, tolerate bool) (*Release, error) {
+	if release.ExitCode != outcome.Done && !tolerate {
 		return nil, errors.New(r.text)
 	}
-	return &Release{Result: string(release.Result), Json: r.json, Markdown: r.markdown, Report: r.text}, nil
+	reports := dag.Directory().
+		WithNewFile("summary.md", r.markdown).
+		WithNewFile("log", r.text).
+		WithNewFile("release.json", r.json).
+		WithNewFile("exit_code", fmt.Sprintln(int(release.ExitCode)))
+	return &Release{Result: string(release.Result), Json: r.json, Markdown: r.markdown, Report: r.text, Reports: reports}, nil
 }

@@ -41,6 +41,16 @@ func (p Pipeline) Changes(ctx context.Context, since string) (changes.Changes, e
 	return changes.Since(ctx, t.Tree, t.platform, since)
 }
 
+// Environments returns the environments of the tree for a workflow, or only the one that
+// is named.
+func (p Pipeline) Environments() (changes.Environments, error) {
+	all, err := platform.Environments(p.Dir)
+	if err == nil && p.Environment != "" {
+		_, err = platform.SelectEnvironment(p.Dir, p.Environment)
+	}
+	return changes.ForWorkflow(all, p.Environment), err
+}
+
 // Doctor checks what this machine lacks for stages, or for all stages if none is named.
 func (p Pipeline) Doctor(ctx context.Context, stages ...string) (doctor.Report, error) {
 	return doctor.Run(ctx, doctor.Checks(p.Dir), stages...)

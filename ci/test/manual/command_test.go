@@ -181,6 +181,9 @@ func named(words []string) (all []string) {
 		case tool == "gh" && word == "-f" && words[1] == "workflow":
 			all = append(all, "setting "+name+":")
 		case tool == "gh" && word == "set" && words[1] == "variable":
+			if strings.HasPrefix(next, "AWS_PLAN_ROLE_") { // an environment's
+				next = "AWS_PLAN_ROLE"
+			}
 			all = append(all, "setting vars."+next)
 		case tool == "gh" && word == "run" && words[1] == "workflow":
 			all = append(all, "setting FILE "+next)

@@ -1,6 +1,7 @@
 package manual_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestExamples checks that the parsers of files accept the examples of the manual.
 func TestExamples(t *testing.T) {
-	checked, fields := map[string]int{}, map[string]bool{}
+	checked, fields, environments := map[string]int{}, map[string]bool{}, map[string]string{}
 	for _, p := range pages(t) {
 		for _, b := range p.blocks {
 			where := fmt.Sprintf("%s:%d", p.name, b.line)
@@ -39,6 +40,11 @@ func TestExamples(t *testing.T) {
 					fields[name[1]] = true
 				}
 				checked["service"]++
+			case b.is("json", "environment"):
+				var file struct{ Environment string }
+				require.NoError(t, json.Unmarshal([]byte(b.code), &file), where)
+				environments[file.Environment] = b.code
+				checked["environment"]++
 			case b.is("yaml") && p.name == "docs/images.md":
 				file := filepath.Join(t.TempDir(), supplychain.ExceptionsFile)
 				require.NoError(t, os.WriteFile(file, []byte(b.code), 0o600))
@@ -48,9 +54,35 @@ func TestExamples(t *testing.T) {
 			}
 		}
 	}
-	require.ElementsMatch(t, []string{"hcl", "service", "exceptions"}, slices.Collect(maps.Keys(checked)), "none is left of the others")
+	checkEnvironments(t, environments)
+	require.ElementsMatch(t, []string{"hcl", "service", "environment", "exceptions"}, slices.Collect(maps.Keys(checked)), "none is left of the others")
 	for _, name := range jsonFields(reflect.TypeFor[platform.Service]()) {
 		require.True(t, fields[name], "no example has the field %s of the services file", name)
+	}
+}
+
+// checkEnvironments checks that files of environments, by name, are valid together and for
+// the services of this tree, and that they have all keys.
+func checkEnvironments(t *testing.T, files map[string]string) {
+	t.Helper()
+	dir := t.TempDir()
+	folder := filepath.Join(dir, filepath.FromSlash(platform.EnvironmentsDir))
+	require.NoError(t, os.MkdirAll(folder, 0o755))
+	all := ""
+	for name, content := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name+".tfvars.json"), []byte(content), 0o600))
+		all += content
+	}
+	environments, err := platform.Environments(dir)
+	require.NoError(t, err)
+	services, err := platform.Load(root())
+	require.NoError(t, err)
+	for _, e := range environments {
+		_, err := services.In(e)
+		require.NoError(t, err)
+	}
+	for _, name := range jsonFields(reflect.TypeFor[platform.Environment]()) {
+		require.Contains(t, all, `"`+name+`":`, "no example has this key of an environment's file")
 	}
 }
 

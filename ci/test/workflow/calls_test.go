@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -57,23 +58,73 @@ func TestRolesTrustTheirWorkflows(t *testing.T) {
 	}
 }
 
-// The script adds the job's identity and passes its arguments unchanged.
+// script runs a script of .github with a dagger that prints its arguments, writes the
+// given reports, if any, and exits with a code.
+func script(t *testing.T, name string, exitCode int, reports map[string]string, args ...string) (out, summary string, code int) {
+	t.Helper()
+	fake, temp := t.TempDir(), t.TempDir()
+	command := "#!/bin/sh\nprintf '%s\\n' \"$@\" >&2\n"
+	for file, content := range reports {
+		command += fmt.Sprintf("mkdir -p \"$RUNNER_TEMP/%s\" && printf %%s '%s' >\"$RUNNER_TEMP/%s/%s\"\n", args[0], content, args[0], file)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), fmt.Appendf([]byte(command), "exit %d\n", exitCode), 0o755))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, name), args...)
+	cmd.Env = []string{
+		"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "ENVIRONMENT=staging", "GITHUB_RUN_ID=7",
+		"RUNNER_TEMP=" + temp, "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"),
+	}
+	output, _ := cmd.CombinedOutput()
+	written, err := os.ReadFile(filepath.Join(temp, "summary"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		require.NoError(t, err)
+	}
+	return strings.ReplaceAll(string(output), temp, "TEMP"), string(written), cmd.ProcessState.ExitCode()
+}
+
+// The script adds the environment and the job's identity, and passes its arguments
+// unchanged.
 func TestScript(t *testing.T) {
-	fake := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n"), 0o755))
-	cmd := exec.CommandContext(t.Context(), filepath.Join(root, workflow.Script), "rollback", "--to=two words *", "", "markdown")
-	cmd.Env = []string{"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "GITHUB_RUN_ID=7"}
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit)
-	require.Equal(t, 3, exit.ExitCode())
+	out, _, code := script(t, workflow.Script, 3, nil, "rollback", "--to=two words *", "", "markdown")
+	require.Equal(t, 3, code)
 	require.Equal(t, []string{
-		"call", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
+		"call", "--environment=staging", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
 		"--github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL", "--github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 		"rollback", "--to=two words *", "", "markdown", "",
-	}, strings.Split(string(out), "\n"))
+	}, strings.Split(out, "\n"))
 	functions, _ := module(t, filepath.Join(root, "ci"))
-	require.Subset(t, functions[""].flags, []string{"aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
+	require.Subset(t, functions[""].flags, []string{"environment", "aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
+}
+
+// The script for releases exits as the release did, with its report in the summary. It
+// never succeeds without a report that says so.
+func TestReleaseScript(t *testing.T) {
+	reports := func(code string) map[string]string {
+		return map[string]string{"log": "the log\n", "summary.md": "the report\n", "exit_code": code}
+	}
+	for name, tt := range map[string]struct {
+		exit    int
+		reports map[string]string
+		summary string
+		code    int
+	}{
+		"succeeded":                 {0, reports("0\n"), "the report\n", 0},
+		"restored":                  {0, reports("3\n"), "the report\n", 3},
+		"refused":                   {0, reports("5\n"), "the report\n", 5},
+		"the call fails":            {1, nil, "", 1},
+		"it fails with old reports": {1, reports("0\n"), "", 1},
+		"killed":                    {137, reports("0\n"), "", 137},
+		"no reports":                {0, nil, "", 1},
+		"no exit code":              {0, map[string]string{"log": "", "summary.md": "the report\n"}, "the report\n", 1},
+		"an empty exit code":        {0, reports(""), "the report\n", 2},
+		"no number":                 {0, reports("x"), "the report\n", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, summary, code := script(t, workflow.ReleaseScript, tt.exit, tt.reports, "deploy", "--sha=two words")
+			require.Equal(t, tt.code, code, out)
+			require.Equal(t, tt.summary, summary)
+			require.Contains(t, out, "deploy\n--sha=two words\n--tolerate\nreports\n--output=TEMP/deploy\n")
+		})
+	}
 }
 
 type function struct {

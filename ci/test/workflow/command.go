@@ -11,7 +11,12 @@ import (
 )
 
 // Script calls the module with a job's identity. Its arguments start with FUNCTION.
-const Script = ".github/dagger-call"
+// ReleaseScript does the same for functions that release, and shows their report also if
+// they fail.
+const (
+	Script        = ".github/dagger-call"
+	ReleaseScript = ".github/dagger-release"
+)
 
 // Call is a call of the Dagger module: dagger call CONSTRUCTOR FUNCTION FLAGS FIELDS.
 type Call struct {
@@ -52,6 +57,7 @@ func (s Set) Calls() (calls []Call) {
 type command struct {
 	words     []string // without quotes
 	variables []string // variables that the words use
+	reported  bool     // by ReleaseScript
 }
 
 // allowed are the commands that a workflow may run. Anything more complex is a function
@@ -59,7 +65,8 @@ type command struct {
 var allowed = [][]string{{"dagger", "call"}, {"cat"}, {"gh", "pr", "comment"}, {"gh", "issue", "list"}, {"exit", "1"}}
 
 // parseCommand parses a script that must be one command: no lists, no pipes, no
-// substitutions. Its output may be appended to one of GitHub's files.
+// substitutions. Its output may be appended to one of GitHub's files; files can be joined
+// below $RUNNER_TEMP.
 func parseCommand(script string) (command, error) {
 	if strings.Contains(script, "${{") {
 		return command{}, errors.New("a value reaches a script by env, never by ${{ }}: whoever chooses the value writes the script")
@@ -90,14 +97,19 @@ func parseCommand(script string) (command, error) {
 		}
 		return true
 	})
-	if c.words[0] == Script {
+	if script := c.words[0]; script == Script || script == ReleaseScript {
 		c.words = append([]string{"dagger", "call"}, c.words[1:]...)
-		c.variables = append(c.variables, "AWS_ROLE", "AWS_REGION")
+		c.variables = append(c.variables, "AWS_ROLE", "AWS_REGION", "ENVIRONMENT")
+		if script == ReleaseScript {
+			c.reported = true
+			c.words = append(c.words, "--tolerate", "reports")
+		}
 	}
 	for _, redirect := range statement.Redirs {
 		to, err := plainWord(redirect.Word)
-		if err != nil || redirect.Op != syntax.AppOut || (to != "$GITHUB_STEP_SUMMARY" && to != "$GITHUB_OUTPUT") {
-			return command{}, errors.New(`output goes nowhere but >> "$GITHUB_STEP_SUMMARY" or >> "$GITHUB_OUTPUT"`)
+		joins := c.words[0] == "cat" && redirect.Op == syntax.RdrOut && strings.HasPrefix(to, "$RUNNER_TEMP/")
+		if err != nil || !joins && (redirect.Op != syntax.AppOut || (to != "$GITHUB_STEP_SUMMARY" && to != "$GITHUB_OUTPUT")) {
+			return command{}, errors.New(`output goes nowhere but >> "$GITHUB_STEP_SUMMARY" or >> "$GITHUB_OUTPUT", or that of cat > "$RUNNER_TEMP/FILE"`)
 		}
 	}
 	if c.words[0] == "cat" && (len(c.words) != 2 || !strings.HasPrefix(c.words[1], "$RUNNER_TEMP/")) {

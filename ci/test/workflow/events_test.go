@@ -1,6 +1,7 @@
 package workflow_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/test/workflow"
 )
 
@@ -16,8 +18,10 @@ import (
 type happening struct {
 	event   workflow.Event
 	history string
-	plan    string // "changes nothing"; otherwise plans have changes
-	checks  string // "fail"; otherwise checks succeed
+	vars    map[string]map[string]string // those of one environment, or several or previews
+	tree    string                       // its environments; by default those of vars
+	plan    string                       // "changes nothing", or that of the named environment only; otherwise plans have changes
+	checks  string                       // "fail"; otherwise checks succeed
 	fates   map[string]workflow.Outcome
 	want    []string
 }
@@ -28,21 +32,36 @@ const (
 	requestCI = "ci.yml, group ci-7, the next run cancels it"
 
 	checked     = "check [contents:read]: check, cat, cat, keep check, cat, "
-	check       = checked + "changes"
-	plan        = "plan [contents:read id-token:write] as plan role: plan, cat, cat"
-	planRequest = plan + ", keep plan-summary"
+	check       = checked + "changes, environments"
+	plan        = "plan (production) [contents:read id-token:write] as plan role for production: plan, cat, cat"
+	planRequest = plan + ", keep comment-plan-production"
 	planToApply = plan + ", keep plan"
-	comment     = "comment [pull-requests:write]: gh pr comment"
-	deploy      = "deploy [contents:read id-token:write] as deploy role in production, one at a time in deploy-production: "
-	apply       = "apply / apply [contents:read id-token:write] as apply role in production, one at a time in deploy-production: apply"
-	rollback    = "rollback [contents:read id-token:write] as deploy role in production, one at a time in rollback-production: rollback"
+	comment     = "comment [pull-requests:write]: cat, gh pr comment"
+	deploy      = "deploy [contents:read id-token:write] as deploy role for production in production, one at a time in deploy-production: "
+	apply       = "apply / apply [contents:read id-token:write] as apply role for production in production, one at a time in deploy-production: apply"
+	rollback    = "rollback [contents:read id-token:write] as deploy role for production in production, one at a time in rollback-production: rollback"
 
-	driftRun = "drift.yml, group drift, the next run cancels it"
-	drift    = "drift [contents:read id-token:write] as plan role: plan, cat, cat, keep drift"
-	issue    = "issue [issues:write]: gh issue list"
-	lockRun  = "lock.yml, group lock, the next run cancels it"
-	renew    = "renew [contents:read]: lock, keep lock"
-	propose  = "propose [contents:write pull-requests:write]: "
+	planStaging        = "plan (staging) [contents:read id-token:write] as staging's plan role for staging: plan, cat, cat"
+	planStagingRequest = planStaging + ", keep comment-plan-staging"
+	deployStaging      = "deploy [contents:read id-token:write] as staging's deploy role for staging in staging, one at a time in deploy-staging: "
+	promote            = "promote (production) [contents:read id-token:write] as deploy role for production in production, one at a time in deploy-production: promote"
+	applyStaging       = "apply / apply [contents:read id-token:write] as staging's apply role for staging in staging, one at a time in deploy-staging: apply"
+	rollbackStaging    = "rollback [contents:read id-token:write] as staging's deploy role for staging in staging, one at a time in rollback-staging: rollback"
+	preview            = "preview [contents:read id-token:write] as preview role for staging: preview-up, cat, keep comment-preview"
+
+	closed = "preview.yml, group previews-7, the next run cancels it"
+	remove = "remove [contents:read id-token:write] as preview role for staging: preview-down"
+	sweep  = "sweep [contents:read id-token:write] as preview role for staging: preview-sweep"
+
+	driftRun     = "drift.yml, group drift, the next run cancels it"
+	environments = "environments [contents:read]: environments"
+	looked       = "drift (production) [contents:read id-token:write] as plan role for production: plan, cat, cat"
+	drift        = looked + ", keep drift-production"
+	lookedStag   = "drift (staging) [contents:read id-token:write] as staging's plan role for staging: plan, cat, cat"
+	issue        = "issue [issues:write]: cat, gh issue list"
+	lockRun      = "lock.yml, group lock, the next run cancels it"
+	renew        = "renew [contents:read]: lock, keep lock"
+	propose      = "propose [contents:write pull-requests:write]: "
 )
 
 func push(branch string) workflow.Event {
@@ -81,6 +100,15 @@ func fails(pairs ...string) map[string]workflow.Outcome {
 	return all
 }
 
+// in returns the inputs of a dispatch for an environment.
+func in(environment string, ticked ...string) map[string]any {
+	inputs := map[string]any{"environment": environment}
+	for _, input := range ticked {
+		inputs[input] = true
+	}
+	return inputs
+}
+
 var applying = map[string]any{"run_apply": true}
 
 func happenings() map[string]happening {
@@ -100,7 +128,7 @@ func happenings() map[string]happening {
 
 		"a check fails":     {event: push("main"), history: "everything", checks: "fail", want: []string{ciRun, checked + "exit -> failure"}},
 		"no check is made":  {event: push("main"), history: "everything", fates: fails("check/Check", "failure"), want: []string{ciRun, "check [contents:read]: check -> failure"}},
-		"a plan fails":      {event: push("main"), history: "everything", fates: fails("plan/Plan", "failure"), want: []string{ciRun, check, "plan [contents:read id-token:write] as plan role: plan -> failure", deploy + "publish, deploy"}},
+		"a plan fails":      {event: push("main"), history: "everything", fates: fails("plan (production)/Plan", "failure"), want: []string{ciRun, check, "plan (production) [contents:read id-token:write] as plan role for production: plan -> failure", deploy + "publish, deploy"}},
 		"publishing fails":  {event: push("main"), history: "code", fates: fails("deploy/Publish", "failure"), want: []string{ciRun, check, deploy + "publish, status -> failure"}},
 		"a deploy fails":    {event: push("main"), history: "code", fates: fails("deploy/Deploy", "failure"), want: []string{ciRun, check, deploy + "publish, deploy, status -> failure"}},
 		"check cancelled":   {event: push("main"), history: "everything", fates: fails("check/Check", "cancelled"), want: []string{ciRun, "check [contents:read]: check -> cancelled"}},
@@ -120,7 +148,7 @@ func happenings() map[string]happening {
 		"request, no draft any more":  {event: request("ready_for_review", own, false), history: "everything", want: []string{requestCI, check, planRequest, comment}},
 		"request, a check fails":      {event: request("opened", own, false), history: "everything", checks: "fail", want: []string{requestCI, checked + "exit -> failure"}},
 		"request, labelled":           {event: request("labeled", own, false), history: "everything"},
-		"request, plan fails":         {event: request("opened", own, false), history: "everything", fates: fails("plan/Plan", "failure"), want: []string{requestCI, check, "plan [contents:read id-token:write] as plan role: plan -> failure"}},
+		"request, plan fails":         {event: request("opened", own, false), history: "everything", fates: fails("plan (production)/Plan", "failure"), want: []string{requestCI, check, "plan (production) [contents:read id-token:write] as plan role for production: plan -> failure"}},
 		"request from a fork":         {event: request("opened", fork, false), history: "everything", want: []string{requestCI, check}},
 		"draft from a fork":           {event: request("opened", fork, true), history: "everything", want: []string{requestCI, check}},
 		"request from a fork of old":  {event: request("opened", "", false), history: "everything", want: []string{requestCI, check}},
@@ -131,7 +159,7 @@ func happenings() map[string]happening {
 		"dispatch, apply, a check fails":      {event: dispatch("ci.yml", "main", applying), history: "dispatch", checks: "fail", want: []string{ciRun, checked + "exit -> failure"}},
 		"dispatch, apply, public repository": {
 			event: public(dispatch("ci.yml", "main", applying)), history: "dispatch",
-			want: []string{ciRun, check, "plan [contents:read id-token:write] as plan role: exit -> failure"},
+			want: []string{ciRun, check, "plan (production) [contents:read id-token:write] as plan role for production: exit -> failure"},
 		},
 		"dispatch, public repository":    {event: public(dispatch("ci.yml", "main", nil)), history: "dispatch", want: []string{ciRun, check, plan}},
 		"dispatch of a branch":           {event: dispatch("ci.yml", "feature", nil), history: "dispatch", want: []string{ciRun, check}},
@@ -143,12 +171,73 @@ func happenings() map[string]happening {
 		"dispatch of a branch, rollback": {event: dispatch("ci.yml", "feature", map[string]any{"rollback": true}), history: "dispatch", want: []string{ciRun}},
 		"a rollback fails":               {event: dispatch("ci.yml", "main", map[string]any{"rollback": true}), history: "dispatch", fates: fails("rollback/Roll back", "failure"), want: []string{ciRun, rollback + ", status -> failure"}},
 
-		"schedule of drift":           {event: workflow.Event{Name: "schedule", Workflow: "drift.yml", Ref: "refs/heads/main"}, want: []string{driftRun, drift, issue}},
-		"schedule of drift, none":     {event: workflow.Event{Name: "schedule", Workflow: "drift.yml", Ref: "refs/heads/main"}, plan: "changes nothing", want: []string{driftRun, drift}},
-		"schedule of drift, it fails": {event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, fates: fails("drift/Look for drift", "failure"), want: []string{driftRun, "drift [contents:read id-token:write] as plan role: plan -> failure"}},
-		"dispatch of drift":           {event: dispatch("drift.yml", "main", nil), want: []string{driftRun, drift, issue}},
+		"schedule of drift":           {event: workflow.Event{Name: "schedule", Workflow: "drift.yml", Ref: "refs/heads/main"}, want: []string{driftRun, environments, drift, issue}},
+		"schedule of drift, none":     {event: workflow.Event{Name: "schedule", Workflow: "drift.yml", Ref: "refs/heads/main"}, plan: "changes nothing", want: []string{driftRun, environments, looked}},
+		"schedule of drift, it fails": {event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, fates: fails("drift (production)/Look for drift", "failure"), want: []string{driftRun, environments, "drift (production) [contents:read id-token:write] as plan role for production: plan -> failure"}},
+		"dispatch of drift":           {event: dispatch("drift.yml", "main", nil), want: []string{driftRun, environments, drift, issue}},
 		"schedule of lock":            {event: workflow.Event{Name: "schedule", Workflow: "lock.yml"}, want: []string{lockRun, renew, propose}},
 		"dispatch of lock":            {event: dispatch("lock.yml", "main", nil), want: []string{lockRun, renew, propose}},
+
+		"several, push":                  {event: push("main"), history: "code", vars: several, want: []string{ciRun, check, deployStaging + "publish, deploy", promote}},
+		"several, push, terraform":       {event: push("main"), history: "terraform", vars: several, want: []string{ciRun, check, plan, planStaging}},
+		"several, push, both":            {event: push("main"), history: "everything", vars: several, want: []string{ciRun, check, plan, planStaging, deployStaging + "publish, deploy", promote}},
+		"several, push, docs only":       {event: push("main"), history: "docs", vars: several, want: []string{ciRun, check}},
+		"several, push to a branch":      {event: push("feature"), history: "everything", vars: several},
+		"several, staging fails":         {event: push("main"), history: "code", vars: several, fates: fails("deploy/Deploy", "failure"), want: []string{ciRun, check, deployStaging + "publish, deploy, status -> failure"}},
+		"several, staging cancelled":     {event: push("main"), history: "code", vars: several, fates: fails("deploy/Deploy", "cancelled"), want: []string{ciRun, check, deployStaging + "publish, deploy, rollback -> cancelled"}},
+		"several, a promotion fails":     {event: push("main"), history: "code", vars: several, fates: fails("promote (production)/Promote", "failure"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote + ", status -> failure"}},
+		"several, a promotion cancelled": {event: push("main"), history: "code", vars: several, fates: fails("promote (production)/Promote", "cancelled"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote + ", rollback -> cancelled"}},
+		"staging alone":                  {event: push("main"), history: "code", vars: several, tree: "staging", want: []string{ciRun, check, deployStaging + "publish, deploy"}},
+		"one with a file":                {event: push("main"), history: "code", vars: vars, tree: "production", want: []string{ciRun, check, deploy + "publish, deploy"}},
+		"neither staging nor production": {event: push("main"), history: "code", vars: several, tree: "blue green", want: []string{ciRun, check}},
+
+		"several, request":                       {event: request("opened", own, false), history: "code", vars: several, want: []string{requestCI, check}},
+		"several, request, terraform":            {event: request("opened", own, false), history: "terraform", vars: several, want: []string{requestCI, check, planRequest, planStagingRequest, comment}},
+		"several, request, a plan fails":         {event: request("opened", own, false), history: "terraform", vars: several, fates: fails("plan (staging)/Plan", "failure"), want: []string{requestCI, check, planRequest, "plan (staging) [contents:read id-token:write] as staging's plan role for staging: plan -> failure"}},
+		"several, request from a fork":           {event: request("opened", fork, false), history: "everything", vars: several, want: []string{requestCI, check}},
+		"previews, request, code":                {event: request("opened", own, false), history: "code", vars: previews, want: []string{requestCI, check, preview, comment}},
+		"previews, request, everything":          {event: request("synchronize", own, false), history: "everything", vars: previews, want: []string{requestCI, check, planRequest, planStagingRequest, preview, comment}},
+		"previews, request, terraform":           {event: request("synchronize", own, false), history: "terraform", vars: previews, want: []string{requestCI, check, planRequest, planStagingRequest, comment}},
+		"previews, request, docs only":           {event: request("opened", own, false), history: "docs", vars: previews, want: []string{requestCI, check}},
+		"previews, draft":                        {event: request("opened", own, true), history: "code", vars: previews, want: []string{requestCI, check}},
+		"previews, a check fails":                {event: request("opened", own, false), history: "code", vars: previews, checks: "fail", want: []string{requestCI, checked + "exit -> failure"}},
+		"previews, one fails":                    {event: request("opened", own, false), history: "everything", vars: previews, fates: fails("preview/Preview", "failure"), want: []string{requestCI, check, planRequest, planStagingRequest, "preview [contents:read id-token:write] as preview role for staging: preview-up -> failure"}},
+		"previews, one cancelled":                {event: request("opened", own, false), history: "code", vars: previews, fates: fails("preview/Preview", "cancelled"), want: []string{requestCI, check, "preview [contents:read id-token:write] as preview role for staging: preview-up -> cancelled"}},
+		"previews, one cancelled after plans":    {event: request("opened", own, false), history: "everything", vars: previews, fates: fails("preview/Preview", "cancelled"), want: []string{requestCI, check, planRequest, planStagingRequest, "preview [contents:read id-token:write] as preview role for staging: preview-up -> cancelled"}},
+		"previews, request from a fork":          {event: request("opened", fork, false), history: "everything", vars: previews, want: []string{requestCI, check}},
+		"previews, request from a fork of old":   {event: request("opened", "", false), history: "everything", vars: previews, want: []string{requestCI, check}},
+		"previews, push":                         {event: push("main"), history: "code", vars: previews, want: []string{ciRun, check, deployStaging + "publish, deploy", promote}},
+		"previews, dispatch of a branch":         {event: dispatch("ci.yml", "feature", nil), history: "dispatch", vars: previews, want: []string{ciRun, check}},
+		"a request is closed":                    {event: request("closed", own, false), want: []string{closed}},
+		"several, a request is closed":           {event: request("closed", own, false), vars: several, want: []string{closed}},
+		"previews, a request is closed":          {event: request("closed", own, false), vars: previews, want: []string{"preview.yml, group ci-7, the next run cancels it", remove}},
+		"previews, a draft is closed":            {event: request("closed", own, true), vars: previews, want: []string{"preview.yml, group ci-7, the next run cancels it", remove}},
+		"previews, a fork's is closed":           {event: request("closed", fork, false), vars: previews, want: []string{"preview.yml, group ci-7, the next run cancels it"}},
+		"previews, schedule":                     {event: workflow.Event{Name: "schedule", Workflow: "preview.yml"}, vars: previews, want: []string{"preview.yml, group ci-sweep, the next run cancels it", sweep}},
+		"previews, dispatch of the sweep":        {event: dispatch("preview.yml", "main", nil), vars: previews, want: []string{"preview.yml, group ci-sweep, the next run cancels it", sweep}},
+		"schedule of previews, where none are":   {event: workflow.Event{Name: "schedule", Workflow: "preview.yml"}, vars: several, want: []string{"preview.yml, group previews-sweep, the next run cancels it"}},
+		"several, dispatch":                      {event: dispatch("ci.yml", "main", nil), history: "dispatch", vars: several, want: []string{ciRun, check, plan}},
+		"several, dispatch of staging":           {event: dispatch("ci.yml", "main", in("staging")), history: "dispatch", vars: several, want: []string{ciRun, check, planStaging}},
+		"several, dispatch of none":              {event: dispatch("ci.yml", "main", in("")), history: "dispatch", vars: several, want: []string{ciRun, check, plan, planStaging}},
+		"several, dispatch of another":           {event: dispatch("ci.yml", "main", in("stagin")), history: "dispatch", vars: several, want: []string{ciRun, check + " -> failure"}},
+		"several, apply":                         {event: dispatch("ci.yml", "main", in("production", "run_apply")), history: "dispatch", vars: several, want: []string{ciRun, check, planToApply, apply}},
+		"several, apply staging":                 {event: dispatch("ci.yml", "main", in("staging", "run_apply")), history: "dispatch", vars: several, want: []string{ciRun, check, planStaging + ", keep plan", applyStaging}},
+		"several, apply staging, no changes":     {event: dispatch("ci.yml", "main", in("staging", "run_apply")), history: "dispatch", vars: several, plan: "production", want: []string{ciRun, check, planStaging + ", keep plan"}},
+		"several, roll back":                     {event: dispatch("ci.yml", "main", in("production", "rollback")), history: "dispatch", vars: several, want: []string{ciRun, rollback}},
+		"several, roll back staging":             {event: dispatch("ci.yml", "main", in("staging", "rollback")), history: "dispatch", vars: several, want: []string{ciRun, rollbackStaging}},
+		"several, roll back staging of a branch": {event: dispatch("ci.yml", "feature", in("staging", "rollback")), history: "dispatch", vars: several, want: []string{ciRun}},
+		"several, drift":                         {event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, vars: several, want: []string{driftRun, environments, drift, lookedStag + ", keep drift-staging", issue}},
+		"several, drift of the first":            {event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, vars: several, plan: "production", want: []string{driftRun, environments, drift, lookedStag, issue}},
+		"several, drift of the last":             {event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, vars: several, plan: "staging", want: []string{driftRun, environments, looked, lookedStag + ", keep drift-staging", issue}},
+		"several, no drift":                      {event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, vars: several, plan: "changes nothing", want: []string{driftRun, environments, looked, lookedStag}},
+		"several, drift, one fails": {
+			event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, vars: several, fates: fails("drift (staging)/Look for drift", "failure"),
+			want: []string{driftRun, environments, drift, "drift (staging) [contents:read id-token:write] as staging's plan role for staging: plan -> failure", issue},
+		},
+		"several, drift, one cancelled": {
+			event: workflow.Event{Name: "schedule", Workflow: "drift.yml"}, vars: several, fates: fails("drift (staging)/Look for drift", "cancelled"),
+			want: []string{driftRun, environments, drift, "drift (staging) [contents:read id-token:write] as staging's plan role for staging: plan -> cancelled"},
+		},
 
 		"what others could send":  {event: workflow.Event{Name: "pull_request_target", Ref: "refs/heads/main"}},
 		"a comment on a request":  {event: workflow.Event{Name: "issue_comment", Ref: "refs/heads/main"}},
@@ -158,7 +247,20 @@ func happenings() map[string]happening {
 
 // start computes the result of an event.
 func (h happening) start(set workflow.Set, all map[string]pushEvent) ([]string, error) {
-	w := &world{history: all[h.history], changes: h.plan != "changes nothing", fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
+	given, tree := h.vars, h.tree
+	if given == nil {
+		given = vars
+	}
+	w := &world{history: all[h.history], changes: map[string]bool{}, fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
+	for name := range strings.FieldsSeq(cmp.Or(tree, strings.Join(slices.Sorted(maps.Keys(given)), " "))) {
+		w.all = append(w.all, platform.Environment{Name: name})
+	}
+	if len(w.all) == 0 {
+		w.all = []platform.Environment{{Name: platform.Production}}
+	}
+	for _, e := range w.all {
+		w.changes[e.Name] = h.plan == "" || h.plan == e.Name
+	}
 	e := h.event
 	payload := map[string]any{"repository": map[string]any{"private": true}}
 	maps.Copy(payload, e.Payload)
@@ -170,7 +272,7 @@ func (h happening) start(set workflow.Set, all map[string]pushEvent) ([]string, 
 		payload["pull_request"].(map[string]any)["base"].(map[string]any)["sha"] = w.history.since
 	}
 	e.Payload = payload
-	runs, err := set.Start(e, vars, w)
+	runs, err := set.Start(e, given, w)
 	return w.tell(runs), err
 }
 
@@ -196,10 +298,12 @@ func TestForksHaveNoRights(t *testing.T) {
 	delete(all, "dispatch") // has no commit to compare with, like every pull request
 	for name := range all {
 		for _, action := range []string{"opened", "synchronize", "reopened", "ready_for_review"} {
-			h := happening{event: request(action, "mallory/shop", false), history: name}
-			got, err := h.start(set, all)
-			require.NoError(t, err)
-			require.Equal(t, []string{requestCI, check}, got, fmt.Sprint(name, " ", action))
+			for _, given := range []map[string]map[string]string{vars, several, previews} {
+				h := happening{event: request(action, "mallory/shop", false), history: name, vars: given}
+				got, err := h.start(set, all)
+				require.NoError(t, err)
+				require.Equal(t, []string{requestCI, check}, got, fmt.Sprint(name, " ", action))
+			}
 		}
 	}
 }

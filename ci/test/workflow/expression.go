@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
@@ -8,7 +9,7 @@ import (
 	"github.com/rhysd/actionlint"
 )
 
-// scope has the contexts of an expression. Values are nil, bool, string and
+// scope has the contexts of an expression. Values are nil, bool, string, []any and
 // map[string]any.
 type scope struct {
 	contexts map[string]any
@@ -83,13 +84,14 @@ func (s scope) value(node actionlint.ExprNode, asks func(string)) (any, error) {
 		return nil, fmt.Errorf("there is no context %q here", n.Name)
 	case *actionlint.ObjectDerefNode:
 		of, err := s.value(n.Receiver, asks)
-		object, _ := of.(map[string]any)
-		for name, value := range object {
-			if strings.EqualFold(name, n.Property) {
-				return value, err
-			}
+		return member(of, n.Property), err
+	case *actionlint.IndexAccessNode:
+		of, err := s.value(n.Operand, asks)
+		if err != nil {
+			return nil, err
 		}
-		return nil, err // a misspelled name is null, as on GitHub
+		name, err := s.value(n.Index, asks)
+		return member(of, toString(name)), err
 	case *actionlint.NotOpNode:
 		value, err := s.value(n.Operand, asks)
 		return !truth(value), err
@@ -102,6 +104,14 @@ func (s scope) value(node actionlint.ExprNode, asks func(string)) (any, error) {
 	case *actionlint.CompareOpNode:
 		return s.compare(n, asks)
 	case *actionlint.FuncCallNode:
+		if strings.EqualFold(n.Callee, "fromJSON") {
+			text, err := s.value(n.Args[0], asks)
+			if err != nil {
+				return nil, err
+			}
+			var value any
+			return value, json.Unmarshal([]byte(toString(text)), &value)
+		}
 		results := map[string]bool{"always": true}
 		if s.status != nil {
 			results["success"], results["failure"], results["cancelled"] = s.status.success, s.status.failure, s.status.cancelled
@@ -113,6 +123,18 @@ func (s scope) value(node actionlint.ExprNode, asks func(string)) (any, error) {
 		return nil, fmt.Errorf("%s() is more than this package understands here", n.Callee)
 	}
 	return nil, fmt.Errorf("%T is more than this package understands", node)
+}
+
+// member returns the value of an object's property; that of a misspelled one is null, as
+// on GitHub.
+func member(of any, property string) any {
+	object, _ := of.(map[string]any)
+	for name, value := range object {
+		if strings.EqualFold(name, property) {
+			return value
+		}
+	}
+	return nil
 }
 
 // compare compares strings without regard to case. Other types are an error, because

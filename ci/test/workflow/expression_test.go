@@ -29,6 +29,9 @@ func TestEvaluate(t *testing.T) {
 		"success() || cancelled()":       false,
 		"always()":                       true,
 		"!inputs.run_apply && nope.x":    false,
+		"github['REF']":                  "refs/heads/main",
+		"github[github.nope]":            nil,
+		"fromJSON('[\"a\"]')":            []any{"a"},
 	} {
 		got, err := scope{contexts, &status{failure: true}}.evaluate(source, func(string) {})
 		require.NoError(t, err)
@@ -39,7 +42,10 @@ func TestEvaluate(t *testing.T) {
 		"secrets.KEY":              `there is no context "secrets" here`,
 		"hashFiles('x')":           "hashFiles() is more than this package understands",
 		"github.event.*.x":         "more than this package understands",
-		"github['ref']":            "more than this package understands",
+		"github[nope.x]":           "no context",
+		"nope['x']":                "no context",
+		"fromJSON(nope.x)":         "no context",
+		"fromJSON('[')":            "unexpected end of JSON input",
 		"'b' > 'a'":                "more than this package understands",
 		"inputs.run_apply == true": "true is compared, which is no text",
 		"'' == github":             "is compared, which is no text",

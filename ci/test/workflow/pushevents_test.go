@@ -2,6 +2,8 @@ package workflow_test
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,8 +19,23 @@ import (
 // root is the root of this repository.
 var root = sourcetest.Root(".github", "ci", "terraform", "dagger.json")
 
-var vars = map[string]string{
+// vars are the variables of a repository with one environment.
+var vars = map[string]map[string]string{"": {
 	"AWS_DEPLOY_ROLE": "deploy role", "AWS_PLAN_ROLE": "plan role", "AWS_APPLY_ROLE": "apply role", "TF_STATE_BUCKET": "bucket",
+}}
+
+// several are those of a repository with several environments, each with its own roles.
+var several = map[string]map[string]string{
+	"":           {"AWS_PLAN_ROLE": "plan role", "AWS_PLAN_ROLE_STAGING": "staging's plan role"},
+	"production": {"AWS_DEPLOY_ROLE": "deploy role", "AWS_APPLY_ROLE": "apply role", "AWS_FROM_ROLE": "role that reads staging"},
+	"staging":    {"AWS_DEPLOY_ROLE": "staging's deploy role", "AWS_APPLY_ROLE": "staging's apply role"},
+}
+
+// previews are those of a repository that has previews, too.
+var previews = map[string]map[string]string{
+	"":           {"AWS_PLAN_ROLE": "plan role", "AWS_PLAN_ROLE_STAGING": "staging's plan role", "AWS_PREVIEW_ROLE": "preview role", "PREVIEW_DOMAIN": "preview.example.com"},
+	"production": several["production"],
+	"staging":    several["staging"],
 }
 
 // pushEvent has the commit that GitHub names as the previous one, and the pipeline's
@@ -71,16 +88,17 @@ func pushEvents(t testing.TB) map[string]pushEvent {
 // world simulates GitHub, a runner and an account, as far as workflows depend on them.
 type world struct {
 	history pushEvent
-	changes bool                        // whether plans have changes
+	all     []platform.Environment      // of the tree
+	changes map[string]bool             // whether plans have changes, by environment
 	fail    bool                        // whether checks fail
 	fates   map[string]workflow.Outcome // of steps that do not succeed, by "job/name"
-	roles   map[string]string           // by job
+	roles   map[string]string           // by job, with the environment that they are for
 	stored  map[string]bool             // artifacts
 }
 
 func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 	if role := s.Env["AWS_ROLE"]; role != "" {
-		w.roles[s.Job] = role
+		w.roles[s.Job] = role + " for " + s.Env["ENVIRONMENT"]
 	}
 	if fate := w.fates[s.Job+"/"+s.Name]; fate != "" {
 		return fate, nil
@@ -92,24 +110,49 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 		return workflow.Failure, nil
 	case s.Function == "changes":
 		return workflow.Success, lines(w.history.outputs)
+	case s.Function == "environments":
+		if name := s.Env["ENVIRONMENT"]; name != "" && !slices.ContainsFunc(w.all, func(e platform.Environment) bool { return e.Name == name }) {
+			return workflow.Failure, nil
+		}
+		found, err := changes.ForWorkflow(w.all, s.Env["ENVIRONMENT"]).Outputs()
+		if err != nil {
+			return workflow.Failure, nil
+		}
+		return workflow.Success, lines(found)
+	case s.Function == "promote" && (s.Env["FROM"] != "staging" || s.Env["FROM_ROLE"] != "role that reads staging"):
+		return workflow.Failure, nil
+	case s.Function == "preview-up" && s.Env["DOMAIN"] != "preview.example.com":
+		return workflow.Failure, nil
+	case strings.HasPrefix(s.Function, "preview-") && s.Function != "preview-sweep" && s.Env["PULL_REQUEST"] != "7":
+		return workflow.Failure, nil
 	case s.ID == "check":
 		result := map[bool]string{true: "failed", false: "succeeded"}[w.fail]
 		return workflow.Success, map[string]string{"result": result}
 	case s.ID == "outputs":
-		return workflow.Success, map[string]string{"changes": fmt.Sprint(w.changes)}
+		return workflow.Success, map[string]string{"changes": fmt.Sprint(w.changes[s.Env["ENVIRONMENT"]])}
 	case s.Uses == "actions/upload-artifact":
 		w.stored[s.With["name"]] = true
 		return workflow.Success, map[string]string{"artifact-id": s.With["name"]}
-	case s.Uses == "actions/download-artifact" && !w.stored[s.With["name"]+s.With["artifact-ids"]]:
+	case s.Uses == "actions/download-artifact" && !w.finds(s.With["name"]+s.With["artifact-ids"]+s.With["pattern"]):
 		return workflow.Failure, nil
 	case s.Function == "gh issue list":
 		return workflow.Success, map[string]string{"number": "12"}
 	case strings.HasSuffix(s.Uses, "/create-issue-from-file") && s.With["issue-number"] != "12":
 		return workflow.Failure, nil
-	case s.Name == "Comment the plan" && (s.Env["PULL_REQUEST"] != "7" || s.Env["GH_TOKEN"] != "github-token"):
+	case s.Name == "Comment" && (s.Env["PULL_REQUEST"] != "7" || s.Env["GH_TOKEN"] != "github-token"):
 		return workflow.Failure, nil
 	}
 	return workflow.Success, nil
+}
+
+// finds reports whether an artifact was stored.
+func (w *world) finds(pattern string) bool {
+	for name := range w.stored {
+		if matches, err := path.Match(pattern, name); err == nil && matches {
+			return true
+		}
+	}
+	return false
 }
 
 // lines parses a file of GitHub's outputs.

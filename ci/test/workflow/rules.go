@@ -27,12 +27,24 @@ const (
 // repository's permissions on content from others are not allowed.
 var triggers = []string{"push", "pull_request", "workflow_dispatch", "workflow_call", "schedule"}
 
-// Functions of the module that run unreviewed code or dependencies, and functions that
-// change production.
+// Functions of the module that run unreviewed code or dependencies, functions that change
+// an environment, and those of them that release.
 var (
 	unreviewed = []string{"check", "test", "lint", "fmt", "validate", "build", "rehearse"}
-	production = []string{"deploy", "rollback", "apply"}
+	changing   = []string{"deploy", "promote", "rollback", "apply"}
+	releasing  = []string{"deploy", "promote", "rollback"}
 )
+
+// roles has the functions for which a job may assume the role of each variable.
+var roles = map[string][]string{
+	"AWS_DEPLOY_ROLE":  {"publish", "deploy", "promote", "rollback", "status"},
+	"AWS_APPLY_ROLE":   {"apply"},
+	"AWS_PLAN_ROLE":    {"plan"},
+	"AWS_PREVIEW_ROLE": {"preview-up", "preview-down", "preview-sweep"},
+}
+
+// ofEnvironment are the variables of GitHub environments: a job uses them only in one.
+var ofEnvironment = []string{"AWS_DEPLOY_ROLE", "AWS_APPLY_ROLE", "AWS_FROM_ROLE"}
 
 // Check returns violations of the rules for workflows. Most are from
 // https://docs.github.com/en/actions/reference/security/secure-use; each finding gives
@@ -116,6 +128,41 @@ func (c *checker) job(job *actionlint.Job) {
 		functions = append(functions, c.step(job, step)...)
 	}
 	c.permissions(job, functions)
+	c.environment(job, functions)
+}
+
+// environment checks that a job of an environment is for no other one, and that each role
+// is assumed for its own functions only.
+func (c *checker) environment(job *actionlint.Job, functions []string) {
+	values := value(job.Env, "AWS_ROLE")
+	for _, step := range job.Steps {
+		values += value(step.Env, "FROM_ROLE")
+	}
+	name := ""
+	if job.Environment != nil {
+		name = text(job.Environment.Name)
+	}
+	if slices.ContainsFunc(ofEnvironment, func(role string) bool { return strings.Contains(values, role) }) && name == "" {
+		c.add(job.Pos, "job %s assumes a role of an environment, so it is in that environment", job.ID.Value)
+	}
+	if name != "" && value(job.Env, "ENVIRONMENT") != name {
+		c.add(job.Pos, "job %s is in the environment %s, so ENVIRONMENT is that, and no other", job.ID.Value, name)
+	}
+	for role, own := range roles {
+		for _, f := range functions {
+			if f != "" && strings.Contains(value(job.Env, "AWS_ROLE"), role) && !slices.Contains(own, f) {
+				c.add(job.Pos, "job %s runs %s in the role %s, which is for %s", job.ID.Value, f, role, strings.Join(own, ", "))
+			}
+		}
+	}
+}
+
+// value returns the value of a variable, or "".
+func value(env *actionlint.Env, name string) string {
+	if !defines(env, name) {
+		return ""
+	}
+	return text(env.Vars[strings.ToLower(name)].Value)
 }
 
 // called checks that a job gives a called workflow only the permissions that it asks
@@ -168,7 +215,7 @@ func (c *checker) permissions(job *actionlint.Job, functions []string) {
 		c.add(job.Pos, "job %s writes to the repository, so it runs nothing of it and has no id-token", job.ID.Value)
 	}
 	depth := slices.ContainsFunc(job.Steps, func(s *actionlint.Step) bool { return input(s, "fetch-depth") == "0" })
-	changesProduction := false
+	changes := false
 	for _, f := range functions {
 		if token && slices.Contains(unreviewed, f) {
 			c.add(job.Pos, "job %s runs %s with id-token: whatever a test or a build runs could ask for the cloud's credentials", job.ID.Value, f)
@@ -176,16 +223,17 @@ func (c *checker) permissions(job *actionlint.Job, functions []string) {
 		if f == "changes" && !depth {
 			c.add(job.Pos, "job %s compares commits, so it checks out with fetch-depth: 0", job.ID.Value)
 		}
-		changesProduction = changesProduction || slices.Contains(production, f)
+		changes = changes || slices.Contains(changing, f)
 	}
-	if !changesProduction {
+	if !changes {
 		return
 	}
-	if job.Environment == nil || text(job.Environment.Name) != "production" {
-		c.add(job.Pos, "job %s changes production, so it is in the environment production", job.ID.Value)
+	if job.Environment == nil || text(job.Environment.Name) == "" {
+		c.add(job.Pos, "job %s changes an environment, so it is in that environment", job.ID.Value)
+		return
 	}
-	if g := job.Concurrency; g == nil || g.CancelInProgress == nil || g.CancelInProgress.Value || g.CancelInProgress.Expression != nil || !strings.HasSuffix(text(g.Group), "-production") {
-		c.add(job.Pos, "job %s changes production: one at a time, and never cancelled by the next (concurrency group …-production, cancel-in-progress: false)", job.ID.Value)
+	if g := job.Concurrency; g == nil || g.CancelInProgress == nil || g.CancelInProgress.Value || g.CancelInProgress.Expression != nil || !strings.HasSuffix(text(g.Group), "-"+text(job.Environment.Name)) {
+		c.add(job.Pos, "job %s changes an environment: one at a time, and never cancelled by the next (concurrency group …-%s, cancel-in-progress: false)", job.ID.Value, text(job.Environment.Name))
 	}
 }
 
@@ -210,6 +258,9 @@ func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
 			if !defines(job.Env, variable) && !defines(step.Env, variable) {
 				c.add(exec.Run.Pos, "nobody sets %s, and the command would run with nothing in its place", variable)
 			}
+		}
+		if slices.Contains(releasing, command.function()) && !command.reported {
+			c.add(exec.Run.Pos, "%s runs by %s, so that its report is in the summary also if it fails", command.function(), ReleaseScript)
 		}
 		return []string{command.function()}
 	case *actionlint.ExecAction:
@@ -259,7 +310,7 @@ func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
 	case uploadAction:
 		c.upload(step)
 	case "actions/download-artifact":
-		if input(step, "name") == "" && input(step, "artifact-ids") == "" {
+		if pattern := input(step, "pattern"); input(step, "name") == "" && input(step, "artifact-ids") == "" && strings.Trim(pattern, "*") == "" {
 			c.add(step.Pos, "download-artifact takes every artifact unless it names one")
 		}
 	case "dagger/dagger-for-github":

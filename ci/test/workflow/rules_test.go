@@ -35,10 +35,16 @@ func TestCheck(t *testing.T) {
 	step := func(uses, with string) [2]string {
 		return [2]string{"      - run: dagger", "      - uses: " + uses + "@2222222222222222222222222222222222222222 # v1.0.0\n        with:\n          " + with + "\n      - run: dagger"}
 	}
-	tests := map[string]struct {
+	type row struct {
 		change [2]string
 		want   string
-	}{
+	}
+	in := func(environment, concurrency, function string) row {
+		return row{[2]string{
+			"    steps:", "    environment: " + environment + "\n    env: { ENVIRONMENT: " + environment + " }\n" + concurrency + "    steps:\n      - run: dagger call " + function,
+		}, "one at a time"}
+	}
+	tests := map[string]row{
 		"nothing":                     {[2]string{"", ""}, ""},
 		"trigger":                     {[2]string{"on: push", "on: pull_request_target"}, "pull_request_target is no event"},
 		"permissions above":           {[2]string{"permissions: {}\n", ""}, "permissions: {} at the top"},
@@ -71,6 +77,7 @@ func TestCheck(t *testing.T) {
 		"a substitution":              {run(`dagger call "$(cat x)"`), "no substitutions"},
 		"a variable without quotes":   {run("dagger call $A"), `write "$A", in quotes`},
 		"a variable with an edit":     {run(`dagger call "${A:-b}"`), `write "$A", in quotes`},
+		"joined":                      {run(`cat "$RUNNER_TEMP"/a/*.md > "$RUNNER_TEMP/b"`), ""},
 		"another command":             {run("npm ci"), "npm is not among the commands"},
 		"a runner's own file":         {run("cat /proc/self/environ"), "cat shows one file"},
 		"two files":                   {run(`cat "$RUNNER_TEMP/a" /etc/passwd`), "cat shows one file"},
@@ -88,9 +95,20 @@ func TestCheck(t *testing.T) {
 		"compares without history":    {run("dagger call changes outputs"), "fetch-depth: 0"},
 		"a role that nobody sets":     {run(".github/dagger-call status"), "nobody sets AWS_ROLE"},
 		"another script":              {run(".github/other status"), ".github/other is not among"},
-		"production by the script":    {run(".github/dagger-call deploy"), "in the environment production"},
-		"production":                  {run("dagger call deploy"), "in the environment production"},
-		"production at once":          {run("dagger call rollback"), "one at a time"},
+		"a change by the script":      {run(".github/dagger-release deploy"), "changes an environment, so it is in that environment"},
+		"a change":                    {run("dagger call apply"), "changes an environment, so it is in that environment"},
+		"changes at once":             in("production", "", "apply"),
+		"another's group":             in("production", "    concurrency: { group: apply-staging, cancel-in-progress: false }\n", "apply"),
+		"a change that is cancelled":  in("production", "    concurrency: { group: apply-production, cancel-in-progress: true }\n", "apply"),
+		"another's environment":       {[2]string{"    steps:", "    environment: production\n    env: { ENVIRONMENT: staging }\n    steps:"}, "so ENVIRONMENT is that, and no other"},
+		"no environment's name":       {[2]string{"    steps:", "    environment: production\n    steps:"}, "so ENVIRONMENT is that, and no other"},
+		"an environment's role":       {[2]string{"    steps:", "    env: { AWS_ROLE: \"${{ vars.AWS_DEPLOY_ROLE }}\" }\n    steps:"}, "assumes a role of an environment"},
+		"a role to read another":      {[2]string{"      - run: dagger", "      - env: { FROM_ROLE: \"${{ vars.AWS_FROM_ROLE }}\" }\n        run: dagger"}, "assumes a role of an environment"},
+		"a role for something else":   {[2]string{"    steps:", "    env: { AWS_ROLE: \"${{ vars.AWS_PREVIEW_ROLE }}\" }\n    steps:"}, "runs status in the role AWS_PREVIEW_ROLE, which is for preview-up"},
+		"a release without a report":  {run("dagger call rollback"), "rollback runs by .github/dagger-release"},
+		"output to a file":            {run(`dagger call a > "$RUNNER_TEMP/b"`), "output goes nowhere"},
+		"joined elsewhere":            {run(`cat "$RUNNER_TEMP"/a/* > b`), "output goes nowhere"},
+		"artifacts of any name":       {step("actions/download-artifact", "pattern: '*'"), "takes every artifact"},
 		"an artifact for long":        {step("actions/upload-artifact", "retention-days: 15"), "14 days at most"},
 		"an artifact for ever":        {step("actions/upload-artifact", "name: a"), "14 days at most"},
 		"a plan for two days":         {step("actions/upload-artifact", "{ path: a/plan, retention-days: 2 }"), "1 days at most"},

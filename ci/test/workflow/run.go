@@ -66,7 +66,8 @@ type Run struct {
 
 // Job is a job of a run with its permissions.
 type Job struct {
-	// Name is the job's id. In a called workflow it follows the caller's.
+	// Name is the job's id. In a called workflow it follows the caller's; the environment
+	// of a matrix follows it.
 	Name        string
 	Outcome     Outcome
 	Permissions map[string]string
@@ -86,20 +87,21 @@ func (j Job) PermissionsText() string {
 	return strings.Join(rights, " ")
 }
 
-// Start computes the runs that an event starts. vars are the repository's variables.
-func (s Set) Start(e Event, vars map[string]string, runner Runner) ([]Run, error) {
+// Start computes the runs that an event starts. vars has the variables of the repository
+// at "", and those of GitHub environments by their names.
+func (s Set) Start(e Event, vars map[string]map[string]string, runner Runner) ([]Run, error) {
 	var runs []Run
 	for _, w := range s {
 		inputs, starts := w.startedBy(e)
 		if !starts {
 			continue
 		}
-		r := &running{set: s, event: e, runner: runner}
+		r := &running{set: s, event: e, vars: vars, runner: runner}
 		at := scope{contexts: map[string]any{
 			"github": map[string]any{
 				"event_name": e.Name, "ref": e.Ref, "repository": "acme/shop", "run_id": "1001", "event": e.Payload, "token": "github-token",
 			},
-			"inputs": inputs, "vars": anyMap(vars), "runner": map[string]any{"temp": "/temp"},
+			"inputs": inputs, "vars": anyMap(vars[""]), "runner": map[string]any{"temp": "/temp"},
 		}}
 		run := Run{Workflow: w.Name}
 		if c := w.syntax.Concurrency; c != nil {
@@ -162,6 +164,7 @@ func dispatched(input *actionlint.DispatchInput, given any) any {
 type running struct {
 	set       Set
 	event     Event
+	vars      map[string]map[string]string
 	runner    Runner
 	cancelled bool
 	err       error // first error; later results are meaningless
@@ -271,18 +274,57 @@ func (r *running) execute(w Workflow, job *actionlint.Job, at scope, f *finished
 		f.jobs, f.outcome = r.workflow(r.set[n], at.with("inputs", inputs), name+" / ", rights)
 		return
 	}
-	j := Job{Name: name, Permissions: rights}
-	if job.Environment != nil {
-		j.Environment = r.text(job.Environment.Name, at)
+	f.outcome = Success
+	for _, values := range r.matrix(job, at) {
+		j, at := Job{Name: name, Permissions: rights}, at
+		if values != nil {
+			j.Name += fmt.Sprintf(" (%v)", values["environment"])
+			at = at.with("matrix", values)
+		}
+		if job.Environment != nil {
+			j.Environment = r.text(job.Environment.Name, at)
+			vars := maps.Clone(r.vars[""])
+			maps.Copy(vars, r.vars[j.Environment])
+			at = at.with("vars", anyMap(vars))
+		}
+		if job.Concurrency != nil {
+			j.Group = r.text(job.Concurrency.Group, at)
+		}
+		at = at.with("steps", r.steps(&j, job, at))
+		for _, output := range job.Outputs {
+			// An empty output does not replace that of another job of the matrix.
+			if value := r.text(output.Value, at); value != "" {
+				f.outputs[output.Name.Value] = value
+			}
+		}
+		f.jobs = append(f.jobs, j)
+		if j.Outcome != Success && f.outcome != Cancelled {
+			f.outcome = j.Outcome
+		}
 	}
-	if job.Concurrency != nil {
-		j.Group = r.text(job.Concurrency.Group, at)
+}
+
+// matrix returns the values of each job of a matrix; that of a job without one is nil.
+func (r *running) matrix(job *actionlint.Job, at scope) (all []map[string]any) {
+	if job.Strategy == nil {
+		return []map[string]any{nil}
 	}
-	at = at.with("steps", r.steps(&j, job, at))
-	for _, output := range job.Outputs {
-		f.outputs[output.Name.Value] = r.text(output.Value, at)
+	m := job.Strategy.Matrix
+	if m == nil || m.Include == nil || m.Include.Expression == nil || len(m.Rows) > 0 || job.Strategy.FailFast == nil || job.Strategy.FailFast.Value {
+		r.fail("job %s: a matrix is one expression for include, and fail-fast is false: a failure in one environment hides nothing of another", job.ID.Value)
+		return nil
 	}
-	f.outcome, f.jobs = j.Outcome, []Job{j}
+	source := strings.TrimSpace(text(m.Include.Expression))
+	list, err := at.evaluate(strings.TrimSuffix(strings.TrimPrefix(source, "${{"), "}}"), nil)
+	entries, _ := list.([]any)
+	if err != nil || len(entries) == 0 {
+		r.fail("job %s: the matrix %s is no list of environments: %w", job.ID.Value, source, err)
+	}
+	for _, entry := range entries {
+		values, _ := entry.(map[string]any)
+		all = append(all, values)
+	}
+	return all
 }
 
 // steps runs the steps of a job and returns the context steps.

@@ -104,11 +104,12 @@ func (s Summary) JSON(w io.Writer) error { return report.WriteJSON(w, s) }
 // [report.MarkdownLimit] bytes: a longer one omits the details of resources, the
 // last ones first.
 func (s Summary) Markdown(w io.Writer) error {
-	_, err := io.WriteString(w, s.markdown(report.MarkdownLimit))
+	_, err := io.WriteString(w, s.MarkdownWithin(report.MarkdownLimit))
 	return err
 }
 
-func (s Summary) markdown(limit int) string {
+// MarkdownWithin returns the summary in at most limit bytes; see [Summary.Markdown].
+func (s Summary) MarkdownWithin(limit int) string {
 	var b strings.Builder
 	b.WriteString("### " + s.Headline() + "\n\n")
 	b.WriteString(s.counts())

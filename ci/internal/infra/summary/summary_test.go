@@ -208,6 +208,10 @@ func TestMarkdownLimit(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, s.Markdown(&b))
 	require.LessOrEqual(t, b.Len(), report.MarkdownLimit)
+	for _, environments := range []int{2, 3, 8} { // that share a comment
+		limit := report.MarkdownLimit / (environments + 1)
+		require.LessOrEqual(t, len(s.MarkdownWithin(limit)), limit)
+	}
 	require.Contains(t, b.String(), "- and 1970 more\n", "of what is lost")
 	require.Contains(t, b.String(), "Without their details, which are in plan.json:")
 	require.Contains(t, b.String(), "2000 outputs changed: see plan.json.")

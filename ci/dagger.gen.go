@@ -899,7 +899,35 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
 				}
 			}
-			return (*Slipway).Diff(&parent, ctx, sha, services)
+			var with string
+			if inputArgs["with"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["with"]), &with)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg with", err))
+				}
+			}
+			var withCredentials *dagger.Secret
+			if inputArgs["withCredentials"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withCredentials"]), &withCredentials)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withCredentials", err))
+				}
+			}
+			var withRole string
+			if inputArgs["withRole"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withRole"]), &withRole)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withRole", err))
+				}
+			}
+			var withAws *dagger.Service
+			if inputArgs["withAws"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withAws"]), &withAws)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withAws", err))
+				}
+			}
+			return (*Slipway).Diff(&parent, ctx, sha, services, with, withCredentials, withRole, withAws)
 		case "Fmt":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1068,6 +1096,153 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Plan(&parent, ctx, dir, backendConfig, vars, stateLock, refreshOnly, destroy)
+		case "Promote":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var to string
+			if inputArgs["to"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["to"]), &to)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg to", err))
+				}
+			}
+			var from string
+			if inputArgs["from"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["from"]), &from)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg from", err))
+				}
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			var soak string
+			if inputArgs["soak"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["soak"]), &soak)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg soak", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			var fromCredentials *dagger.Secret
+			if inputArgs["fromCredentials"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["fromCredentials"]), &fromCredentials)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg fromCredentials", err))
+				}
+			}
+			var fromRole string
+			if inputArgs["fromRole"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["fromRole"]), &fromRole)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg fromRole", err))
+				}
+			}
+			var fromAws *dagger.Service
+			if inputArgs["fromAws"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["fromAws"]), &fromAws)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg fromAws", err))
+				}
+			}
+			var allowUnsigned bool
+			if inputArgs["allowUnsigned"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["allowUnsigned"]), &allowUnsigned)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg allowUnsigned", err))
+				}
+			}
+			var key *dagger.File
+			if inputArgs["key"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["key"]), &key)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg key", err))
+				}
+			}
+			var identity string
+			if inputArgs["identity"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["identity"]), &identity)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg identity", err))
+				}
+			}
+			var identityRegexp string
+			if inputArgs["identityRegexp"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["identityRegexp"]), &identityRegexp)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg identityRegexp", err))
+				}
+			}
+			var issuer string
+			if inputArgs["issuer"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["issuer"]), &issuer)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg issuer", err))
+				}
+			}
+			var trustedRoot *dagger.File
+			if inputArgs["trustedRoot"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["trustedRoot"]), &trustedRoot)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg trustedRoot", err))
+				}
+			}
+			var failOn string
+			if inputArgs["failOn"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["failOn"]), &failOn)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg failOn", err))
+				}
+			}
+			var timeout string
+			if inputArgs["timeout"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["timeout"]), &timeout)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
+				}
+			}
+			var waitForTurn string
+			if inputArgs["waitForTurn"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["waitForTurn"]), &waitForTurn)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg waitForTurn", err))
+				}
+			}
+			var allowNoRollback bool
+			if inputArgs["allowNoRollback"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["allowNoRollback"]), &allowNoRollback)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg allowNoRollback", err))
+				}
+			}
+			var url string
+			if inputArgs["url"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["url"]), &url)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg url", err))
+				}
+			}
+			var skipSmoke bool
+			if inputArgs["skipSmoke"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["skipSmoke"]), &skipSmoke)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
+				}
+			}
+			return (*Slipway).Promote(&parent, ctx, to, from, sha, soak, services, fromCredentials, fromRole, fromAws, allowUnsigned, key, identity, identityRegexp, issuer, trustedRoot, failOn, timeout, waitForTurn, allowNoRollback, url, skipSmoke)
 		case "Publish":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -104,9 +104,13 @@ func (m *Slipway) Promote(
 	//
 	// +optional
 	skipSmoke bool,
+	// Return the report even if the promotion fails; see exit_code in its reports.
+	//
+	// +optional
+	tolerate bool,
 ) (*Release, error) {
 	if m.Environment != "" && m.Environment != to {
-		return nil, outcome.Usagef("--env %s and --to %s exclude each other: leave out --env", m.Environment, to)
+		return nil, outcome.Usagef("--environment %s and --to %s exclude each other: leave out --environment", m.Environment, to)
 	}
 	m.Environment = to
 	o := pipeline.PromoteOptions{From: from, To: to, Services: services, FailOn: failOn}
@@ -114,7 +118,7 @@ func (m *Slipway) Promote(
 		return nil, err
 	}
 	options := delivery.Options{SHA: sha, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
-	return m.release(ctx, limits{timeout, waitForTurn}, options, func(p pipeline.Pipeline, options delivery.Options) (report.Release, error) {
+	return m.release(ctx, limits{timeout, waitForTurn, tolerate}, options, func(p pipeline.Pipeline, options delivery.Options) (report.Release, error) {
 		trust := supplychain.Trust{Identity: identity, Pattern: identityRegexp, Issuer: issuer}
 		done, err := trusted(ctx, &trust, key, trustedRoot)
 		if err != nil {

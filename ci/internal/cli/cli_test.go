@@ -42,7 +42,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "scan", "verify", "diff", "deploy", "status", "rollback", "run", "logs",
+		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "scan", "verify", "diff", "deploy", "promote", "status", "rollback", "run", "logs",
 		"up", "rehearse", "local-aws",
 	} {
 		code, out, _ := run(t, command, "--help")

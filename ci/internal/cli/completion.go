@@ -27,6 +27,7 @@ func (a *app) flagValues() map[string]valuesFunc {
 	return map[string]valuesFunc{
 		"output":       fixedValues(text, jsonDoc, markdown),
 		"env":          a.environmentNames,
+		"with":         a.environmentNames,
 		"service":      a.serviceNames,
 		"scenario":     fixedValues(rehearsal.Scenarios()...),
 		"only":         fixedValues(lint.Kinds()...),

@@ -41,6 +41,7 @@ func TestCompletion(t *testing.T) {
 		"checks":              {[]string{"lint", "--only", "nginx,go"}, []string{"nginx,golangci-lint", "nginx,govulncheck", "nginx,gofumpt"}, noFile},
 		"platforms":           {[]string{"build", "--platform", ""}, []string{"linux/amd64", "linux/arm64"}, noFile},
 		"commits":             {[]string{"rollback", "--to", sha[:3]}, []string{sha}, noFile},
+		"environments":        {[]string{"promote", "--from", "p"}, []string{"production"}, noFile},
 		"commit to deploy":    {[]string{"deploy", "--sha", ""}, []string{sha}, noFile},
 		"modules":             {[]string{"test", "--min-coverage", ""}, []string{"api="}, noSpace},
 		"locked images":       {[]string{"lock", "--image", "n"}, []string{"nginx"}, noFile},

@@ -65,13 +65,16 @@ that environment can be promoted there, and --from may be left out.`,
 	bindServices(cmd, &f.services)
 	f.bindRelease(cmd)
 	cmd.Flags().StringVar(&o.From, "from", "", "environment whose release is promoted (default promote_from of the target)")
-	cmd.Flags().StringVar(&o.To, "to", "", "environment to release in")
+	cmd.Flags().StringVar(&o.To, "to", "", "environment to release in (default none)")
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to promote (default the one that the source runs)")
-	cmd.Flags().DurationVar(&o.Soak, "soak", 0, "how long the source must have run the commit, such as 30m")
+	cmd.Flags().DurationVar(&o.Soak, "soak", 0, "how long the source must have run the commit, such as 30m (default none)")
 	cmd.Flags().BoolVar(&f.AllowNoRollback, "allow-no-rollback", false, "release although the images of the previous version are gone, so that it cannot be restored")
 	cmd.Flags().BoolVar(&unsigned, "allow-unsigned", false, "promote images without a trusted signature")
 	cmd.Flags().StringVar(&o.FailOn, "fail-on", string(supplychain.High), "lowest severity of a vulnerability that refuses the promotion: critical, high, medium, low or none (no scan)")
 	cmd.Flags().StringVar(&o.Exceptions, "exceptions", "", "file of accepted findings (default "+supplychain.ExceptionsFile+", if it exists)")
+	for _, name := range []string{"from", "to"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, completeWith(a.environmentNames)) // the flag exists
+	}
 	source.bind(cmd, "from", "the source")
 	bindTrust(cmd, &trust)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {

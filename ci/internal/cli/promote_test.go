@@ -56,9 +56,7 @@ func TestPromote(t *testing.T) {
 	without(t, "go", "docker")
 	ran(t, dir, "deploy", "--env", "staging", "--sha", sha, "--no-build", "--skip-smoke")
 
-	t.Setenv("AWS_PROFILE", "production")
 	difference := []string{"diff", "--source", dir, "--env", "staging", "--with", "production", "--with-profile", "production"}
-	t.Setenv("AWS_PROFILE", "staging")
 	code, stdout, stderr := run(t, append(difference, "--output", "json")...)
 	require.Equal(t, outcome.Done, code, stderr)
 	diff := decode[report.Diff](t, stdout)

@@ -2,7 +2,6 @@ package delivery_test
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -42,9 +41,7 @@ import (
 // environment is an environment in an account of its own, and deliveries to it.
 type environment struct {
 	*localawstest.Fleet
-	t    *testing.T
-	name string
-	dir  string
+	name, dir string
 }
 
 const timeScale = 200
@@ -53,7 +50,7 @@ func startEnvironment(t *testing.T, name, account, binary, dir string) *environm
 	t.Helper()
 	old, err := testapp.ServiceImage(binary, "old", "hang")
 	require.NoError(t, err)
-	e := &environment{t: t, name: name, dir: dir}
+	e := &environment{name: name, dir: dir}
 	e.Fleet = localawstest.NewFleet(t, localaws.Options{Account: account, TimeScale: timeScale}, 2, old)
 	return e
 }
@@ -95,7 +92,7 @@ func (e *environment) publish(t *testing.T, binary, sha string, services ...plat
 		}
 		host, err := testapp.ServiceImage(binary, version+s.Name, "hang")
 		require.NoError(t, err)
-		other, err := mutate.Time(random1(t, int64(n)), time.Unix(0, 0))
+		other, err := mutate.Time(fixedImage(t, int64(n)), time.Unix(0, 0))
 		require.NoError(t, err)
 		index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
 			mutate.IndexAddendum{Add: host, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: runtime.GOARCH}}},
@@ -109,8 +106,8 @@ func (e *environment) publish(t *testing.T, binary, sha string, services ...plat
 	return images
 }
 
-// random1 returns an image that is always the same.
-func random1(t *testing.T, seed int64) v1.Image {
+// fixedImage returns an image that is always the same.
+func fixedImage(t *testing.T, seed int64) v1.Image {
 	t.Helper()
 	img, err := random.Image(64, 1, random.WithSource(fixedSource(seed)))
 	require.NoError(t, err)
@@ -474,5 +471,4 @@ func testDrifted(t *testing.T, p promotion) {
 		require.NoError(t, render(&b))
 		require.Contains(t, b.String(), "production")
 	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }

@@ -280,6 +280,13 @@ variable "region" {
   }
 }
 
+# tflint-ignore: terraform_unused_declarations
+variable "promote_from" {
+  description = "Environment whose releases are promoted to this one, for the pipeline. null for any."
+  type        = string
+  default     = null
+}
+
 variable "permissions_boundary_name" {
   description = "Name of the permissions boundary that bootstrap/ creates; the apply role may create roles only with it. {name_prefix} stands for name_prefix. null for no boundary, if a person applies."
   type        = string

@@ -121,6 +121,7 @@ locals {
 
     # What a preview may create, and change if it has the tag slipway:preview.
     preview_services      = "${local.ecs}:service/${e.cluster}/${e.prefix}-pr*"
+    preview_deployments   = [for kind in ["service-deployment", "service-revision"] : "${local.ecs}:${kind}/${e.cluster}/${e.prefix}-pr*/*"]
     preview_families      = "${local.ecs}:task-definition/${e.prefix}-pr*:*"
     preview_target_groups = "${local.elb}:targetgroup/${e.prefix}-pr*/*"
     preview_rules         = "${local.elb}:listener-rule/app/${e.prefix}-alb/*"

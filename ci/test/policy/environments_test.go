@@ -206,6 +206,9 @@ func TestPreviewRole(t *testing.T) {
 			{Action: "elasticloadbalancing:AddTags", Resource: elb + "listener-rule/app/stg-alb/1/2/3", Context: conditionContext("elasticloadbalancing:CreateAction", "CreateRule")},
 			{Action: "elasticloadbalancing:DeleteRule", Resource: elb + "listener-rule/app/stg-alb/1/2/3", Context: previews},
 			{Action: "elasticloadbalancing:DeleteTargetGroup", Resource: elb + "targetgroup/stg-pr7-api/1", Context: previews},
+			{Action: "elasticloadbalancing:ModifyTargetGroupAttributes", Resource: elb + "targetgroup/stg-pr7-api/1", Context: previews},
+			{Action: "ecs:DescribeServiceDeployments", Resource: "arn:aws:ecs" + regional + "service-deployment/stg-cluster/stg-pr7-api/a"},
+			{Action: "ecs:DescribeServiceRevisions", Resource: "arn:aws:ecs" + regional + "service-revision/stg-cluster/stg-pr7-api/1"},
 			{Action: "logs:FilterLogEvents", Resource: "arn:aws:logs" + regional + "log-group:/ecs/stg-api:*"},
 		},
 		policy.NotAllowed: {
@@ -225,6 +228,7 @@ func TestPreviewRole(t *testing.T) {
 			{Action: "elasticloadbalancing:CreateRule", Resource: elb + "listener/app/ecs-alb/1/2", Context: created},
 			{Action: "elasticloadbalancing:CreateRule", Resource: elb + "listener/app/stg-alb/1/2"},
 			{Action: "elasticloadbalancing:DeleteRule", Resource: elb + "listener-rule/app/stg-alb/1/2/3"},
+			{Action: "ecs:StopServiceDeployment", Resource: "arn:aws:ecs" + regional + "service-deployment/stg-cluster/stg-prices-service/a"},
 			{Action: "elasticloadbalancing:ModifyRule", Resource: elb + "listener-rule/app/stg-alb/1/2/3", Context: previews},
 			{Action: "elasticloadbalancing:ModifyListener", Resource: elb + "listener/app/stg-alb/1/2"},
 			{Action: "elasticloadbalancing:AddTags", Resource: elb + "listener-rule/app/stg-alb/1/2/3", Context: created},

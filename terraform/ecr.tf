@@ -2,7 +2,7 @@ locals {
   # Repositories by key. The key of one with a derived name is the rest of its name, so
   # that it stays the same whichever entries share the repository.
   repositories = { for repository in distinct([for s in local.services : s.repository]) :
-    startswith(repository, "${local.repository_prefix}-") ? trimprefix(repository, "${local.repository_prefix}-") : "repository ${repository}" => repository
+    startswith(repository, "${local.repository_prefix}-") ? trimprefix(repository, "${local.repository_prefix}-") : "repository ${repository}" => repository if local.own_registry
   }
 }
 
@@ -52,5 +52,24 @@ resource "aws_ecr_lifecycle_policy" "service" {
         action       = { type = "expire" }
       },
     ]
+  })
+}
+
+# Accounts of other environments pull from these repositories; their roles decide which of
+# their own may.
+resource "aws_ecr_repository_policy" "pull" {
+  for_each = length(var.pull_accounts) > 0 ? aws_ecr_repository.service : {}
+
+  repository = each.value.name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "Pull"
+      Effect    = "Allow"
+      Principal = { AWS = [for account in sort(var.pull_accounts) : "arn:${local.partition}:iam::${account}:root"] }
+      Action = [
+        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer",
+      ]
+    }]
   })
 }

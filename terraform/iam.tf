@@ -15,7 +15,7 @@ locals {
     }]
   })
 
-  repository_arn = "arn:${local.partition}:ecr:${var.region}:${local.account}:repository"
+  repository_arn = "arn:${local.partition}:ecr:${var.region}:${local.images_in}:repository"
   log_group_arn  = "arn:${local.partition}:logs:${var.region}:${local.account}:log-group"
 }
 

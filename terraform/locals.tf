@@ -1,6 +1,6 @@
 # Names. services/names.tf has those of the services.
 locals {
-  prefix            = "ecs"
+  prefix            = var.name_prefix
   cluster           = "${local.prefix}-cluster"
   repository_prefix = "${local.prefix}-microservices"
 
@@ -19,23 +19,48 @@ locals {
 
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
-  registry  = "${local.account}.dkr.ecr.${var.region}.${data.aws_partition.current.dns_suffix}"
+  images_in = coalesce(var.registry_account, local.account)
+  # Whether the repositories are of this environment.
+  own_registry = local.images_in == local.account
+  registry     = "${local.images_in}.dkr.ecr.${var.region}.${data.aws_partition.current.dns_suffix}"
 
-  boundary = var.permissions_boundary_name == null ? null : "arn:${local.partition}:iam::${local.account}:policy/${var.permissions_boundary_name}"
+  boundary = var.permissions_boundary_name == null ? null : "arn:${local.partition}:iam::${local.account}:policy/${replace(var.permissions_boundary_name, "{name_prefix}", local.prefix)}"
+}
+
+# The entries with the overrides of the environment. A variable that an override adds
+# replaces a secret of the same name, and the reverse.
+locals {
+  entries = tomap(merge(var.services, { for name, o in var.service_overrides : name => merge(
+    var.services[name],
+    { for field, value in o : field => value if value != null },
+    {
+      environment = { for variable, value in merge(var.services[name].environment, o.environment) : variable => value
+      if contains(keys(o.environment), variable) || !contains(keys(o.secrets), variable) }
+      secrets = { for variable, from in merge(var.services[name].secrets, o.secrets) : variable => from
+      if contains(keys(o.secrets), variable) || !contains(keys(o.environment), variable) }
+    },
+  ) if contains(keys(var.services), name) }))
 }
 
 # The services with their names. Invalid entries are rejected here.
 module "services" {
   source = "./services"
 
-  services          = var.services
+  services          = local.entries
   prefix            = local.prefix
   cluster           = local.cluster
   repository_prefix = local.repository_prefix
   region            = var.region
 }
 
-data "aws_caller_identity" "current" {}
+data "aws_caller_identity" "current" {
+  lifecycle {
+    postcondition {
+      condition     = var.account_id == null || self.account_id == var.account_id
+      error_message = "The credentials are of account ${self.account_id}, and environment ${var.environment} is in account ${coalesce(var.account_id, "null")}: use credentials of that account."
+    }
+  }
+}
 
 data "aws_partition" "current" {}
 

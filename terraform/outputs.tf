@@ -20,7 +20,7 @@ output "alb_dns_name" {
 
 output "url" {
   description = "URL of the system."
-  value       = "${var.certificate_arn == null ? "http" : "https"}://${aws_lb.main.dns_name}"
+  value       = "${var.certificate_arn == null ? "http" : "https"}://${coalesce(var.domain_name, aws_lb.main.dns_name)}"
 }
 
 output "ecs_cluster_name" {
@@ -41,7 +41,7 @@ output "frontend_repository_url" {
 
 locals {
   urls            = { for repository in aws_ecr_repository.service : repository.name => repository.repository_url }
-  repository_urls = { for name, s in local.services : name => local.urls[s.repository] }
+  repository_urls = { for name, s in local.services : name => local.own_registry ? local.urls[s.repository] : "${local.registry}/${s.repository}" }
 }
 
 output "repository_urls" {

@@ -154,7 +154,37 @@ variable "cpu_architecture" {
   }
 }
 
-# Where to deploy.
+# Values of entries in one environment. ci/internal/config/platform/environment.go has the
+# same rules.
+
+variable "service_overrides" {
+  description = "Fields of entries that differ in this environment, by service. Variables and secrets are added to those of the entry; a secret replaces a variable of the same name, and the reverse."
+  type = map(object({
+    cpu           = optional(number)
+    memory        = optional(number)
+    desired_count = optional(number)
+    min_count     = optional(number)
+    max_count     = optional(number)
+    scaling = optional(object({
+      cpu               = optional(number, 0)
+      memory            = optional(number, 0)
+      requests_per_task = optional(number, 0)
+    }))
+    spot        = optional(number)
+    environment = optional(map(string), {})
+    secrets     = optional(map(string), {})
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.service_overrides), keys(var.services))) == 0
+    error_message = "service_overrides names services that services.auto.tfvars.json has not: ${join(", ", setsubtract(keys(var.service_overrides), keys(var.services)))}; correct the name."
+  }
+}
+
+# Where to deploy. environments/NAME.tfvars.json sets it if there are several environments,
+# and the pipeline reads the same file.
 
 variable "project_name" {
   description = "Value of the tag Project, for cost reports; the apply role may change only resources with this tag. Use the same value as in bootstrap/. Resource names do not depend on it, because the pipeline expects fixed names."
@@ -169,10 +199,66 @@ variable "project_name" {
 }
 
 variable "environment" {
-  description = "Value of the tag Environment."
+  description = "Value of the tag Environment, and name of the environment for the pipeline and on GitHub."
   type        = string
   default     = "production"
   nullable    = false
+}
+
+variable "name_prefix" {
+  description = "Prefix of the names of all resources. Environments of one account need different ones, of which none is the beginning of another, such as ecs and stg."
+  type        = string
+  default     = "ecs"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,13}[a-z0-9]$", var.name_prefix))
+    error_message = "name_prefix \"${var.name_prefix}\" must be 2 to 15 lower-case letters, digits and hyphens."
+  }
+  validation {
+    condition     = var.name_prefix != "internal" && !startswith(var.name_prefix, "internal-")
+    error_message = "name_prefix \"${var.name_prefix}\" must not begin with internal-, as AWS's own load balancers do: choose another."
+  }
+}
+
+variable "account_id" {
+  description = "AWS account of the environment. Credentials of another account are rejected. null for the account of the credentials."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account_id == null || can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id \"${coalesce(var.account_id, "null")}\" must be twelve digits."
+  }
+}
+
+# Terraform's backend cannot use variables. The pipeline reads these from the
+# environment's file and passes them to terraform init.
+
+# tflint-ignore: terraform_unused_declarations
+variable "state_bucket" {
+  description = "Bucket of this environment's state, for the pipeline: terraform init -backend-config=bucket=…"
+  type        = string
+  default     = null
+}
+
+# tflint-ignore: terraform_unused_declarations
+variable "state_region" {
+  description = "Region of the state bucket, for the pipeline. null for that in terraform.tf."
+  type        = string
+  default     = null
+}
+
+# tflint-ignore: terraform_unused_declarations
+variable "state_key" {
+  description = "Key of this environment's state in the bucket, for the pipeline. null for that in terraform.tf. Each environment needs its own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.state_key == null || can(regex("^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", var.state_key))
+    error_message = "state_key \"${coalesce(var.state_key, "null")}\" must be a path of letters, digits, dots, hyphens and underscores."
+  }
 }
 
 variable "repository" {
@@ -194,10 +280,44 @@ variable "region" {
   }
 }
 
-variable "permissions_boundary_name" {
-  description = "Name of the permissions boundary that bootstrap/ creates; the apply role may create roles only with it. null for no boundary, if a person applies."
+# tflint-ignore: terraform_unused_declarations
+variable "promote_from" {
+  description = "Environment whose releases are promoted to this one, for the pipeline. null for any."
   type        = string
-  default     = "ecs-permissions-boundary"
+  default     = null
+}
+
+variable "permissions_boundary_name" {
+  description = "Name of the permissions boundary that bootstrap/ creates; the apply role may create roles only with it. {name_prefix} stands for name_prefix. null for no boundary, if a person applies."
+  type        = string
+  default     = "{name_prefix}-permissions-boundary"
+}
+
+variable "registry_account" {
+  description = "AWS account whose repositories have the images, if another environment's repositories serve this one: it needs the same name_prefix and region, and this account among its pull_accounts. null for repositories of its own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.registry_account == null || can(regex("^[0-9]{12}$", var.registry_account))
+    error_message = "registry_account \"${coalesce(var.registry_account, "null")}\" must be twelve digits."
+  }
+}
+
+variable "pull_accounts" {
+  description = "AWS accounts of other environments that pull images from this one's repositories."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for account in var.pull_accounts : can(regex("^[0-9]{12}$", account))])
+    error_message = "pull_accounts has ${join(", ", [for account in var.pull_accounts : account if !can(regex("^[0-9]{12}$", account))])}: write accounts as twelve digits."
+  }
+  validation {
+    condition     = length(var.pull_accounts) == 0 || var.registry_account == null
+    error_message = "pull_accounts and registry_account do not go together: the repositories are in account ${coalesce(var.registry_account, "null")}, so grant pulls there."
+  }
 }
 
 # Network.
@@ -295,6 +415,17 @@ variable "vpc_endpoints" {
 }
 
 # Load balancer.
+
+variable "domain_name" {
+  description = "Domain name that points to the load balancer, for the output url. null for the load balancer's own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_name == null || can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.domain_name))
+    error_message = "domain_name \"${coalesce(var.domain_name, "null")}\" is no domain name: write it like shop.example.com."
+  }
+}
 
 variable "certificate_arn" {
   description = "ARN of the HTTPS certificate (ACM, same region). With it, port 443 serves and port 80 redirects; without it, port 80 serves."

@@ -19,37 +19,42 @@ output "oidc_provider_arn" {
 }
 
 output "build_role_arn" {
-  description = "ARN of the role that pushes images."
-  value       = aws_iam_role.ci["build"].arn
+  description = "ARN of production's role that pushes images."
+  value       = try(aws_iam_role.ci["build"].arn, null)
 }
 
 output "deploy_role_arn" {
-  description = "ARN of the role that releases."
-  value       = aws_iam_role.ci["deploy"].arn
+  description = "ARN of production's role that releases."
+  value       = try(aws_iam_role.ci["deploy"].arn, null)
 }
 
 output "plan_role_arn" {
-  description = "ARN of the role that plans."
-  value       = aws_iam_role.ci["plan"].arn
+  description = "ARN of production's role that plans."
+  value       = try(aws_iam_role.ci["plan"].arn, null)
 }
 
 output "terraform_role_arn" {
-  description = "ARN of the role that applies."
-  value       = aws_iam_role.ci["apply"].arn
+  description = "ARN of production's role that applies."
+  value       = try(aws_iam_role.ci["apply"].arn, null)
 }
 
 output "permissions_boundary_arn" {
-  description = "ARN of the permissions boundary of the platform's roles."
-  value       = aws_iam_policy.boundary.arn
+  description = "ARN of the permissions boundary of production's roles."
+  value       = try(aws_iam_policy.boundary["production"].arn, null)
 }
 
 output "key_arn" {
-  description = "ARN of the platform's KMS key."
-  value       = aws_kms_key.platform.arn
+  description = "ARN of production's KMS key."
+  value       = try(aws_kms_key.platform["production"].arn, null)
+}
+
+output "role_arns" {
+  description = "ARNs of all roles, by key: those of an environment other than production begin with its name."
+  value       = { for key, role in aws_iam_role.ci : key => role.arn }
 }
 
 output "policies" {
-  description = "Rendered policies, by file name in policies/."
+  description = "Rendered policies, by file name in policies/: those of an environment other than production begin with its name."
   value       = local.policies
 }
 

@@ -1,22 +1,36 @@
-# Four roles, one for each kind of job. A build job cannot deploy, a plan job cannot
-# apply, and no job can change these roles.
+# Four roles for each environment, one for each kind of job. A build job cannot deploy, a
+# plan job cannot apply, no job can change these roles, and none of one environment can
+# change another.
 
 locals {
-  roles = {
-    build  = { name = "github-actions-build-role", text = "Pushes images" }
-    deploy = { name = "github-actions-deploy-role", text = "Releases images" }
-    plan   = { name = "github-actions-plan-role", text = "Reads the platform and its state" }
-    apply  = { name = "github-actions-terraform-role", text = "Changes the platform, as reviewed" }
+  role_texts = {
+    build   = "Pushes images"
+    deploy  = "Releases images"
+    plan    = "Reads the platform and its state"
+    apply   = "Changes the platform, as reviewed"
+    promote = "Reads what runs and its images, to promote it"
+    preview = "Makes and removes previews of pull requests"
   }
 
-  # Managed policies, because together they exceed the size limit of a role's inline
-  # policies.
-  grants = {
-    build  = ["build"]
-    deploy = ["deploy"]
-    plan   = ["read", "plan-guard"]
-    apply  = ["read", "apply-state", "apply-network", "apply-services", "apply-jobs", "apply-guard"]
-  }
+  # Policies of each role, by key. They are managed policies, because together they exceed
+  # the size limit of a role's inline policies.
+  role_policies = { for name, e in local.environments : name => {
+    build   = ["${e.key}build"]
+    deploy  = concat(["${e.key}deploy"], e.promote_from == null ? [] : ["${local.environments[coalesce(e.promote_from, name)].key}promote"])
+    plan    = ["${e.key}read", "${e.key}plan-guard"]
+    apply   = [for policy in ["read", "apply-state", "apply-network", "apply-services", "apply-jobs", "apply-guard"] : "${e.key}${policy}"]
+    promote = length(e.promoted_by) > 0 ? ["${e.key}promote"] : []
+    preview = e.previews ? ["${e.key}preview"] : []
+  } }
+  roles = merge([for name, e in local.environments : { for role, policies in local.role_policies[name] : "${e.key}${role}" => {
+    environment = name
+    name        = "github-actions-${e.key}${role == "apply" ? "terraform" : role}-role"
+    text        = local.role_texts[role]
+    trust       = "${e.key}trust-${role}"
+    policies    = policies
+  } if length(policies) > 0 }]...)
+
+  grants      = { for role, r in local.roles : role => r.policies }
   attachments = merge([for role, policies in local.grants : { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } }]...)
 }
 
@@ -25,8 +39,9 @@ resource "aws_iam_role" "ci" {
 
   name                 = each.value.name
   description          = each.value.text
-  assume_role_policy   = local.policies["trust-${each.key}"]
+  assume_role_policy   = local.policies[each.value.trust]
   max_session_duration = 3600
+  tags                 = local.tags[each.value.environment]
 
   # The trust policies name the OIDC provider by ARN, which creates no dependency by
   # itself.
@@ -36,9 +51,10 @@ resource "aws_iam_role" "ci" {
 resource "aws_iam_policy" "ci" {
   for_each = toset(flatten(values(local.grants)))
 
-  name        = "${local.prefix}-ci-${each.key}"
+  name        = "${local.environments[local.documents[each.key].environment].prefix}-ci-${local.documents[each.key].template}"
   description = "Pipeline: ${each.key}"
   policy      = local.policies[each.key]
+  tags        = local.tags[local.documents[each.key].environment]
 }
 
 resource "aws_iam_role_policy_attachment" "ci" {
@@ -52,7 +68,15 @@ resource "aws_iam_role_policy_attachment" "ci" {
 # needs, secrets and parameters of the given names, and the given actions on resources of
 # the account that are not the pipeline's.
 resource "aws_iam_policy" "boundary" {
-  name        = local.boundary
+  for_each = local.environments
+
+  name        = each.value.boundary
   description = "Boundary of every role that the apply role makes"
-  policy      = local.policies["boundary"]
+  policy      = local.policies["${each.value.key}boundary"]
+  tags        = local.tags[each.key]
+}
+
+moved {
+  from = aws_iam_policy.boundary
+  to   = aws_iam_policy.boundary["production"]
 }

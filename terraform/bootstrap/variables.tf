@@ -10,7 +10,7 @@ variable "account_id" {
 }
 
 variable "region" {
-  description = "AWS region of the state and the platform."
+  description = "AWS region of the state and the platforms."
   type        = string
   default     = "us-east-1"
   nullable    = false
@@ -34,10 +34,79 @@ variable "project_name" {
 }
 
 variable "environment" {
-  description = "Value of the tag Environment."
+  description = "Value of the tag Environment of what the environments share."
   type        = string
   default     = "production"
   nullable    = false
+}
+
+variable "environments" {
+  description = <<-EOT
+    Environments in this account, by the names of their files in environments/, with their
+    `name_prefix` and `state_key` from there. Each gets roles, a boundary and a key of its
+    own. `github_environment` is the environment's name by default. `adopted` and `secrets`
+    are the variables of the same name, which are production's. `registry_account` has the
+    images, if another account does; `share_images` lets the apply role set `pull_accounts`.
+    `promote_from` is the environment of this account whose releases the deploy role may
+    read; `promoted_by` are GitHub environments that may do so from other accounts.
+    `previews` makes a role for previews of pull requests.
+  EOT
+  type = map(object({
+    name_prefix        = optional(string, "ecs")
+    state_key          = optional(string)
+    github_environment = optional(string)
+    adopted = optional(object({
+      services     = optional(set(string), [])
+      families     = optional(set(string), [])
+      repositories = optional(set(string), [])
+    }))
+    secrets          = optional(set(string))
+    registry_account = optional(string)
+    share_images     = optional(bool, false)
+    promote_from     = optional(string)
+    promoted_by      = optional(set(string), [])
+    previews         = optional(bool, false)
+  }))
+  default  = { production = {} }
+  nullable = false
+
+  validation {
+    condition     = length(var.environments) > 0 && alltrue([for name in keys(var.environments) : can(regex("^[a-z][a-z0-9-]{0,30}[a-z0-9]$", name))])
+    error_message = "environments has ${jsonencode([for name in keys(var.environments) : name if !can(regex("^[a-z][a-z0-9-]{0,30}[a-z0-9]$", name))])}: name at least one, by 2 to 32 lower-case letters, digits and hyphens."
+  }
+  validation {
+    condition     = alltrue([for e in var.environments : can(regex("^[a-z][a-z0-9-]{0,13}[a-z0-9]$", e.name_prefix)) && !startswith("${e.name_prefix}-", "internal-")])
+    error_message = "environments has name_prefix ${join(", ", [for e in var.environments : e.name_prefix])}: each must be 2 to 15 lower-case letters, digits and hyphens, and not begin with internal-."
+  }
+  validation {
+    condition = alltrue(flatten([for name, e in var.environments : [for other, o in var.environments :
+      name == other || !startswith("${o.name_prefix}-", "${e.name_prefix}-")
+    ]]))
+    error_message = "environments has name_prefix ${join(", ", [for e in var.environments : e.name_prefix])}: one is the other or its beginning, so that names of the one could be the other's; give one of them another."
+  }
+  validation {
+    condition     = length(distinct([for e in var.environments : coalesce(e.state_key, var.state_key)])) == length(var.environments)
+    error_message = "environments has state_key ${join(", ", [for e in var.environments : coalesce(e.state_key, var.state_key)])}: give each its own."
+  }
+  validation {
+    condition = alltrue(flatten([for name, e in var.environments : [
+      e.state_key == null || can(regex("^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", e.state_key)),
+      e.registry_account == null || can(regex("^[0-9]{12}$", e.registry_account)),
+      [for github in setunion([coalesce(e.github_environment, name)], e.promoted_by) : can(regex("^[A-Za-z0-9_-]+$", github))],
+      e.secrets == null || alltrue([for secret in coalesce(e.secrets, []) : can(regex("^[A-Za-z0-9_+=.@*?-][A-Za-z0-9/_+=.@*?-]*$", secret))]),
+      e.adopted == null || alltrue([for adopted in try(setunion(e.adopted.services, e.adopted.families, e.adopted.repositories), []) : can(regex("^[A-Za-z0-9_-]+([._/-]+[A-Za-z0-9_-]+)*$", adopted))]),
+    ]]))
+    error_message = "environments has a wildcard or a wrong character in a state_key, registry_account, github_environment, promoted_by, secrets or adopted: ${jsonencode(var.environments)}."
+  }
+  validation {
+    condition     = alltrue([for name, e in var.environments : e.promote_from == null || e.promote_from != name && contains(keys(var.environments), coalesce(e.promote_from, name))])
+    error_message = "environments has promote_from ${join(", ", [for e in var.environments : e.promote_from if e.promote_from != null])}: name another environment of this account; one of another account is promoted with its promoted_by there."
+  }
+  validation {
+    condition = alltrue([for field in ["services", "families", "repositories"] : length(distinct(flatten([for e in var.environments : try(tolist(e.adopted[field]), [])])))
+    == length(flatten([for e in var.environments : try(tolist(e.adopted[field]), [])]))])
+    error_message = "environments adopts a name twice: ${jsonencode([for e in var.environments : e.adopted])}; entries that name their resources need an account for each environment."
+  }
 }
 
 variable "services" {
@@ -53,7 +122,7 @@ variable "services" {
 }
 
 variable "adopted" {
-  description = "Names that entries of the services file give to their service or schedule, family and repository instead of the derived ones. The pipeline's roles may change these, too."
+  description = "Names that entries of the services file give to their service or schedule, family and repository instead of the derived ones. Production's roles may change these, too."
   type = object({
     services     = optional(set(string), [])
     families     = optional(set(string), [])
@@ -69,7 +138,7 @@ variable "adopted" {
 }
 
 variable "secrets" {
-  description = "Names of the secrets and parameters that services may have at most, with wildcards. What one service reads is in its entry of the services file. A leading slash is left out; a secret's name has a hyphen and six characters appended by AWS."
+  description = "Names of the secrets and parameters that production's services may have at most, with wildcards; those of another environment begin with its prefix. What one service reads is in its entry of the services file. A leading slash is left out; a secret's name has a hyphen and six characters appended by AWS."
   type        = set(string)
   default     = ["ecs/*"]
   nullable    = false
@@ -116,7 +185,7 @@ variable "state_bucket" {
 }
 
 variable "state_key" {
-  description = "Key of the platform's state in the bucket, the same as in the platform's terraform.tf."
+  description = "Key of the state in the bucket of an environment without state_key, the same as in the platform's terraform.tf."
   type        = string
   default     = "ecs-microservices/prod/terraform.tfstate"
   nullable    = false
@@ -154,7 +223,7 @@ variable "github_subject_prefix" {
 }
 
 variable "github_environment" {
-  description = "GitHub environment of the deploy and apply jobs. Its protection rules (reviewers, branches) are set on GitHub and must allow only the main branch."
+  description = "GitHub environment of production's deploy and apply jobs. Its protection rules (reviewers, branches) are set on GitHub and must allow only the main branch."
   type        = string
   default     = "production"
   nullable    = false

@@ -109,6 +109,8 @@ locals {
     if value != "" && !can(regex(local.patterns.ecs_name, value))],
     s.repository == "" || length(s.repository) >= 2 && length(s.repository) <= 256 && can(regex(local.patterns.repository, s.repository))
     ? "" : "repository \"${s.repository}\" is no name of an ECR repository: write it like team/api",
+    s.port != 0 && length(local.services[name].target_group) > 32
+    ? "name_prefix \"${var.prefix}\" is too long: ${local.services[name].target_group} has more than 32 characters" : "",
   ] }
 
   traffic_problems = { for name, s in var.services : name => s.port == 0 ? [

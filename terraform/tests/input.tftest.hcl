@@ -41,8 +41,13 @@ run "words_that_are_none" {
     tls_policy         = "ELBSecurityPolicy-2016-08"
     container_insights = "on"
     alarm_emails       = ["me"]
+    name_prefix        = "Shop"
+    account_id         = "12345"
+    state_key          = "/prod"
+    domain_name        = "shop"
+    registry_account   = "12345"
   }
-  expect_failures = [var.initial_images, var.cpu_architecture, var.project_name, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
+  expect_failures = [var.name_prefix, var.account_id, var.state_key, var.domain_name, var.registry_account, var.initial_images, var.cpu_architecture, var.project_name, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
 }
 
 run "numbers_out_of_range" {
@@ -57,8 +62,9 @@ run "numbers_out_of_range" {
     images_to_keep     = 5
     alarm_thresholds   = { cpu = 101 }
     autoscaling        = { max_factor = 0 }
+    pull_accounts      = ["1"]
   }
-  expect_failures = [var.vpc_cidr, var.private_subnets, var.allowed_cidrs, var.nat, var.waf_rate_limit, var.log_retention_days, var.images_to_keep, var.alarm_thresholds, var.autoscaling]
+  expect_failures = [var.pull_accounts, var.vpc_cidr, var.private_subnets, var.allowed_cidrs, var.nat, var.waf_rate_limit, var.log_retention_days, var.images_to_keep, var.alarm_thresholds, var.autoscaling]
 }
 
 run "things_that_do_not_go_together" {
@@ -69,8 +75,13 @@ run "things_that_do_not_go_together" {
     nat            = "none"
     vpc_endpoints  = ["ecr.api", "logs"]
     autoscaling    = { cpu = 101 }
+
+    service_overrides = { nobody = {} }
+    name_prefix       = "internal-shop"
+    registry_account  = "123456789012"
+    pull_accounts     = ["111111111111"]
   }
-  expect_failures = [var.initial_images, var.azs, var.vpc_endpoints, var.autoscaling]
+  expect_failures = [var.service_overrides, var.name_prefix, var.pull_accounts, var.initial_images, var.azs, var.vpc_endpoints, var.autoscaling]
 }
 
 run "one_range_for_two_subnets" {

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -38,9 +39,11 @@ func rolePolicies(t *testing.T, role string) policy.Policies {
 
 // TestEveryPolicyIsUnderstood parses every policy of bootstrap.
 func TestEveryPolicyIsUnderstood(t *testing.T) {
-	for name, text := range grants(t, map[string]any{"services": []string{"backend", "frontend"}}).Policies {
+	all := environments(t, map[string]any{"promote_from": "staging"}, map[string]any{"previews": true, "promoted_by": []string{"live"}}).Policies
+	maps.Copy(all, grants(t, map[string]any{"services": []string{"backend", "frontend"}}).Policies)
+	for name, text := range all {
 		var err error
-		if strings.HasPrefix(name, "trust-") {
+		if strings.Contains(name, "trust-") {
 			_, err = policy.ParseTrust(text)
 		} else {
 			_, err = policy.Parse(text)

@@ -17,8 +17,9 @@ func TestRender(t *testing.T) {
 	for name, tt := range map[string]struct {
 		variables map[string]any
 		arguments []string
+		policies  int
 	}{
-		"defaults": {map[string]any{}, nil},
+		"defaults": {map[string]any{}, nil, 17},
 		"all given": {
 			map[string]any{
 				"services": []string{"frontend", "backend"}, "state_bucket": "other", "github_branch": "trunk",
@@ -30,12 +31,21 @@ func TestRender(t *testing.T) {
 				`-var=github_workflows={apply="apply.yml"}`, "-var=github_subject_prefix=repo:acme@1/shop@2",
 				`-var=adopted={services=["team-api"]}`, `-var=secrets=["shop/*"]`, `-var=task_actions=["s3:GetObject"]`,
 			},
+			17,
+		},
+		"two environments": {
+			map[string]any{"environments": map[string]any{
+				"production": map[string]any{"promote_from": "staging"},
+				"staging":    map[string]any{"name_prefix": "stg", "state_key": "stg", "previews": true, "promoted_by": []string{"live"}, "share_images": true, "registry_account": "111111111111"},
+			}},
+			[]string{`-var=environments={production={promote_from="staging"},staging={name_prefix="stg",state_key="stg",previews=true,promoted_by=["live"],share_images=true,registry_account="111111111111"}}`},
+			36,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.variables["account_id"], tt.variables["github_repository"] = infratest.Account, "acme/shop"
 			rendered := terraform.Render(t, tt.variables)
-			require.Len(t, rendered.Policies, 17)
+			require.Len(t, rendered.Policies, tt.policies)
 			require.Equal(t, terraform.Policies(t, w, tt.arguments...), rendered)
 		})
 	}

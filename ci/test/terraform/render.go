@@ -142,6 +142,7 @@ func (c *configuration) local(name string) cty.Value {
 func (c *configuration) functions() map[string]function.Function {
 	pure := map[string]function.Function{
 		"coalesce": stdlib.CoalesceFunc, "concat": stdlib.ConcatFunc, "flatten": stdlib.FlattenFunc,
+		"keys": stdlib.KeysFunc, "length": stdlib.LengthFunc, "merge": stdlib.MergeFunc, "regexall": stdlib.RegexAllFunc,
 		"jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc,
 	}
 	all := map[string]function.Function{"templatefile": function.New(&function.Spec{

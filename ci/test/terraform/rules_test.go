@@ -116,6 +116,28 @@ func TestRulesAgree(t *testing.T) {
 		"permission-odd-star": {"permissions": []any{map[string]any{"actions": []string{"s3:Get*"}, "resources": []string{"arn:aws:s3:::shop*"}}}},
 		"cluster-odd":         {"cluster": "a b"}, "repository-short": {"repository": "a"},
 	}
+	// Overrides of an environment, by entry. Its prefix leaves room for shorter names.
+	const prefix = "stge"
+	secret, variable := map[string]any{"secrets": map[string]any{"KEY": "key"}}, map[string]any{"environment": map[string]any{"KEY": "x"}}
+	overrides := map[string]map[string]any{
+		"over-cpu": {"cpu": 300}, "over-memory": {"memory": 8192}, "over-size": {"cpu": 1024, "memory": 8192}, "over-spot": {"spot": 101},
+		"over-min": {"min_count": 2}, "over-count": {"desired_count": 0, "min_count": 0, "max_count": 1}, "over-max": {"desired_count": 3},
+		"over-scaling": {"scaling": map[string]any{"cpu": 101}}, "over-scaled": {"scaling": map[string]any{"memory": 50}},
+		"over-secret": secret, "over-variable": variable, "over-both": merge(secret, variable), "over-reserved": {"environment": map[string]any{"VERSION": "x"}},
+		"over-name": {"environment": map[string]any{"a-b": "x"}}, "over-arn": {"secrets": map[string]any{"KEY": "arn:aws:s3:::a"}}, "over-nothing": {},
+	}
+	for name := range overrides {
+		cases[name] = map[string]any{}
+	}
+	cases["over-max"] = map[string]any{"max_count": 2}
+	cases["over-secret"], cases["over-variable"] = variable, secret
+	environment, err := json.Marshal(map[string]any{"environment": "staging", "name_prefix": prefix, "service_overrides": overrides})
+	require.NoError(t, err)
+	dir := t.TempDir()
+	sourcetest.Write(t, dir, platform.EnvironmentsDir+"/staging.tfvars.json", string(environment))
+	staging, err := platform.SelectEnvironment(dir, "staging")
+	require.NoError(t, err)
+
 	changes, messages := entries(t)
 	for name, change := range changes {
 		require.NotContains(t, cases, name)
@@ -126,7 +148,13 @@ func TestRulesAgree(t *testing.T) {
 	want := map[string]string{} // the pipeline's message, by rejected service
 	for n, name := range names {
 		all[name] = entry(n, cases[name])
-		_, err := platform.Parse(file(t, map[string]any{name: all[name]}))
+		p, err := platform.Parse(file(t, map[string]any{name: all[name]}))
+		if err == nil {
+			one := staging
+			one.Overrides = maps.Clone(staging.Overrides)
+			maps.DeleteFunc(one.Overrides, func(service string, _ platform.Override) bool { return service != name })
+			_, err = p.In(one)
+		}
 		if err != nil {
 			want[name] = err.Error()
 		}
@@ -156,6 +184,7 @@ func TestRulesAgree(t *testing.T) {
 
 	w := infratest.New(t, ".")
 	w.Write("services.auto.tfvars.json", string(file(t, all)))
+	w.Write("staging.auto.tfvars.json", string(environment))
 	w.Offline()
 	w.Init()
 	said := strings.Join(strings.Fields(strings.ReplaceAll(w.Fail("plan", "-json"), `\"`, `"`)), " ")
@@ -166,7 +195,10 @@ func TestRulesAgree(t *testing.T) {
 		mentioned := strings.Contains(said, fmt.Sprintf(`service "%s":`, name))
 		require.Equal(t, want[name] != "", mentioned, "Terraform and the pipeline disagree about %q; the pipeline says: %s", name, want[name])
 	}
+	require.ElementsMatch(t, []string{"over-arn", "over-both", "over-cpu", "over-max", "over-memory", "over-min", "over-name", "over-reserved", "over-scaling", "over-spot"},
+		slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(name string) bool { return overrides[name] == nil }))
 	for _, mend := range []string{
+		`service "a123456789b123456789c1234": name_prefix "stge" is too long: stge-a123456789b123456789c1234-tg has more than 32 characters`,
 		`service "cpu-odd": cpu 300 is not a Fargate size: want one of`, `service "memory-odd": memory 1536 is not available with cpu 256: want one of 512, 1024, 2048`,
 		`service "routes-none": routes is empty: name at least one path pattern, such as "/routes-none/*"`, `service "kind-unknown": kind "python" must be one of go, nginx, dockerfile, image`,
 	} {
@@ -183,7 +215,7 @@ func TestNamesAgree(t *testing.T) {
 		return map[string]any{"kind": "dockerfile", "path": path, "dockerfile": dockerfile}
 	}
 	all := map[string]any{
-		"plain": entry(1, nil), "main": entry(2, map[string]any{"main": "./cmd/server"}), "other": entry(3, map[string]any{"main": "./cmd/other"}),
+		"plain": entry(1, map[string]any{"environment": map[string]any{"MODE": "live"}, "secrets": map[string]any{"KEY": "key", "TOKEN": "token"}}), "main": entry(2, map[string]any{"main": "./cmd/server"}), "other": entry(3, map[string]any{"main": "./cmd/other"}),
 		"root": entry(4, map[string]any{"main": "."}), "empty": entry(5, map[string]any{"build_tags": []string{}, "command": []string{"work"}}),
 		"tags": entry(6, map[string]any{"build_tags": []string{"netgo"}}), "job": entry(7, job),
 		"named-job": entry(8, merge(job, map[string]any{"service": "nightly"})),
@@ -194,18 +226,45 @@ func TestNamesAgree(t *testing.T) {
 	}
 	p, err := platform.Parse(file(t, all))
 	require.NoError(t, err)
-	want := map[string][]string{}
-	for _, s := range p.Services {
-		want[s.Name] = []string{s.ServiceName(), s.Family(), s.ContainerName(), s.ClusterName(), s.Repository(), s.ScheduleName(), s.LogGroup(), s.TargetGroup(), fmt.Sprint(s.IsWeb(), s.IsJob(), s.HasHealthCheck())}
+	names := func(p platform.Platform) map[string][]string {
+		want := map[string][]string{}
+		for _, s := range p.Services {
+			want[s.Name] = []string{
+				s.ServiceName(), s.Family(), s.ContainerName(), s.ClusterName(), s.Repository(), s.ScheduleName(), s.LogGroup(), s.TargetGroup(), fmt.Sprint(s.IsWeb(), s.IsJob(), s.HasHealthCheck()),
+				fmt.Sprint(s.CPU, s.DesiredCount), fmt.Sprint(slices.Sorted(maps.Keys(s.Container.Environment)), slices.Sorted(maps.Keys(s.Secrets))),
+			}
+		}
+		return want
 	}
 
 	w := infratest.New(t, ".")
 	w.Write("services.auto.tfvars.json", string(file(t, all)))
 	w.Offline()
 	w.Init()
+	const expression = `{ for name, s in local.services : name => [
+		s.service, s.family, s.container, s.cluster, s.repository, s.schedule_of, s.log_group, s.target_group, "${s.web} ${s.job} ${s.health_checked}",
+		"${s.cpu} ${s.desired_count}", "[${join(" ", keys(s.environment))}] [${join(" ", keys(s.secrets))}]",
+	] }`
 	var got map[string][]string
-	w.Console(`{ for name, s in local.services : name => [s.service, s.family, s.container, s.cluster, s.repository, s.schedule_of, s.log_group, s.target_group, "${s.web} ${s.job} ${s.health_checked}"] }`, &got)
-	require.Equal(t, want, got)
+	w.Console(strings.Join(strings.Fields(expression), " "), &got)
+	require.Equal(t, names(p), got)
+
+	// The same in an environment.
+	environment, err := json.Marshal(map[string]any{"environment": "staging", "name_prefix": "stg", "service_overrides": map[string]any{
+		"plain": map[string]any{"cpu": 512, "memory": 1024, "desired_count": 0, "environment": map[string]any{"KEY": "x", "MORE": "x"}, "secrets": map[string]any{"MODE": "mode"}},
+		"root":  map[string]any{"secrets": map[string]any{"KEY": "key"}},
+	}})
+	require.NoError(t, err)
+	dir := t.TempDir()
+	sourcetest.Write(t, dir, platform.EnvironmentsDir+"/staging.tfvars.json", string(environment))
+	staging, err := platform.SelectEnvironment(dir, "")
+	require.NoError(t, err)
+	p, err = p.In(staging)
+	require.NoError(t, err)
+	w.Write("staging.auto.tfvars.json", string(environment))
+	w.Console(strings.Join(strings.Fields(expression), " "), &got)
+	require.Equal(t, names(p), got)
+	require.Equal(t, []string{"512 0", "[KEY MORE] [MODE TOKEN]"}, got["plain"][9:])
 }
 
 func merge(all ...map[string]any) map[string]any {

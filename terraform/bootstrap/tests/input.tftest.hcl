@@ -62,3 +62,45 @@ run "a_pattern_for_a_subject" {
   }
   expect_failures = [var.github_subject_prefix]
 }
+
+# Environments of one account.
+
+run "names_that_overlap" {
+  command = plan
+  variables {
+    environments = { production = {}, staging = { name_prefix = "ecs-stg", state_key = "stg" } }
+  }
+  expect_failures = [var.environments]
+}
+
+run "one_state" {
+  command = plan
+  variables {
+    environments = { production = {}, staging = { name_prefix = "stg" } }
+  }
+  expect_failures = [var.environments]
+}
+
+run "promotion_from_nowhere" {
+  command = plan
+  variables {
+    environments = { production = { promote_from = "production" } }
+  }
+  expect_failures = [var.environments]
+}
+
+run "names_adopted_twice" {
+  command = plan
+  variables {
+    environments = { production = { adopted = { families = ["team"] } }, staging = { name_prefix = "stg", state_key = "stg", adopted = { families = ["team"] } } }
+  }
+  expect_failures = [var.environments]
+}
+
+run "a_pattern_of_environments" {
+  command = plan
+  variables {
+    environments = { production = { promoted_by = ["*"] } }
+  }
+  expect_failures = [var.environments]
+}

@@ -85,7 +85,49 @@ run "defaults" {
 
   # key_rotates
   assert {
-    condition     = aws_kms_key.platform.enable_key_rotation && aws_kms_alias.platform.name == "alias/ecs-platform"
+    condition     = alltrue([for key in aws_kms_key.platform : key.enable_key_rotation]) && [for alias in aws_kms_alias.platform : alias.name] == ["alias/ecs-platform"]
     error_message = "the platform's key must rotate and be found by its alias"
+  }
+}
+
+run "two_environments" {
+  command = plan
+  variables {
+    environments = {
+      production = { promote_from = "staging", share_images = true }
+      staging    = { name_prefix = "stg", state_key = "ecs-microservices/staging/terraform.tfstate", previews = true, promoted_by = ["live"], share_images = true }
+    }
+  }
+
+  # names
+  assert {
+    condition = { for role, r in aws_iam_role.ci : role => r.name } == {
+      build         = "github-actions-build-role", deploy = "github-actions-deploy-role", plan = "github-actions-plan-role", apply = "github-actions-terraform-role"
+      staging-build = "github-actions-staging-build-role", staging-deploy = "github-actions-staging-deploy-role", staging-plan = "github-actions-staging-plan-role"
+      staging-apply = "github-actions-staging-terraform-role", staging-promote = "github-actions-staging-promote-role", staging-preview = "github-actions-staging-preview-role"
+    }
+    error_message = "roles are ${jsonencode({ for role, r in aws_iam_role.ci : role => r.name })}"
+  }
+  assert {
+    condition     = { for name, alias in aws_kms_alias.platform : name => alias.name } == { production = "alias/ecs-platform", staging = "alias/stg-platform" } && { for name, b in aws_iam_policy.boundary : name => b.name } == { production = "ecs-permissions-boundary", staging = "stg-permissions-boundary" }
+    error_message = "each environment must have its key and boundary"
+  }
+  assert {
+    condition     = length(distinct([for p in aws_iam_policy.ci : p.name])) == length(aws_iam_policy.ci) && aws_iam_policy.ci["staging-deploy"].name == "stg-ci-deploy"
+    error_message = "each environment must have its policies"
+  }
+  assert {
+    condition     = aws_kms_key.platform["staging"].tags == tomap({ Environment = "staging" }) && aws_kms_key.platform["production"].tags == null
+    error_message = "a key must have the tag of its environment"
+  }
+
+  # limits
+  assert {
+    condition     = alltrue([for name in flatten(values(output.role_policies)) : length(output.policies[name]) <= 6144]) && alltrue([for key, policy in output.policies : length(policy) <= 6144 if endswith(key, "boundary")])
+    error_message = "too long for AWS: ${jsonencode({ for name in flatten(values(output.role_policies)) : name => length(output.policies[name]) if length(output.policies[name]) > 6144 })}"
+  }
+  assert {
+    condition     = alltrue([for s in jsondecode(output.policies["apply-guard"]).Statement : contains(s.Resource, "arn:aws:iam::123456789012:policy/stg-permissions-boundary") && contains(s.Resource, "arn:aws:iam::123456789012:policy/stg-ci-*") if s.Sid == "NotTheBoundary"])
+    error_message = "no apply role may change a boundary"
   }
 }

@@ -251,25 +251,35 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 	check(e.AccountID == "" || accountID.MatchString(e.AccountID), "account_id %q must be twelve digits", e.AccountID)
 	check(e.Region == "" || regionName.MatchString(e.Region), "region %q is no AWS region: write it like us-east-1", e.Region)
 	check(e.NamePrefix == "" || namePrefix.MatchString(e.NamePrefix), "name_prefix %q must be 2 to 15 lower-case letters, digits and hyphens", e.NamePrefix)
+	check(!strings.HasPrefix(e.NamePrefix+"-", "internal-"), "name_prefix %q must not begin with internal-, as AWS's own load balancers do: choose another", e.NamePrefix)
 	check(e.StateKey == "" || stateKey.MatchString(e.StateKey), "state_key %q must be a path of letters, digits, dots, hyphens and underscores", e.StateKey)
 	return e, joinOneLine(problems)
 }
 
 // checkDistinct checks that environments of one account share neither names nor a state.
+// Roles have no region, so neither has an account's set of names. With the prefixes ecs
+// and ecs-b, a service b-api of the one would have the names of the other's api.
 func checkDistinct(all []Environment) error {
-	prefixes, states := map[string]string{}, map[string]string{}
 	var problems []error
-	for _, e := range all {
-		place := strings.Join([]string{e.AccountID, e.Region, e.Prefix()}, "/")
-		if other, taken := prefixes[place]; taken {
-			problems = append(problems, fmt.Errorf("environments %q and %q have the same name_prefix %q in one account: give one of them another", other, e.Name, e.Prefix()))
+	for n, e := range all {
+		for _, other := range all[:n] {
+			if other.AccountID != e.AccountID {
+				continue
+			}
+			shorter, longer := other.Prefix(), e.Prefix()
+			if len(shorter) > len(longer) {
+				shorter, longer = longer, shorter
+			}
+			switch {
+			case shorter == longer:
+				problems = append(problems, fmt.Errorf("environments %q and %q have the same name_prefix %q in one account: give one of them another", other.Name, e.Name, e.Prefix()))
+			case strings.HasPrefix(longer, shorter+"-"):
+				problems = append(problems, fmt.Errorf("environments %q and %q have name_prefix %q and %q in one account, so that names of the one could be the other's: give one of them another", other.Name, e.Name, other.Prefix(), e.Prefix()))
+			}
+			if other.StateKey == e.StateKey {
+				problems = append(problems, fmt.Errorf("environments %q and %q have the same state_key %q: give one of them another", other.Name, e.Name, cmp.Or(e.StateKey, "(default)")))
+			}
 		}
-		prefixes[place] = e.Name
-		state := e.AccountID + "/" + e.StateKey
-		if other, taken := states[state]; taken {
-			problems = append(problems, fmt.Errorf("environments %q and %q have the same state_key %q: give one of them another", other, e.Name, cmp.Or(e.StateKey, "(default)")))
-		}
-		states[state] = e.Name
 	}
 	if err := joinOneLine(problems); err != nil {
 		return outcome.Usagef("%s: %w", EnvironmentsDir, err)

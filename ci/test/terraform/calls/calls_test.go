@@ -131,7 +131,10 @@ func TestRequests(t *testing.T) {
 		}},
 		"reading a revision": {body("ecs", "DescribeTaskDefinition", map[string]any{"taskDefinition": "arn:aws:ecs" + regional + "task-definition/f:1"}), []string{"ecs:DescribeTaskDefinition *"}},
 		"repositories":       {body("ecr", "DescribeRepositories", map[string]any{"repositoryNames": []any{"r"}}), []string{"ecr:DescribeRepositories arn:aws:ecr" + regional + "repository/r"}},
-		"the platform's key": {calls.Call{Service: "kms", Action: "DescribeKey", Body: map[string]any{"KeyId": "k"}, Answer: "123456789012"}, []string{"kms:DescribeKey arn:aws:kms" + regional + "key/k aws:ResourceTag/Project=ecs-microservices"}},
+		"the platform's key": {calls.Call{Service: "kms", Action: "DescribeKey", Body: map[string]any{"KeyId": "k"}, Answer: "123456789012"}, []string{"kms:DescribeKey arn:aws:kms" + regional + "key/k aws:ResourceTag/Environment=production aws:ResourceTag/Project=ecs-microservices"}},
+		"a lock": {body("dynamodb", "PutItem", map[string]any{"TableName": "t", "Item": map[string]any{"LockID": map[string]any{"S": "bucket/key"}}}), []string{
+			"dynamodb:PutItem arn:aws:dynamodb" + regional + "table/t dynamodb:LeadingKeys=bucket/key",
+		}},
 		"a firewall": {body("wafv2", "CreateWebACL", map[string]any{"Name": "ecs-alb", "Tags": map[string]any{"a": "b"}}), []string{
 			"wafv2:CreateWebACL arn:aws:wafv2" + regional + "regional/webacl/ecs-alb/id", "wafv2:TagResource arn:aws:wafv2" + regional + "regional/webacl/ecs-alb/id",
 		}},

@@ -152,7 +152,10 @@ func (w *World) plain(c Call, named map[string]string) []policy.Request {
 		conditions := map[string][]string{}
 		if service == "kms" && strings.Contains(c.Answer, w.Account) {
 			// Only the platform's key is used.
-			conditions["aws:ResourceTag/Project"] = []string{Project}
+			conditions["aws:ResourceTag/Project"], conditions["aws:ResourceTag/Environment"] = []string{Project}, []string{"production"}
+		}
+		if service == "dynamodb" {
+			conditions["dynamodb:LeadingKeys"] = c.lockID()
 		}
 		all = append(all, c.request(resource, conditions))
 		if t, ok := tagging[c.Service]; ok && c.has(t.field) && !strings.HasPrefix(c.Action, "Tag") {
@@ -170,6 +173,18 @@ func (w *World) plain(c Call, named map[string]string) []policy.Request {
 		}
 	}
 	return all
+}
+
+// lockID returns the key of the item in a table of locks.
+func (c Call) lockID() []string {
+	for _, field := range []string{"Key", "Item"} {
+		item, _ := c.Body[field].(map[string]any)
+		key, _ := item["LockID"].(map[string]any)
+		if id, ok := key["S"].(string); ok {
+			return []string{id}
+		}
+	}
+	return nil
 }
 
 // scheduler handles EventBridge Scheduler, whose paths name the schedule.

@@ -11,6 +11,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/infratest"
 	"dagger/slipway/internal/sourcetest"
 	"dagger/slipway/test/terraform"
@@ -94,7 +95,9 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	started = time.Now()
 	main.Run("apply", "plan")
 	t.Logf("the platform: %d resources, 4 of them taken over, in %.0f s", len(managed(main.State())), time.Since(started).Seconds())
-	site.checkNames(main.State())
+	p, err := platform.Read(sourcetest.Root("terraform"))
+	require.NoError(t, err)
+	site.checkNames(main.State(), p)
 }
 
 // motoKeepsTableUnencrypted is a change caused by moto, which stores the encryption of

@@ -3,6 +3,9 @@
 package moto_test
 
 import (
+	"context"
+	"encoding/json"
+	"flag"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,9 +42,12 @@ var motoPlatform = []string{
 	"-var=waf=true", "-var=alb_access_logs=true", `-var=alarm_emails=["a@example.com"]`,
 }
 
-// TestAppliedTwiceChangesNothing applies bootstrap and platform to moto. A second plan
-// must be empty, also after a release outside Terraform, and a destroy must leave
-// nothing. The roles of production must allow every call.
+// bothEnvironments are bootstrap's environments.
+var bothEnvironments = map[string]any{"production": map[string]any{}, "staging": map[string]any{"name_prefix": "stg", "state_key": "ecs-microservices/staging/terraform.tfstate"}}
+
+// TestAppliedTwiceChangesNothing applies bootstrap and two environments of one account to
+// moto. Second plans must be empty, also after a release outside Terraform, and a destroy
+// must leave nothing. The roles of production must allow every call.
 func TestAppliedTwiceChangesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an apply to moto takes minutes: run without -short")
@@ -52,8 +58,15 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	bootstrap.Write("moto_override.tf", terraform.NotMotos)
 	bootstrap.Write("later_override.tf", later)
 	bootstrap.Init()
-	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop"}
+	both, err := json.Marshal(bothEnvironments)
+	require.NoError(t, err)
+	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop", "-var=environments=" + string(both)}
 	site{t, endpoint}.apply("bootstrap", bootstrap, variables)
+	stagingApplied, productionPlanned := newEvent(), newEvent()
+	if flag.Lookup("test.parallel").Value.String() == "1" { // they would wait for each other
+		stagingApplied.done()
+		productionPlanned.done()
+	}
 
 	t.Run("bootstrap", func(t *testing.T) {
 		t.Parallel()
@@ -65,8 +78,59 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	})
 	t.Run("platform", func(t *testing.T) {
 		t.Parallel()
-		appliesPlatform(t, endpoint, environment)
+		appliesPlatform(t, endpoint, environment, stagingApplied, productionPlanned)
 	})
+	t.Run("staging", func(t *testing.T) {
+		t.Parallel()
+		appliesStaging(t, endpoint, environment, stagingApplied, productionPlanned)
+	})
+}
+
+// event is what one subtest awaits of another. It happens at the latest when that ends.
+type event struct {
+	context.Context
+	done context.CancelFunc
+}
+
+func newEvent() event {
+	ctx, done := context.WithCancel(context.Background())
+	return event{ctx, done}
+}
+
+// appliesStaging applies and destroys the platform a second time in the same account. It
+// is there while production is planned again.
+func appliesStaging(t *testing.T, endpoint string, environment []string, applied, planned event) {
+	defer applied.done()
+	site := site{t: t, endpoint: endpoint}
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(dir, platform.EnvironmentsDir), os.DirFS("../testdata/environments")))
+	staging, err := platform.SelectEnvironment(dir, "staging")
+	require.NoError(t, err)
+	w := infratest.New(t, ".", environment...)
+	backend := []string{}
+	for _, setting := range staging.Backend() {
+		backend = append(backend, "-backend-config="+setting)
+	}
+	w.Init(backend...)
+	variables := []string{"-var=autoscaling={enabled=false}", "-var=deletion_protection=false", "-var-file=" + filepath.Join(dir, staging.File)}
+	state := site.apply("staging", w, variables)
+	p, err := platform.Read(sourcetest.Root("terraform"))
+	require.NoError(t, err)
+	p, err = p.In(staging)
+	require.NoError(t, err)
+	site.checkNames(state, p)
+	for _, r := range managed(state) {
+		for _, attribute := range []string{"name", "alarm_name", "family", "bucket"} {
+			name, _ := r.AttributeValues[attribute].(string)
+			require.NotRegexp(t, "(^|/)ecs-", name, "%s has a name of production", r.Address)
+		}
+	}
+	applied.done()
+	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
+	<-planned.Done()
+	w.Plan(append([]string{"-destroy"}, variables...)...)
+	w.Run("apply", "plan")
+	require.Empty(t, managed(w.State()), "what a destroy of staging leaves in the state")
 }
 
 // later is applied with the platform, because the provider waits a minute for it.
@@ -80,7 +144,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "state_logs" {
 `
 
 // appliesPlatform applies and destroys the platform with the roles of production.
-func appliesPlatform(t *testing.T, endpoint string, environment []string) {
+func appliesPlatform(t *testing.T, endpoint string, environment []string, stagingApplied, planned event) {
+	defer planned.done()
 	recorder := calls.Record(t, endpoint)
 	environment = append(slices.Clone(environment), "AWS_ENDPOINT_URL="+recorder.URL)
 	site := site{t: t, endpoint: endpoint}
@@ -90,14 +155,18 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	main.Init("-backend-config=bucket=" + stateBucket)
 	state := site.apply("platform", main, motoPlatform)
 	applier.add(t, world, take(t, recorder))
-	site.checkNames(state)
+	p, err := platform.Read(sourcetest.Root("terraform"))
+	require.NoError(t, err)
+	site.checkNames(state, p)
 	site.checkAlarms(state)
 
+	<-stagingApplied.Done()
 	main.Init("-reconfigure", "-backend-config=bucket="+stateBucket)
 	reading := append([]string{"-lock=false"}, motoPlatform...)
 	started := time.Now()
 	again := main.Plan(reading...)
 	require.Empty(t, terraform.Changes(again), "a second plan of the platform")
+	planned.done()
 	site.checkTags(again.PriorState)
 	t.Logf("platform: planned again in %.0f s", time.Since(started).Seconds())
 	planner.add(t, world, take(t, recorder))
@@ -155,18 +224,16 @@ func (s site) apply(name string, w *infratest.Workspace, variables []string) *tf
 }
 
 // checkNames requires the names that the pipeline derives from the same file.
-func (s site) checkNames(state *tfjson.State) {
+func (s site) checkNames(state *tfjson.State, p platform.Platform) {
 	s.t.Helper()
-	p, err := platform.Read(sourcetest.Root("terraform"))
-	require.NoError(s.t, err)
 	names := map[string][]any{}
 	for _, r := range managed(state) {
 		for _, attribute := range []string{"name", "family", "alarm_name"} {
 			names[r.Type] = append(names[r.Type], r.AttributeValues[attribute])
 		}
 	}
-	require.Contains(s.t, names["aws_ecs_cluster"], platform.Cluster)
-	require.Contains(s.t, names["aws_lb"], platform.LoadBalancer)
+	require.Contains(s.t, names["aws_ecs_cluster"], p.Environment.Cluster())
+	require.Contains(s.t, names["aws_lb"], p.Environment.LoadBalancer())
 	for _, service := range p.Services {
 		for kind, name := range map[string]string{
 			"aws_ecs_service": service.ServiceName(), "aws_ecs_task_definition": service.Family(), "aws_ecr_repository": service.Repository(),

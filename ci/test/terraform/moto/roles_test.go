@@ -66,7 +66,8 @@ func newRole(t *testing.T, name string, idle map[string][]string) role {
 	t.Helper()
 	rendered := terraform.Render(t, map[string]any{
 		"account_id": infratest.Account, "github_repository": "acme/shop",
-		"adopted": map[string]any{"services": []string{"team-api"}, "families": []string{"team_api"}, "repositories": []string{"team/api"}},
+		"environments": bothEnvironments,
+		"adopted":      map[string]any{"services": []string{"team-api"}, "families": []string{"team_api"}, "repositories": []string{"team/api"}},
 	})
 	require.Contains(t, rendered.Roles, name)
 	var policies policy.Policies

@@ -510,20 +510,21 @@ func TestServiceScaledToZeroStaysAtZero(t *testing.T) {
 func TestTemplate(t *testing.T) {
 	b := newFixture(completes, "")
 	template := *b.ecs.definitions[0]
-	template.TaskDefinitionArn, template.Cpu = nil, aws.String("512")
+	template.TaskDefinitionArn, template.ContainerDefinitions = nil, slices.Clone(template.ContainerDefinitions)
+	template.ContainerDefinitions[0].Command = []string{"one"}
 	b.request.Targets = b.request.Targets[:1]
 	b.request.Targets[0].Template = &template
 	b.request.Targets[0].Tags = []types.Tag{{Key: aws.String(rollout.TagPreview), Value: aws.String("7")}}
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.Equal(t, "512", aws.ToString(b.ecs.find(revision(2)).Cpu))
+	require.Equal(t, []string{"one"}, b.ecs.find(revision(2)).ContainerDefinitions[0].Command)
 	require.Contains(t, b.ecs.tags[revision(2)], types.Tag{Key: aws.String(rollout.TagPreview), Value: aws.String("7")})
 	require.Equal(t, report.Unchanged, b.engine.Release(t.Context(), b.request).Result)
 
-	template.Cpu = aws.String("1024")
+	template.ContainerDefinitions[0].Command = []string{"two"}
 	got = b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.Equal(t, "1024", aws.ToString(b.ecs.find(revision(3)).Cpu))
+	require.Equal(t, []string{"two"}, b.ecs.find(revision(3)).ContainerDefinitions[0].Command)
 }
 
 // TestFirstReleaseOfTheSameDefinition starts the first tasks of a service that has the

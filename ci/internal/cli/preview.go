@@ -86,7 +86,6 @@ failed first release is removed, and the exit code is 1.`,
   slipway preview up --pr 12 --env staging --host-suffix preview.example.com --ttl 24h --output markdown`,
 	}
 	f.bind(cmd)
-	f.report.bind(cmd)
 	bindNumber(cmd, &o.Number)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default HEAD)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only images that are in the registry")
@@ -116,8 +115,6 @@ failed first release is removed, and the exit code is 1.`,
 		}
 		a.productionChanged = true
 		a.code = up.ExitCode
-		f.report.stage = "preview"
-		a.writeReport(f.report, up.Release)
 		return a.printDocument(up, nil)
 	}
 	return cmd
@@ -205,4 +202,3 @@ the last successful release, the address, the age and the expiry.`,
 	}
 	return cmd
 }
-

@@ -358,17 +358,18 @@ func (d Delivery) removePreviews(ctx context.Context, client preview.Client, all
 	return removal
 }
 
-// Previews returns the previews of the environment.
+// Previews returns the previews of the environment. With an error the list is partial; it
+// has no time if nothing was listed.
 func (d Delivery) Previews(ctx context.Context) (report.Previews, error) {
-	list := report.Previews{Environment: d.Environment.Label(), At: d.clock().Now().UTC()}
 	client, err := d.previews()
 	if err != nil {
-		return list, err
+		return report.Previews{}, err
 	}
 	all, err := client.Find(ctx)
 	if err != nil {
-		return list, awsauth.Explain(err)
+		return report.Previews{}, awsauth.Explain(err)
 	}
+	list := report.Previews{Environment: d.Environment.Label(), At: d.clock().Now().UTC()}
 	var problems []error
 	for _, number := range numbersOf(all) {
 		p := all[number]

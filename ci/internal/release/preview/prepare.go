@@ -133,8 +133,9 @@ func (c Client) ensureFront(ctx context.Context, spec Spec, o Original, existing
 	return group, a, c.ensureRules(ctx, o.Service, group, aws.ToString(o.group.TargetGroupArn), at, a.Host, existing.rules, t)
 }
 
-// drainSeconds is the deregistration delay: AWS's default of 300 s would only delay.
-const drainSeconds = "5"
+// drainSeconds is the deregistration delay: a preview has few requests to finish, and AWS's
+// default of 300 s would only delay.
+const drainSeconds = "1"
 
 func (c Client) ensureGroup(ctx context.Context, o Original, existing Preview, t tags) (string, error) {
 	name := c.groupName(t.number, o.Service.Name)

@@ -17,7 +17,7 @@ import (
 
 // Waits for a deleted service to have stopped its tasks.
 const (
-	drainPoll    = 2 * time.Second
+	drainPoll    = time.Second
 	drainTimeout = 10 * time.Minute
 )
 

@@ -292,14 +292,7 @@ func (d Delivery) PreviewDown(ctx context.Context, number int) (report.PreviewRe
 	if err != nil {
 		return report.PreviewRemoval{}, err
 	}
-	found, err := client.FindOne(ctx, number)
-	if err != nil {
-		return report.PreviewRemoval{}, awsauth.Explain(err)
-	}
-	if found == nil {
-		found = &preview.Preview{Number: number}
-	}
-	return d.removePreviews(ctx, client, []*preview.Preview{found}, map[int]string{number: "down"}), nil
+	return d.removePreviews(ctx, client, []int{number}, map[int]string{number: "down"}), nil
 }
 
 // SweepOptions say which previews to remove beside those that have expired.
@@ -320,7 +313,7 @@ func (d Delivery) PreviewSweep(ctx context.Context, o SweepOptions) (report.Prev
 	if err != nil {
 		return report.PreviewRemoval{}, awsauth.Explain(err)
 	}
-	var old []*preview.Preview
+	var old []int
 	reasons := map[int]string{}
 	for _, number := range numbersOf(all) {
 		expires := all[number].Expires()
@@ -335,17 +328,20 @@ func (d Delivery) PreviewSweep(ctx context.Context, o SweepOptions) (report.Prev
 		default:
 			continue
 		}
-		old = append(old, all[number])
+		old = append(old, number)
 	}
 	return d.removePreviews(ctx, client, old, reasons), nil
 }
 
-func (d Delivery) removePreviews(ctx context.Context, client preview.Client, all []*preview.Preview, reasons map[int]string) report.PreviewRemoval {
+func (d Delivery) removePreviews(ctx context.Context, client preview.Client, numbers []int, reasons map[int]string) report.PreviewRemoval {
 	removal := report.PreviewRemoval{Environment: d.Environment.Label()}
-	for _, p := range all {
-		one := report.RemovedPreview{Number: p.Number, Reason: reasons[p.Number]}
-		var err error
-		if one.Removed, err = client.Remove(ctx, *p); err != nil {
+	for _, number := range numbers {
+		one := report.RemovedPreview{Number: number, Reason: reasons[number]}
+		complete, err := client.FindOne(ctx, number)
+		if err == nil && complete != nil {
+			one.Removed, err = client.Remove(ctx, *complete)
+		}
+		if err != nil {
 			one.Error = leak.Redact(strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; "))
 			removal.ExitCode = outcome.Failed
 		}

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/release/rollout"
 )
 
 // Batch limits of the APIs.
@@ -68,7 +70,8 @@ func (p Preview) Services() []types.Service {
 	return all
 }
 
-// Find returns all previews of the environment by their number.
+// Find returns all previews of the environment by their number, without their task
+// definitions: a role may be unable to deregister those, which cost nothing.
 func (c Client) Find(ctx context.Context) (map[int]*Preview, error) { return c.find(ctx, 0) }
 
 // FindOne returns what exists of a preview, nil if nothing does.
@@ -80,7 +83,11 @@ func (c Client) FindOne(ctx context.Context, number int) (*Preview, error) {
 // find returns the preview with a number, or all for 0.
 func (c Client) find(ctx context.Context, number int) (map[int]*Preview, error) {
 	f := finder{Client: c, wanted: number, found: map[int]*Preview{}}
-	for _, step := range []func(context.Context) error{f.findServices, f.findGroups, f.findRules, f.findFamilies} {
+	steps := []func(context.Context) error{f.findServices, f.findGroups, f.findRules}
+	if number != 0 {
+		steps = append(steps, f.findFamilies)
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -283,13 +290,14 @@ func forwardsTo(r elbtypes.Rule) []string {
 
 // findFamilies finds the families with active revisions. The newest one's tags decide.
 func (f finder) findFamilies(ctx context.Context) error {
-	prefix := f.Prefix + "-pr"
-	if f.wanted != 0 {
-		prefix = f.name(f.wanted, "")
-	}
+	prefix := f.name(f.wanted, "")
 	pages := ecs.NewListTaskDefinitionFamiliesPaginator(f.ECS, &ecs.ListTaskDefinitionFamiliesInput{FamilyPrefix: &prefix, Status: types.TaskDefinitionFamilyStatusActive})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
+		if rollout.IsDenied(err) {
+			f.Event("", "task definitions stay, because this role may not list their families")
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("listing task definition families %s…: %w", prefix, err)
 		}

@@ -386,3 +386,26 @@ func TestHostSuffix(t *testing.T) {
 		require.Equal(t, want, preview.ValidHostSuffix(suffix), suffix)
 	}
 }
+
+// TestDenied: a role that IAM limits to previews may not deregister, which removes nothing
+// that costs.
+func TestDenied(t *testing.T) {
+	e := start(t)
+	before := e.resources()
+	_, _, err := e.up(preview.Spec{Number: 7}, api)
+	require.NoError(t, err)
+	for _, action := range []string{"DeregisterTaskDefinition", "ListTaskDefinitionFamilies"} {
+		found, err := e.FindOne(t.Context(), 7)
+		require.NoError(t, err)
+		e.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Service: "ecs", Action: action})
+		if found != nil {
+			_, err = e.Remove(t.Context(), *found)
+			require.NoError(t, err)
+		}
+	}
+	found, err := e.FindOne(t.Context(), 7)
+	require.NoError(t, err)
+	require.Nil(t, found)
+	require.Equal(t, append(before, "ecs-pr7-api:1"), e.resources())
+	require.Contains(t, strings.Join(e.events, "\n"), "task definition ecs-pr7-api stays, because this role may not deregister it")
+}

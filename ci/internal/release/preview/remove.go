@@ -13,6 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Waits for a deleted service to have stopped its tasks.
@@ -58,7 +61,11 @@ func (c Client) Remove(ctx context.Context, p Preview) (removed []string, err er
 	for _, family := range p.families {
 		count, err := c.deregister(ctx, family, p.Number)
 		if count > 0 {
-			add("task definition %s (%d revisions)", family, count)
+			add("task definition %s (%s)", family, outcome.Count(count, "revision"))
+		}
+		if rollout.IsDenied(err) { // IAM cannot limit it to previews, so a role may lack it
+			c.Event("", "task definition "+family+" stays, because this role may not deregister it: it costs nothing")
+			continue
 		}
 		if err != nil {
 			return removed, err

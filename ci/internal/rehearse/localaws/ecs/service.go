@@ -97,6 +97,7 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 	if err != nil {
 		return nil, err
 	}
+	wire.AddCondition(ctx, "ecs:task-definition", *d.TaskDefinitionArn)
 	if err := c.validateService(d, in.LoadBalancers, in.NetworkConfiguration, in.DesiredCount); err != nil {
 		return nil, err
 	}

@@ -166,7 +166,6 @@ func (c *ControlPlane) deregisterTaskDefinition(ctx context.Context, in *awsecs.
 		return nil, wire.Errorf("ClientException", "The specified task definition does not exist. Specify a valid account, family, revision and try again.")
 	}
 	wire.AddResources(ctx, *d.TaskDefinitionArn)
-	c.addTagConditions(ctx, *d.TaskDefinitionArn)
 	changed := *d // earlier responses and deployments keep the old record
 	changed.Status, changed.DeregisteredAt = types.TaskDefinitionStatusInactive, new(c.cfg.Clock.Now())
 	c.families[*d.Family].revisions[d.Revision-1] = &changed

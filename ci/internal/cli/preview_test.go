@@ -143,6 +143,7 @@ func testPreviews(t *testing.T, dir string) {
 	require.Equal(t, outcome.Refused, code)
 	require.Contains(t, full.Error, "2 previews exist (#7, #12) and --max is 2")
 
+	require.Subset(t, everything(t), before, "what Terraform manages is as before")
 	all := list()
 	require.Len(t, all, 2)
 	require.Equal(t, []any{7, first, report.Steady, up.URL, false}, []any{all[0].Number, all[0].SHA, all[0].State, all[0].URL, all[0].Expired})

@@ -114,6 +114,7 @@ func (a *app) root() *cobra.Command {
 		a.statusCommand(),
 		a.promoteCommand(),
 		a.rollbackCommand(),
+		a.previewCommand(),
 		a.runCommand(),
 		a.logsCommand(),
 		a.upCommand(),
@@ -123,16 +124,22 @@ func (a *app) root() *cobra.Command {
 		a.versionCommand(),
 	)
 	root.AddCommand(removedCommands()...)
-	for _, command := range root.Commands() {
+	a.completeCommands(root)
+	a.configureHelp(root)
+	return root
+}
+
+// completeCommands adds what all subcommands of a command have in common.
+func (a *app) completeCommands(parent *cobra.Command) {
+	for _, command := range parent.Commands() {
 		if command.Args == nil {
 			command.Args = rejectArguments
 		}
 		if command.Flags().Lookup("region") != nil { // it uses an account
 			command.Flags().StringVar(&a.environment, "env", "", "environment, of those in "+platform.EnvironmentsDir+" (default the only one)")
 		}
+		a.completeCommands(command)
 	}
-	a.configureHelp(root)
-	return root
 }
 
 // netrcFlag is the path of a file that exists.

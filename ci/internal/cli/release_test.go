@@ -48,6 +48,7 @@ func TestReleaseCommands(t *testing.T) {
 		}{
 			{"delivery", testDeploy},
 			{"tasks", testTasks},
+			{"previews", testPreviews},
 			{"a neighbour is down", testOtherServiceDown},
 			{"without a work tree", testWithoutGit},
 			{"the way back is gone", testPreviousImageGone}, // leaves an image that is not to be gone back to

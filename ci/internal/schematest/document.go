@@ -30,6 +30,9 @@ func Documents() []Document {
 		{"status", "What runs where", []string{"status"}, reflect.TypeFor[report.Status]()},
 		{"run", "Report of a one-off task", []string{"run"}, reflect.TypeFor[report.Run]()},
 		{"logs", "Lines of containers' logs", []string{"logs"}, reflect.TypeFor[report.Logs]()},
+		{"preview", "Report of a preview's release", []string{"preview up"}, reflect.TypeFor[report.Preview]()},
+		{"previews", "Previews of an environment", []string{"preview list"}, reflect.TypeFor[report.Previews]()},
+		{"preview-removal", "Report of removed previews", []string{"preview down", "preview sweep"}, reflect.TypeFor[report.PreviewRemoval]()},
 		{"test", "Outcome of the tests", []string{"test"}, reflect.TypeFor[gotest.Summary]()},
 		{"plan", "What a plan of the platform changes", []string{"plan"}, reflect.TypeFor[infra.PlanReport]()},
 	}

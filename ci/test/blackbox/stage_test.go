@@ -110,7 +110,7 @@ func TestFunctions(t *testing.T) {
 	needsEngine(t)
 	out := dagger(t, nil, "functions")
 	for _, name := range []string{
-		"apply", "build", "changes", "check", "deploy", "diff", "fmt", "image", "lint", "lock", "plan", "publish", "rehearse",
+		"apply", "build", "changes", "check", "deploy", "diff", "fmt", "image", "lint", "lock", "plan", "preview-down", "preview-list", "preview-sweep", "preview-up", "publish", "rehearse",
 		"rollback", "status", "test", "validate",
 	} {
 		require.Regexp(t, `(?m)^`+name+`\s+\S`, out)

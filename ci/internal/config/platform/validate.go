@@ -37,6 +37,22 @@ func sizes(low, high, step int) []int {
 	return all
 }
 
+// SmallestSize returns the smallest size of a Fargate task with at least the given CPU units
+// and MiB of memory. ok is false if no size is that large.
+func SmallestSize(leastCPU, leastMemory int) (cpu, memory int, ok bool) {
+	for _, cpu := range slices.Sorted(maps.Keys(fargateMemory)) {
+		if cpu < leastCPU {
+			continue
+		}
+		for _, memory := range fargateMemory[cpu] {
+			if memory >= leastMemory {
+				return cpu, memory, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
 // Rules for text. terraform/variables.tf has the same.
 var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

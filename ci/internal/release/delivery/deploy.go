@@ -47,6 +47,8 @@ type Delivery struct {
 	// SmokeTimeout is how long failing smoke tests are retried; 0 means
 	// [smoke.DefaultTimeout].
 	SmokeTimeout time.Duration
+	// host, if set, is the header Host of the smoke test's requests.
+	host string
 }
 
 // Options are the options of a release.

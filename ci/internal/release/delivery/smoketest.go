@@ -90,7 +90,7 @@ func (d Delivery) lookUp(ctx context.Context, web []platform.Service, found endp
 // failed before. Failures of other services are returned as notes, because restoring
 // would not fix them.
 func (d Delivery) smokeTest(ctx context.Context, found endpoints, versions map[string]string) (notes []string, err error) {
-	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout)}
+	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout), Host: d.host}
 	own, others := map[string][]smoke.Check{}, map[string][]smoke.Check{} // by URL
 	tested := map[string]bool{}
 	for _, url := range slices.Compact(slices.Sorted(maps.Values(found))) {
@@ -118,7 +118,7 @@ func (d Delivery) smokeTest(ctx context.Context, found endpoints, versions map[s
 			}
 		}
 		for _, url := range slices.Sorted(maps.Keys(others)) {
-			for _, note := range smoke.Notes(ctx, url, others[url]) {
+			for _, note := range smoke.Notes(ctx, url, d.host, others[url]) {
 				notes = append(notes, note)
 				d.Recorder.Event("", note)
 			}

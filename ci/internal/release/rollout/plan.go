@@ -101,6 +101,9 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, err
 	}
 	s.newestTags, s.templateTags = parseTags(newestTags), newestTags
+	if target.Template != nil {
+		wanted, s.templateTags = target.Template, target.Tags
+	}
 	if err := e.decideCount(ctx, s, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
 		return nil, err
 	}
@@ -182,6 +185,11 @@ func (s *servicePlan) countRaisedBy(release releaseTags) bool {
 
 // scalesToZero reports whether the service is to run no task.
 func (s *servicePlan) scalesToZero() bool { return s.Count != nil && s.Count.To == 0 }
+
+// raisesFromZero reports whether the release starts the first tasks of a service.
+func (s *servicePlan) raisesFromZero() bool {
+	return s.Count != nil && s.Count.To > 0 && s.service.DesiredCount == 0
+}
 
 // joinDeployment waits for a deployment of the wanted revision that somebody else started.
 func (s *servicePlan) joinDeployment(now time.Time) {
@@ -274,7 +282,7 @@ func (s *servicePlan) planImage(running, template types.TaskDefinition, request 
 	s.To = report.Version{Image: s.target.Image, SHA: version}
 	s.running, s.wanted = current, wanted
 	switch {
-	case same(wanted, current):
+	case same(wanted, current) && !s.raisesFromZero():
 		s.To, s.upToDate = s.From, true
 		s.unchanged = !request.Force && !s.failed()
 		if !s.unchanged && !active(&running) {

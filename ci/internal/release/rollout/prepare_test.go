@@ -505,3 +505,37 @@ func TestServiceScaledToZeroStaysAtZero(t *testing.T) {
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 	require.Zero(t, s.desired)
 }
+
+// TestTemplate releases from a definition that is not the family's, with tags of its own.
+func TestTemplate(t *testing.T) {
+	b := newFixture(completes, "")
+	template := *b.ecs.definitions[0]
+	template.TaskDefinitionArn, template.ContainerDefinitions = nil, slices.Clone(template.ContainerDefinitions)
+	template.ContainerDefinitions[0].Command = []string{"one"}
+	b.request.Targets = b.request.Targets[:1]
+	b.request.Targets[0].Template = &template
+	b.request.Targets[0].Tags = []types.Tag{{Key: aws.String(rollout.TagPreview), Value: aws.String("7")}}
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.Equal(t, []string{"one"}, b.ecs.find(revision(2)).ContainerDefinitions[0].Command)
+	require.Contains(t, b.ecs.tags[revision(2)], types.Tag{Key: aws.String(rollout.TagPreview), Value: aws.String("7")})
+	require.Equal(t, report.Unchanged, b.engine.Release(t.Context(), b.request).Result)
+
+	template.ContainerDefinitions[0].Command = []string{"two"}
+	got = b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.Equal(t, []string{"two"}, b.ecs.find(revision(3)).ContainerDefinitions[0].Command)
+}
+
+// TestFirstReleaseOfTheSameDefinition starts the first tasks of a service that has the
+// wanted definition already.
+func TestFirstReleaseOfTheSameDefinition(t *testing.T) {
+	b := newFirstReleaseFixture(completes, completes)
+	b.request.Targets = b.request.Targets[:1]
+	b.request.Targets[0].Image = string(completes) + "@sha256:new"
+	b.ecs.find(revision(1)).ContainerDefinitions[0].Image = &b.request.Targets[0].Image
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+	require.Equal(t, int32(2), b.ecs.services["ecs-a-service"].desired)
+	require.Equal(t, report.Unchanged, b.engine.Release(t.Context(), b.request).Result)
+}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"dagger/slipway/internal/config/platform"
@@ -73,6 +74,10 @@ type Target struct {
 	Sidecars map[string]string
 	// Revision is the ARN of a revision; Image is then ignored.
 	Revision string
+	// Template, if set, is the definition to base the new revision on, instead of the newest
+	// one of the family, and Tags are further tags of the new revision.
+	Template *types.TaskDefinition
+	Tags     []types.Tag
 }
 
 // ImageTarget returns the target that releases an entry's image, and those of the entries

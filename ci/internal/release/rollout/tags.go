@@ -24,6 +24,12 @@ const (
 	TagCopy    = "slipway:copy"    // ARN of the deregistered revision that this one copies; absent otherwise
 )
 
+// Tags of a preview, on its revisions and its other resources.
+const (
+	TagPreview = "slipway:preview" // the number of the pull request
+	TagExpires = "slipway:expires" // RFC 3339
+)
+
 // releaseTags are the parsed tags of a revision.
 type releaseTags struct {
 	sha, digest, release, from, copyOf string
@@ -87,7 +93,7 @@ func (t releaseTags) withForeign(others []types.Tag) (tags []types.Tag, dropped 
 	for _, tag := range sorted(others, func(tag types.Tag) string { return aws.ToString(tag.Key) }) {
 		key := aws.ToString(tag.Key)
 		switch {
-		case strings.HasPrefix(key, "slipway:"), strings.HasPrefix(strings.ToLower(key), "aws:"):
+		case strings.HasPrefix(key, "slipway:") && key != TagPreview && key != TagExpires, strings.HasPrefix(strings.ToLower(key), "aws:"):
 		case len(tags) == maxTags:
 			dropped = append(dropped, key)
 		default:

@@ -263,3 +263,13 @@ func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]
 	}
 	return ids, nil
 }
+
+// Register registers a definition with tags as a new revision, and returns its ARN.
+func (e Engine) Register(ctx context.Context, definition types.TaskDefinition, tags []types.Tag) (string, error) {
+	plan := &servicePlan{definition: registerInput(definition)}
+	plan.definition.Tags = tags
+	if err := e.registerOne(ctx, plan); err != nil {
+		return "", outcome.With(outcome.Of(err), fmt.Errorf("registering a revision of %s: %w", aws.ToString(definition.Family), e.explain(err)))
+	}
+	return plan.To.TaskDefinition, nil
+}

@@ -15,11 +15,11 @@ const (
 )
 
 // Notes runs checks that do not decide the release, each once and all within
-// [noteTimeout]. It returns one line for each service with a failed check.
-func Notes(ctx context.Context, base string, checks []Check) []string {
+// [noteTimeout]. host, if set, is the header Host of requests. It returns one line for each service with a failed check.
+func Notes(ctx context.Context, base, host string, checks []Check) []string {
 	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
-	client := newClient(base)
+	client := newClient(base, host)
 	defer client.CloseIdleConnections()
 	errs := make([]error, len(checks))
 	var group errgroup.Group

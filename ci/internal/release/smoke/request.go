@@ -17,13 +17,33 @@ const (
 	maxBody        = 1 << 20         // bytes read of a body
 )
 
-// newClient returns an HTTP client for the system at base.
-func newClient(base string) *http.Client {
+// newClient returns an HTTP client for the system at base. Requests have the header Host
+// with host, unless it is empty.
+func newClient(base, host string) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone() // uses the environment's proxy
 	if parsed, err := url.Parse(base); err == nil && isELBHostname(parsed.Hostname()) {
 		transport.TLSClientConfig = anyHostname(nil)
 	}
-	return &http.Client{Timeout: requestTimeout, Transport: transport}
+	if host == "" {
+		return &http.Client{Timeout: requestTimeout, Transport: transport}
+	}
+	return &http.Client{Timeout: requestTimeout, Transport: hostTransport{transport, base, host}}
+}
+
+// hostTransport sets the header Host of requests to base, which routes them where the DNS
+// name of a load balancer does not.
+type hostTransport struct {
+	*http.Transport
+	base, host string
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t hostTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if strings.HasPrefix(request.URL.String(), t.base+"/") {
+		request = request.Clone(request.Context())
+		request.Host = t.host
+	}
+	return t.Transport.RoundTrip(request)
 }
 
 // run sends one request and checks the response.

@@ -127,15 +127,15 @@ func TestNotes(t *testing.T) {
 	require.Equal(t, []string{
 		"service web fails the smoke test, and this release started no task of it: /down returned 503 Service Unavailable, want 200 OK; /down/too returned 503 Service Unavailable, want 200 OK",
 		"service old fails the smoke test, and this release started no task of it: /down returned 503 Service Unavailable, want 200 OK",
-	}, smoke.Notes(t.Context(), server.URL, []smoke.Check{
+	}, smoke.Notes(t.Context(), server.URL, "", []smoke.Check{
 		{Service: "api", Path: "/api/"}, down, {Service: "old", Path: "/down"}, {Service: "web", Path: "/down/too"},
 	}))
-	require.Empty(t, smoke.Notes(t.Context(), server.URL, []smoke.Check{{Service: "api", Path: "/api/"}}))
+	require.Empty(t, smoke.Notes(t.Context(), server.URL, "", []smoke.Check{{Service: "api", Path: "/api/"}}))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	slow := slices.Repeat([]smoke.Check{{Service: "slow", Path: "/hangs"}}, 100)
-	require.Len(t, smoke.Notes(ctx, server.URL, slow), 1, "the timeout is for all checks")
+	require.Len(t, smoke.Notes(ctx, server.URL, "", slow), 1, "the timeout is for all checks")
 }
 
 // TestProxy runs in another process, because net/http reads the environment once.
@@ -307,4 +307,28 @@ func TestRun(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, tryOnce.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
 	})
+}
+
+// TestHost: requests to the load balancer have the preview's name, and those that a
+// redirect leads elsewhere do not.
+func TestHost(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == "pr7.example.com" {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+		}
+	}))
+	defer other.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Host != "pr7.example.com":
+			w.WriteHeader(http.StatusNotFound)
+		case r.URL.Path == "/moved":
+			http.Redirect(w, r, other.URL, http.StatusFound)
+		}
+	}))
+	defer server.Close()
+	checks := []smoke.Check{{Service: "api", Path: "/"}, {Service: "api", Path: "/moved"}}
+	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Host: "pr7.example.com"}.Run(t.Context(), server.URL, checks))
+	require.ErrorContains(t, smoke.Tester{Clock: clock.Real{}}.Run(t.Context(), server.URL, checks[:1]), "404")
+	require.Empty(t, smoke.Notes(t.Context(), server.URL, "pr7.example.com", checks[:1]))
 }

@@ -28,13 +28,15 @@ type Tester struct {
 	// Timeout is how long failing checks are retried, over all checks. Each is run
 	// at least once.
 	Timeout time.Duration
+	// Host, if set, is the header Host of requests.
+	Host string
 }
 
 // Run runs the checks one after the other against the system at base, such as
 // "http://ecs-alb-1.us-east-1.elb.amazonaws.com". The error joins one for each
 // failed check, which begins with its path.
 func (t Tester) Run(ctx context.Context, base string, checks []Check) error {
-	client := newClient(base)
+	client := newClient(base, t.Host)
 	defer client.CloseIdleConnections()
 	deadline := t.Clock.Now().Add(t.Timeout)
 	var failures []error

@@ -24,7 +24,7 @@ func TestNewClient(t *testing.T) {
 	}
 	for base, isELB := range tests {
 		t.Run(base, func(t *testing.T) {
-			config := newClient(base).Transport.(*http.Transport).TLSClientConfig
+			config := newClient(base, "").Transport.(*http.Transport).TLSClientConfig
 			require.Equal(t, isELB, config != nil && config.VerifyConnection != nil)
 		})
 	}

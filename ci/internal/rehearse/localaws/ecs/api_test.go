@@ -236,7 +236,9 @@ func TestRecordedPermissions(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{})
 	ctx := t.Context()
 	definition := p.RegisterTaskDefinition("nginx")
-	p.CreateService(definition, func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
+	p.CreateService(definition, func(in *ecs.CreateServiceInput) {
+		in.DesiredCount, in.Tags = aws.Int32(0), []ecstypes.Tag{{Key: aws.String("of"), Value: aws.String("app")}}
+	})
 	_, err := p.ECS.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{
 		Family:               aws.String("f"),
 		ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("c"), Image: aws.String("i"), Memory: aws.Int32(128)}},
@@ -251,10 +253,10 @@ func TestRecordedPermissions(t *testing.T) {
 	calls = calls[len(calls)-4:]
 	const cluster, service = "arn:aws:ecs:us-east-1:000000000000:cluster/test", "arn:aws:ecs:us-east-1:000000000000:service/test/app"
 	for n, want := range []localaws.Call{
-		{Action: "TagResource", Resources: []string{"arn:aws:ecs:us-east-1:000000000000:task-definition/f:*"}, Conditions: map[string]string{"ecs:CreateAction": "RegisterTaskDefinition"}},
-		{Action: "RegisterTaskDefinition", Resources: []string{"arn:aws:ecs:us-east-1:000000000000:task-definition/f:*"}},
-		{Action: "UpdateService", Resources: []string{service}, Conditions: map[string]string{"ecs:cluster": cluster, "ecs:task-definition": definition}},
-		{Action: "UpdateService", Resources: []string{service}, Conditions: map[string]string{"ecs:cluster": cluster}},
+		{Action: "TagResource", Resources: []string{"arn:aws:ecs:us-east-1:000000000000:task-definition/f:*"}, Conditions: map[string]string{"ecs:CreateAction": "RegisterTaskDefinition", "aws:RequestTag/sha": "1"}},
+		{Action: "RegisterTaskDefinition", Resources: []string{"arn:aws:ecs:us-east-1:000000000000:task-definition/f:*"}, Conditions: map[string]string{"aws:RequestTag/sha": "1"}},
+		{Action: "UpdateService", Resources: []string{service}, Conditions: map[string]string{"ecs:cluster": cluster, "ecs:task-definition": definition, "aws:ResourceTag/of": "app"}},
+		{Action: "UpdateService", Resources: []string{service}, Conditions: map[string]string{"ecs:cluster": cluster, "aws:ResourceTag/of": "app"}},
 	} {
 		got := calls[n]
 		require.Equal(t, want, localaws.Call{Action: got.Action, Resources: got.Resources, Conditions: got.Conditions})
@@ -376,6 +378,11 @@ func TestListAndDelete(t *testing.T) {
 	}
 	_, err = p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app")})
 	require.ErrorContains(t, err, "ServiceNotActiveException")
+	again := &ecs.CreateServiceInput{
+		Cluster: aws.String("test"), ServiceName: aws.String("app"), TaskDefinition: &definition, DesiredCount: aws.Int32(0), NetworkConfiguration: localawstest.NetworkConfiguration,
+	}
+	_, err = p.ECS.CreateService(ctx, again)
+	require.ErrorContains(t, err, "Unable to Start a service that is still Draining.")
 	require.NoError(t, ecs.NewServicesInactiveWaiter(p.ECS, func(o *ecs.ServicesInactiveWaiterOptions) { o.MinDelay, o.MaxDelay = 1e7, 1e8 }).
 		Wait(ctx, &ecs.DescribeServicesInput{Cluster: aws.String("test"), Services: []string{"app"}}, 20e9))
 	_, err = p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app")})

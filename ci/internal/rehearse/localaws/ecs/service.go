@@ -86,6 +86,10 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 	if !familyName.MatchString(name) {
 		return nil, wire.Errorf("InvalidParameterException", "Service name must contain 1 to 255 letters, numbers, hyphens and underscores.")
 	}
+	c.requireTagResource(ctx, "CreateService", arn, in.Tags)
+	if old, ok := cl.services[name]; ok && old.status == statusDraining {
+		return nil, wire.Errorf("InvalidParameterException", "Unable to Start a service that is still Draining.")
+	}
 	if old, ok := cl.services[name]; ok && old.status != statusInactive {
 		return nil, wire.Errorf("InvalidParameterException", "Creation of service was not idempotent.")
 	}
@@ -93,6 +97,7 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 	if err != nil {
 		return nil, err
 	}
+	wire.AddCondition(ctx, "ecs:task-definition", *d.TaskDefinitionArn)
 	if err := c.validateService(d, in.LoadBalancers, in.NetworkConfiguration, in.DesiredCount); err != nil {
 		return nil, err
 	}
@@ -129,6 +134,7 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 		s.record.HealthCheckGracePeriodSeconds = new(int32(0))
 	}
 	cl.services[name] = s
+	delete(c.tags, arn) // of a deleted service of that name
 	c.setTags(arn, in.Tags)
 	s.startDeployment(d, nil)
 	c.spawn(s.runScheduler)
@@ -163,7 +169,7 @@ func (c *ControlPlane) updateService(ctx context.Context, in *awsecs.UpdateServi
 	if err != nil {
 		return nil, err
 	}
-	wire.AddResources(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(aws.ToString(in.Service))))
+	c.addServiceResource(ctx, cl, in.Service)
 	s, err := c.service(cl, in.Service)
 	if err != nil && cl.services[wire.ResourceName(aws.ToString(in.Service))] == nil {
 		return nil, err
@@ -222,7 +228,7 @@ func (c *ControlPlane) deleteService(ctx context.Context, in *awsecs.DeleteServi
 	if err != nil {
 		return nil, err
 	}
-	wire.AddResources(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(aws.ToString(in.Service))))
+	c.addServiceResource(ctx, cl, in.Service)
 	s, err := c.service(cl, in.Service)
 	if err != nil {
 		return nil, err

@@ -29,11 +29,43 @@ func (c *ControlPlane) listTags(arn string) []types.Tag {
 	return tags
 }
 
+// addServiceResource records the service that a call changes, with its tags.
+func (c *ControlPlane) addServiceResource(ctx context.Context, cl *cluster, ref *string) {
+	arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(aws.ToString(ref)))
+	wire.AddResources(ctx, arn)
+	c.addTagConditions(ctx, arn)
+}
+
+// addTagConditions records the tags of a resource that a call changes.
+func (c *ControlPlane) addTagConditions(ctx context.Context, arn string) {
+	for key, value := range c.tags[arn] {
+		wire.AddCondition(ctx, "aws:ResourceTag/"+key, value)
+	}
+}
+
+// requireTagResource records the permission that a call with tags needs, and the tags.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
+func (c *ControlPlane) requireTagResource(ctx context.Context, action, arn string, tags []types.Tag) {
+	if len(tags) == 0 {
+		return
+	}
+	conditions := map[string]string{"ecs:CreateAction": action}
+	for _, t := range tags {
+		conditions["aws:RequestTag/"+aws.ToString(t.Key)] = aws.ToString(t.Value)
+		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
+	}
+	wire.RequirePermission(ctx, "ecs", "TagResource", arn, conditions)
+}
+
 func (c *ControlPlane) tagResource(ctx context.Context, in *awsecs.TagResourceInput) (*awsecs.TagResourceOutput, error) {
 	arn := aws.ToString(in.ResourceArn)
 	wire.AddResources(ctx, arn)
 	if err := c.exists(arn); err != nil {
 		return nil, err
+	}
+	c.addTagConditions(ctx, arn)
+	for _, t := range in.Tags {
+		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
 	}
 	c.setTags(arn, in.Tags)
 	return &awsecs.TagResourceOutput{}, nil

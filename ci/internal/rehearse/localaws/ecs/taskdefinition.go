@@ -66,10 +66,7 @@ func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.Re
 	name := aws.ToString(in.Family)
 	arns := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*")
 	wire.AddResources(ctx, arns)
-	if len(in.Tags) > 0 {
-		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
-		wire.RequirePermission(ctx, "ecs", "TagResource", arns, map[string]string{"ecs:CreateAction": "RegisterTaskDefinition"})
-	}
+	c.requireTagResource(ctx, "RegisterTaskDefinition", arns, in.Tags)
 	normalizeSizes(in)
 	if err := validateDefinition(in); err != nil {
 		return nil, err

@@ -129,17 +129,77 @@ func (b *Balancer) setTags(arn string, tags []types.Tag) {
 	}
 }
 
-func (b *Balancer) addTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.AddTagsOutput, error) {
-	for _, arn := range in.ResourceArns {
+// maxTaggedResources is how many resources DescribeTags and AddTags take.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html
+const maxTaggedResources = 20
+
+// taggable returns an error unless the resources exist.
+func (b *Balancer) taggable(ctx context.Context, arns []string) error {
+	if len(arns) == 0 || len(arns) > maxTaggedResources {
+		return wire.Errorf("ValidationError", "1 to %d resources can be specified", maxTaggedResources)
+	}
+	for _, arn := range arns {
+		var err error
+		switch resource := arn[strings.LastIndexByte(arn, ':')+1:]; {
+		case strings.HasPrefix(resource, "targetgroup/"):
+			_, err = b.group(arn)
+		case strings.HasPrefix(resource, "listener-rule/"):
+			_, _, err = b.rule(arn)
+		case strings.HasPrefix(resource, "listener/"):
+			_, err = b.listener(arn)
+		case strings.HasPrefix(resource, "loadbalancer/"):
+			_, err = b.balancer(arn)
+		default:
+			err = wire.Errorf("ValidationError", "'%s' is not a valid resource ARN", arn)
+		}
+		if err != nil {
+			return err
+		}
 		wire.AddResources(ctx, arn)
+	}
+	return nil
+}
+
+// requireAddTags records the permission that a call with tags needs, and the tags.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/tagging-resources-during-creation.html
+func (b *Balancer) requireAddTags(ctx context.Context, action, arn string, tags []types.Tag) {
+	if len(tags) == 0 {
+		return
+	}
+	conditions := map[string]string{"elasticloadbalancing:CreateAction": action}
+	for _, t := range tags {
+		conditions["aws:RequestTag/"+aws.ToString(t.Key)] = aws.ToString(t.Value)
+		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
+	}
+	wire.RequirePermission(ctx, "elasticloadbalancing", "AddTags", arn, conditions)
+}
+
+// addTagConditions records the tags of a resource that a call changes.
+func (b *Balancer) addTagConditions(ctx context.Context, arn string) {
+	for key, value := range b.tags[arn] {
+		wire.AddCondition(ctx, "aws:ResourceTag/"+key, value)
+	}
+}
+
+func (b *Balancer) addTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.AddTagsOutput, error) {
+	if err := b.taggable(ctx, in.ResourceArns); err != nil {
+		return nil, err
+	}
+	for _, arn := range in.ResourceArns {
+		b.addTagConditions(ctx, arn)
 		b.setTags(arn, in.Tags)
+	}
+	for _, t := range in.Tags {
+		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
 	}
 	return &elbv2.AddTagsOutput{}, nil
 }
 
 func (b *Balancer) removeTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*elbv2.RemoveTagsOutput, error) {
+	if err := b.taggable(ctx, in.ResourceArns); err != nil {
+		return nil, err
+	}
 	for _, arn := range in.ResourceArns {
-		wire.AddResources(ctx, arn)
 		for _, key := range in.TagKeys {
 			delete(b.tags[arn], key)
 		}
@@ -148,9 +208,11 @@ func (b *Balancer) removeTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*
 }
 
 func (b *Balancer) describeTags(ctx context.Context, in *elbv2.DescribeTagsInput) (*elbv2.DescribeTagsOutput, error) {
+	if err := b.taggable(ctx, in.ResourceArns); err != nil {
+		return nil, err
+	}
 	out := &elbv2.DescribeTagsOutput{TagDescriptions: []types.TagDescription{}}
 	for _, arn := range in.ResourceArns {
-		wire.AddResources(ctx, arn)
 		out.TagDescriptions = append(out.TagDescriptions, types.TagDescription{ResourceArn: &arn, Tags: sortedPairs[types.Tag](b.tags[arn])})
 	}
 	return out, nil

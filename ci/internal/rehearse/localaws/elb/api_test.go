@@ -2,6 +2,8 @@ package elb_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -80,6 +82,16 @@ func TestErrors(t *testing.T) {
 			return second(f.ELB.CreateTargetGroup(ctx, in))
 		}
 	}
+	created := func(change func(*elbv2.CreateRuleInput)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			in := &elbv2.CreateRuleInput{
+				ListenerArn: &listener, Priority: aws.Int32(3), Actions: forward(group), Conditions: []types.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{"/x"}}},
+				Transforms: urlRewrite("^/x", "/"),
+			}
+			change(in)
+			return second(f.ELB.CreateRule(ctx, in))
+		}
+	}
 	tests := map[string]struct {
 		call func(context.Context) error
 		code string
@@ -129,6 +141,20 @@ func TestErrors(t *testing.T) {
 			odd.Priority, odd.Conditions = aws.Int32(2), []types.RuleCondition{{Field: aws.String("source-ip")}}
 			return second(f.ELB.CreateRule(ctx, &odd))
 		}, "UnsupportedFeature"},
+		"unknown rule's tags": {func(ctx context.Context) error {
+			return second(f.ELB.DescribeTags(ctx, &elbv2.DescribeTagsInput{ResourceArns: []string{*standard + "0"}}))
+		}, "RuleNotFound"},
+		"unknown group's tags": {func(ctx context.Context) error {
+			return second(f.ELB.AddTags(ctx, &elbv2.AddTagsInput{ResourceArns: []string{group + "0"}, Tags: []types.Tag{{Key: aws.String("a")}}}))
+		}, "TargetGroupNotFound"},
+		"tags of many": {func(ctx context.Context) error {
+			return second(f.ELB.DescribeTags(ctx, &elbv2.DescribeTagsInput{ResourceArns: slices.Repeat([]string{group}, 21)}))
+		}, "ValidationError"},
+		"high priority":   {created(func(in *elbv2.CreateRuleInput) { in.Priority = aws.Int32(50001) }), "ValidationError"},
+		"many values":     {created(func(in *elbv2.CreateRuleInput) { in.Conditions[0].Values = slices.Repeat([]string{"/a"}, 6) }), "ValidationError"},
+		"long value":      {created(func(in *elbv2.CreateRuleInput) { in.Conditions[0].Values = []string{strings.Repeat("a", 129)} }), "ValidationError"},
+		"two rewrites":    {created(func(in *elbv2.CreateRuleInput) { in.Transforms = append(in.Transforms, in.Transforms[0]) }), "ValidationError"},
+		"rewrite's regex": {created(func(in *elbv2.CreateRuleInput) { in.Transforms[0].UrlRewriteConfig.Rewrites[0].Regex = aws.String("(") }), "ValidationError"},
 		"busy name":       {target(func(in *elbv2.CreateTargetGroupInput) { in.Name = aws.String("g") }), "DuplicateTargetGroupName"},
 		"no name":         {target(func(in *elbv2.CreateTargetGroupInput) { in.Name = aws.String("") }), "ValidationError"},
 		"long interval":   {target(func(in *elbv2.CreateTargetGroupInput) { in.HealthCheckIntervalSeconds = aws.Int32(301) }), "ValidationError"},

@@ -286,6 +286,35 @@ func TestRouting(t *testing.T) {
 	require.Equal(t, "default", *rules.Rules[5].Priority)
 }
 
+func urlRewrite(regex, replace string) []types.RuleTransform {
+	return []types.RuleTransform{{Type: types.TransformTypeEnumUrlRewrite, UrlRewriteConfig: &types.UrlRewriteConfig{Rewrites: []types.RewriteConfig{{Regex: &regex, Replace: &replace}}}}}
+}
+
+func TestTransforms(t *testing.T) {
+	f := start(t)
+	group, b := f.NewTargetGroup("one", "/health"), newBackend(t, "one")
+	listener := f.listen(80, forward(group))
+	_, err := f.ELB.CreateRule(t.Context(), &elbv2.CreateRuleInput{
+		ListenerArn: &listener, Priority: aws.Int32(7), Actions: forward(group), Conditions: []types.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{"/pr7", "/pr7/*"}}},
+		Transforms: append(urlRewrite("^/pr7/?(.*)$", "/$1"), types.RuleTransform{
+			Type:                    types.TransformTypeEnumHostHeaderRewrite,
+			HostHeaderRewriteConfig: &types.HostHeaderRewriteConfig{Rewrites: []types.RewriteConfig{{Regex: aws.String("^.*$"), Replace: aws.String("inner.example.org")}}},
+		}),
+	})
+	require.NoError(t, err)
+	f.register(group, b)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
+	for request, want := range map[string]string{"/pr7": "/", "/pr7/": "/", "/pr7/a%20b?c=/pr7/d": "/a%20b?c=/pr7/d", "/pr7?q=1": "/?q=1", "/pr70/a": "/pr70/a"} {
+		_, body := f.Get(request)
+		require.Equal(t, "one", body)
+		require.Equal(t, want, b.last.Load().RequestURI, request)
+	}
+	f.Get("/other")
+	require.NotEqual(t, "inner.example.org", b.last.Load().Host)
+	f.Get("/pr7")
+	require.Equal(t, "inner.example.org", b.last.Load().Host)
+}
+
 func TestRoutesToHealthyTargets(t *testing.T) {
 	f := start(t)
 	group := f.NewTargetGroup("g", "/health")

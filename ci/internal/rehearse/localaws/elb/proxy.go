@@ -80,6 +80,7 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 				t = g.pick()
 				setStickyCookie(w, action, g)
 			}
+			r = transform(r, rule.Transforms)
 		}
 	}
 	h.balancer.mu.Unlock()

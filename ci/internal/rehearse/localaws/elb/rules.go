@@ -18,6 +18,10 @@ func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*
 		return nil, err
 	}
 	wire.AddResources(ctx, *in.ListenerArn)
+	b.requireAddTags(ctx, "CreateRule", b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/*"), in.Tags)
+	if n := aws.ToInt32(in.Priority); n < 1 || n > maxPriority {
+		return nil, wire.Errorf("ValidationError", "Rule priority '%d' must be between 1 and %d", n, maxPriority)
+	}
 	priority := strconv.Itoa(int(aws.ToInt32(in.Priority)))
 	if slices.ContainsFunc(l.rules, func(r *types.Rule) bool { return *r.Priority == priority }) {
 		return nil, wire.Errorf("PriorityInUse", "Priority '%s' is currently in use", priority)
@@ -30,13 +34,47 @@ func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*
 			return nil, wire.Errorf("UnsupportedFeature", "The embedded AWS does not support conditions on '%s'", aws.ToString(c.Field))
 		}
 	}
+	if err := validateConditions(in.Conditions); err != nil {
+		return nil, err
+	}
+	if err := validateTransforms(in.Transforms); err != nil {
+		return nil, err
+	}
 	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/"+wire.RandomHex(16))
-	r := &types.Rule{RuleArn: &arn, Priority: &priority, IsDefault: new(false), Conditions: normalizeConditions(in.Conditions), Actions: normalizeActions(in.Actions)}
+	r := &types.Rule{RuleArn: &arn, Priority: &priority, IsDefault: new(false), Conditions: normalizeConditions(in.Conditions), Actions: normalizeActions(in.Actions), Transforms: in.Transforms}
 	b.setTags(arn, in.Tags)
 	l.rules = append(l.rules, r)
 	slices.SortFunc(l.rules, func(x, y *types.Rule) int { return rulePriority(x) - rulePriority(y) })
 	b.wakeHealthChecks()
 	return &elbv2.CreateRuleOutput{Rules: []types.Rule{*r}}, nil
+}
+
+// Limits of rules.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
+const (
+	maxPriority        = 50000
+	maxConditionValues = 5 // of a rule
+	maxConditionLength = 128
+)
+
+func validateConditions(conditions []types.RuleCondition) error {
+	count := 0
+	for _, c := range conditions {
+		values := conditionValues(c)
+		if len(values) == 0 {
+			return wire.Errorf("ValidationError", "A condition value must be specified")
+		}
+		count += len(values)
+		for _, value := range values {
+			if value == "" || len(value) > maxConditionLength {
+				return wire.Errorf("ValidationError", "Condition value '%s' must have 1 to %d characters", value, maxConditionLength)
+			}
+		}
+	}
+	if count > maxConditionValues {
+		return wire.Errorf("ValidationError", "Rules can have at most %d condition values", maxConditionValues)
+	}
+	return nil
 }
 
 func rulePriority(r *types.Rule) int {
@@ -112,6 +150,12 @@ func (b *Balancer) modifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*
 	if in.Conditions != nil {
 		r.Conditions = normalizeConditions(in.Conditions)
 	}
+	if in.Transforms != nil {
+		if err := validateTransforms(in.Transforms); err != nil {
+			return nil, err
+		}
+		r.Transforms = in.Transforms
+	}
 	b.wakeHealthChecks()
 	return &elbv2.ModifyRuleOutput{Rules: []types.Rule{*r}}, nil
 }
@@ -122,10 +166,12 @@ func (b *Balancer) deleteRule(ctx context.Context, in *elbv2.DeleteRuleInput) (*
 		return nil, err
 	}
 	wire.AddResources(ctx, *in.RuleArn)
+	b.addTagConditions(ctx, *in.RuleArn)
 	if aws.ToBool(r.IsDefault) {
 		return nil, wire.Errorf("OperationNotPermitted", "Default rule '%s' cannot be deleted", *in.RuleArn)
 	}
 	delete(b.currentWeights, *in.RuleArn)
+	delete(b.tags, *in.RuleArn)
 	l.rules = slices.DeleteFunc(l.rules, func(other *types.Rule) bool { return other == r })
 	return &elbv2.DeleteRuleOutput{}, nil
 }

@@ -1,0 +1,94 @@
+package delivery_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// fixedClock is a clock whose time stands still.
+type fixedClock struct {
+	clock.Real
+	now time.Time
+}
+
+func (c fixedClock) Now() time.Time { return c.now }
+
+// TestSweep removes previews that have expired, or whose request is closed.
+func TestSweep(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{TimeScale: 100})
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	_, err := p.ECS.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String(platform.Cluster)})
+	require.NoError(t, err)
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	d := delivery.Delivery{
+		Account: delivery.NewAccount(aws.Config{
+			Region: platform.DefaultRegion, BaseEndpoint: aws.String(p.Server.Endpoint()), HTTPClient: &http.Client{Transport: transport}, Credentials: credentials.NewStaticCredentialsProvider("any", "any", ""),
+		}),
+		Environment: platform.Environment{Name: "staging", File: "staging.tfvars.json"}, All: []platform.Service{{Name: "api", Port: 8000}},
+		Recorder: report.NewRecorder(time.Now, report.Plain{W: t.Output()}), Clock: fixedClock{now: now},
+	}
+	for name, at := range map[string]string{"ecs-pr1-api": "2026-12-01T12:00:00Z", "ecs-pr2-api": "2026-12-01T12:00:01Z", "ecs-pr3-api": "tomorrow"} {
+		number := name[len("ecs-pr") : len("ecs-pr")+1]
+		_, err := p.ELB.CreateTargetGroup(t.Context(), &elb.CreateTargetGroupInput{
+			Name: &name, Port: aws.Int32(80), Protocol: elbtypes.ProtocolEnumHttp, VpcId: aws.String("vpc-1"),
+			Tags: []elbtypes.Tag{{Key: aws.String(rollout.TagPreview), Value: &number}, {Key: aws.String(rollout.TagExpires), Value: &at}},
+		})
+		require.NoError(t, err)
+	}
+	numbers := func(o delivery.SweepOptions) map[int]string {
+		removal, err := d.PreviewSweep(t.Context(), o)
+		require.NoError(t, err)
+		require.Equal(t, outcome.Done, removal.ExitCode)
+		require.Equal(t, "staging", removal.Environment)
+		found := map[int]string{}
+		for _, one := range removal.Previews {
+			require.Len(t, one.Removed, 1)
+			found[one.Number] = one.Reason
+		}
+		return found
+	}
+	list, err := d.Previews(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list.Previews, 3)
+	require.Equal(t, []any{true, false, false, report.Missing}, []any{list.Previews[0].Expired, list.Previews[1].Expired, list.Previews[2].Expired, list.Previews[0].State})
+
+	require.Equal(t, map[int]string{1: "expired 2026-12-01T12:00:00Z"}, numbers(delivery.SweepOptions{}))
+	require.Equal(t, map[int]string{3: "the pull request is closed"}, numbers(delivery.SweepOptions{Open: []int{2}, OpenKnown: true}))
+	require.Empty(t, numbers(delivery.SweepOptions{Open: []int{2}, OpenKnown: true}))
+	require.Equal(t, map[int]string{2: "the pull request is closed"}, numbers(delivery.SweepOptions{OpenKnown: true}))
+
+	d.Environment.Name = platform.Production
+	_, err = d.PreviewSweep(t.Context(), delivery.SweepOptions{})
+	require.Equal(t, outcome.Refused, outcome.Of(err))
+}
+
+func TestParseOpen(t *testing.T) {
+	got, err := delivery.ParseOpen("12, 15")
+	require.NoError(t, err)
+	require.Equal(t, []int{12, 15}, got)
+	got, err = delivery.ParseOpen("none")
+	require.NoError(t, err)
+	require.Empty(t, got)
+	for _, list := range []string{"", "12,", "#12", "0"} {
+		_, err = delivery.ParseOpen(list)
+		require.Equal(t, outcome.Usage, outcome.Of(err), list)
+	}
+}

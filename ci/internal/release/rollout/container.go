@@ -12,7 +12,7 @@ import (
 // Containers are the containers of a task definition.
 type Containers struct {
 	Main        string // the name of the service's own
-	OneOff      bool   // the task is to end with the main container, and others then end well
+	OneOff      bool   // the task is to end with the main container, so others end because of it
 	Definitions []types.ContainerDefinition
 }
 
@@ -61,9 +61,9 @@ func (s Containers) likelihood(task types.Task, c *types.Container) int {
 		return 0
 	case reason != "" && !dependency.MatchString(reason), s.namesImage(task, c):
 		return scaled(5, counts)
-	case code != 0 && code != exitKilled && code != exitTerminated:
+	case code != 0 && code != exitKilled && code != exitTerminated, s.OneOff && code == exitKilled && aws.ToString(c.Name) == s.Main:
 		return scaled(4, counts)
-	case c.ExitCode != nil && code == 0 && s.essential(c), s.OneOff && code == exitKilled && aws.ToString(c.Name) == s.Main:
+	case c.ExitCode != nil && code == 0 && s.essential(c):
 		return 3
 	case code != 0:
 		return scaled(2, counts)

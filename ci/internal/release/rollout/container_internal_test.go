@@ -108,10 +108,12 @@ func TestFailedContainer(t *testing.T) {
 	require.Nil(t, d.containers().failed(types.Task{}))
 	oneOff := d.containers()
 	oneOff.OneOff = true
-	for code, want := range map[int32]string{137: "app", 143: "proxy"} { // a sidecar of a one-off task ends well after SIGTERM
-		task := types.Task{StopCode: exited, Containers: []types.Container{container("proxy", 0, ""), container("app", code, "")}}
-		require.Equal(t, want, *oneOff.failed(task).Name, code)
-		require.Equal(t, "proxy", *d.containers().failed(task).Name, code)
+	for code, want := range map[int32]string{137: "app", 143: "proxy"} {
+		for _, sidecar := range []int32{0, 2} { // after SIGTERM
+			task := types.Task{StopCode: exited, Containers: []types.Container{container("proxy", sidecar, ""), container("app", code, "")}}
+			require.Equal(t, want, *oneOff.failed(task).Name, "%d %d", code, sidecar)
+			require.Equal(t, "proxy", *d.containers().failed(task).Name, "%d %d", code, sidecar)
+		}
 	}
 	running, ok := d.runningCause(types.Task{
 		LastStatus: aws.String("RUNNING"), HealthStatus: types.HealthStatusUnhealthy, Containers: []types.Container{container("app", never, ""), unhealthy(container("proxy", never, ""))},

@@ -391,6 +391,70 @@ func (r *Plan) UnmarshalJSON(bs []byte) error {
 	return nil
 }
 
+func (r Previews) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Previews) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
+func (r Preview) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Result   string
+		Url      string
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Result = r.Result
+	concrete.Url = r.Url
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Preview) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Result   string
+		Url      string
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Result = concrete.Result
+	r.Url = concrete.Url
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
 func (r Published) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Json     string
@@ -1138,6 +1202,97 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Plan(&parent, ctx, dir, backendConfig, vars, stateLock, refreshOnly, destroy)
+		case "PreviewDown":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var pr int
+			if inputArgs["pr"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pr"]), &pr)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pr", err))
+				}
+			}
+			return (*Slipway).PreviewDown(&parent, ctx, pr)
+		case "PreviewList":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Slipway).PreviewList(&parent, ctx)
+		case "PreviewSweep":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var open string
+			if inputArgs["open"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["open"]), &open)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg open", err))
+				}
+			}
+			return (*Slipway).PreviewSweep(&parent, ctx, open)
+		case "PreviewUp":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var pr int
+			if inputArgs["pr"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pr"]), &pr)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pr", err))
+				}
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			var ttl string
+			if inputArgs["ttl"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["ttl"]), &ttl)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg ttl", err))
+				}
+			}
+			var max int
+			if inputArgs["max"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["max"]), &max)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg max", err))
+				}
+			}
+			var hostSuffix string
+			if inputArgs["hostSuffix"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["hostSuffix"]), &hostSuffix)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg hostSuffix", err))
+				}
+			}
+			var timeout string
+			if inputArgs["timeout"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["timeout"]), &timeout)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
+				}
+			}
+			return (*Slipway).PreviewUp(&parent, ctx, pr, sha, services, ttl, max, hostSuffix, timeout)
 		case "Promote":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1284,7 +1439,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Promote(&parent, ctx, to, from, sha, soak, services, fromCredentials, fromRole, fromAws, allowUnsigned, key, identity, identityRegexp, issuer, trustedRoot, failOn, timeout, waitForTurn, allowNoRollback, url, skipSmoke)
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Promote(&parent, ctx, to, from, sha, soak, services, fromCredentials, fromRole, fromAws, allowUnsigned, key, identity, identityRegexp, issuer, trustedRoot, failOn, timeout, waitForTurn, allowNoRollback, url, skipSmoke, tolerate)
 		case "Publish":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -75,19 +75,17 @@ func (e Engine) rejectOtherTasks(ctx context.Context, request Request, p release
 		if request.BeforeUpdate == nil || s.target.Service.ReleaseTask == nil {
 			continue
 		}
-		cluster, family := s.target.Service.ClusterName(), s.target.Service.Family()
-		list, err := e.ECS.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: types.DesiredStatusRunning})
+		running, err := e.runningTasks(ctx, s.target.Service)
+		for try := 1; err != nil && callStatus(err) != machine.Rejected && try < listTries; try++ {
+			if err := e.Clock.Sleep(ctx, registerPause); err != nil {
+				return err
+			}
+			running, err = e.runningTasks(ctx, s.target.Service)
+		}
 		if err != nil {
-			return fmt.Errorf("listing tasks of %s: %w", family, err)
+			return err
 		}
-		if len(list.TaskArns) == 0 {
-			continue
-		}
-		out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-		if err != nil {
-			return fmt.Errorf("describing tasks of %s: %w", family, err)
-		}
-		for _, task := range out.Tasks {
+		for _, task := range running {
 			if by := aws.ToString(task.StartedBy); startedByRelease.MatchString(by) && by != StartedBy(p.id) {
 				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (release task %s of release %s): wait for it (--wait-for-turn)",
 					s.ECSName, errInProgress, machine.ShortARN(aws.ToString(task.TaskArn)), by))
@@ -95,6 +93,28 @@ func (e Engine) rejectOtherTasks(ctx context.Context, request Request, p release
 		}
 	}
 	return nil
+}
+
+// listTries is how often listing running tasks is tried.
+const listTries = 5
+
+// runningTasks returns running tasks of a service's family.
+func (e Engine) runningTasks(ctx context.Context, s platform.Service) ([]types.Task, error) {
+	cluster, family := s.ClusterName(), s.Family()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	list, err := e.ECS.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: types.DesiredStatusRunning})
+	if err != nil {
+		return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
+	}
+	if len(list.TaskArns) == 0 {
+		return nil, nil
+	}
+	out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+	if err != nil {
+		return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
+	}
+	return out.Tasks, nil
 }
 
 // TaskCause returns why a task stopped: the reason of the task, and of the container that

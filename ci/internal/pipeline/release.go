@@ -38,15 +38,17 @@ func (p Pipeline) loadDelivery(ctx context.Context, services []string, published
 		return d, err
 	}
 	d.All, d.Environment = settings.Services, environment
-	p.Recorder.SetEnvironment(environment.Label())
 	if _, d.BuildErr = platform.LoadTree(ctx, d.Source); d.BuildErr == nil {
 		d.Lock, d.BuildErr = image.ReadLock(p.Dir)
 	}
 	if d.BuildErr != nil && !published {
 		return d, d.BuildErr
 	}
-	d.Services, err = settings.Select(services...)
-	return d, err
+	if d.Services, err = settings.Select(services...); err != nil {
+		return d, err
+	}
+	p.Recorder.SetEnvironment(environment.Label())
+	return d, nil
 }
 
 // delivery is [Pipeline.loadDelivery] with the account.

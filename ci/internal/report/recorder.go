@@ -40,7 +40,7 @@ func NewRecorder(now func() time.Time, view View) *Recorder {
 	return &Recorder{now: now, view: view, start: now()}
 }
 
-// SetEnvironment displays the name of the environment and sets it in reports; empty means
+// SetEnvironment sets the name of the environment in reports, and displays it; empty means
 // none.
 func (r *Recorder) SetEnvironment(name string) {
 	r.mu.Lock()

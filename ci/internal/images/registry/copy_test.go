@@ -184,7 +184,9 @@ func TestCopyInterrupted(t *testing.T) {
 		target.proxy.Reset()
 		got, err := target.open().Copy(t.Context(), copyOf(source, p))
 		require.NoError(t, err)
-		require.Equal(t, int64(8+8-n), got.Blobs+got.Manifests, "8 blobs and 8 writes of manifests, less what the first sent")
+		sent := 8 + 8 - (got.Blobs + got.Manifests) // by the first copy, of 8 blobs and 8 writes of manifests
+		require.LessOrEqual(t, sent, int64(n))
+		require.GreaterOrEqual(t, sent, int64(n)-4, "less those that were in flight at its end")
 		requireCopied(t, target, "a", p)
 	}
 }

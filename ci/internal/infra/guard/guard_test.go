@@ -114,6 +114,6 @@ func TestPlatformResourceTypes(t *testing.T) {
 	guarded := slices.DeleteFunc(slices.Compact(kinds), func(kind string) bool { return guard.Loss(kind) == "" })
 	require.Equal(t, []string{
 		"aws_cloudwatch_log_group", "aws_dynamodb_table", "aws_ecr_repository", "aws_ecs_cluster", "aws_ecs_service", "aws_eip", "aws_iam_openid_connect_provider",
-		"aws_iam_policy", "aws_iam_role", "aws_kms_key", "aws_lb", "aws_lb_listener", "aws_nat_gateway", "aws_s3_bucket", "aws_sns_topic", "aws_subnet", "aws_vpc",
+		"aws_iam_policy", "aws_iam_role", "aws_kms_key", "aws_lb", "aws_lb_listener", "aws_nat_gateway", "aws_s3_bucket", "aws_sns_topic", "aws_sqs_queue", "aws_subnet", "aws_vpc",
 	}, guarded)
 }

@@ -14,7 +14,7 @@ type Preview struct {
 	// Result is succeeded or unchanged.
 	Result string
 	// Url is the address of the preview; empty without a web service.
-	Url string
+	Url string //nolint:revive // as Json
 	// Json is the report for programs.
 	Json string
 	// Markdown is the report for a comment of the pull request.
@@ -59,7 +59,7 @@ func (m *Slipway) PreviewUp(
 	// How many previews the environment may have.
 	//
 	// +default=5
-	max int,
+	max int, //nolint:revive // the argument's name
 	// Domain of the hosts of previews, such as preview.example.com. Default: they have paths.
 	//
 	// +optional

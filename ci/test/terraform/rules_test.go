@@ -231,7 +231,7 @@ func TestNamesAgree(t *testing.T) {
 		for _, s := range p.Services {
 			want[s.Name] = []string{
 				s.ServiceName(), s.Family(), s.ContainerName(), s.ClusterName(), s.Repository(), s.ScheduleName(), s.LogGroup(), s.TargetGroup(), fmt.Sprint(s.IsWeb(), s.IsJob(), s.HasHealthCheck()),
-				fmt.Sprint(s.CPU, s.DesiredCount), fmt.Sprint(slices.Sorted(maps.Keys(s.Container.Environment)), slices.Sorted(maps.Keys(s.Secrets))),
+				fmt.Sprint(s.CPU, s.DesiredCount), fmt.Sprint(slices.Sorted(maps.Keys(s.Environment)), slices.Sorted(maps.Keys(s.Secrets))),
 			}
 		}
 		return want

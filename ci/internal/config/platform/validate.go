@@ -101,7 +101,7 @@ func (p Platform) validate() error {
 			problems = append(problems, fmt.Errorf("services %q and %q both have service %q: give one of them another", other, s.Name, service))
 		}
 		services[cluster+"/"+service] = s.Name
-		if other, taken := repositories[s.Repository()]; taken && other.Build.Key() != s.Build.Key() {
+		if other, taken := repositories[s.Repository()]; taken && other.Key() != s.Key() {
 			problems = append(problems, fmt.Errorf("services %q and %q both have repository %q for different images: give one of them another", other.Name, s.Name, s.Repository()))
 		}
 		repositories[s.Repository()] = s
@@ -229,7 +229,7 @@ func (c *checker) checkBuild() {
 		of   Kind
 	}{
 		{"main", s.Main != "", Go}, {"build_tags", len(s.BuildTags) > 0, Go},
-		{"dockerfile", s.Build.Dockerfile != "", Dockerfile}, {"target", s.Target != "", Dockerfile},
+		{"dockerfile", s.Dockerfile != "", Dockerfile}, {"target", s.Target != "", Dockerfile},
 		{"build_args", len(s.BuildArgs) > 0, Dockerfile}, {"build_secrets", len(s.BuildSecrets) > 0, Dockerfile},
 		{"image", s.Image != "", Prebuilt},
 	} {
@@ -245,8 +245,8 @@ func (c *checker) checkBuild() {
 			c.add("build tag %q must be letters, digits, dots and underscores", tag)
 		}
 	}
-	if s.Build.Dockerfile != "" && (path.IsAbs(s.Build.Dockerfile) || !filepath.IsLocal(s.DockerfilePath())) {
-		c.add("dockerfile %q must be a file inside the source tree, relative to path", s.Build.Dockerfile)
+	if s.Dockerfile != "" && (path.IsAbs(s.Dockerfile) || !filepath.IsLocal(s.DockerfilePath())) {
+		c.add("dockerfile %q must be a file inside the source tree, relative to path", s.Dockerfile)
 	}
 	for _, name := range slices.Concat(slices.Sorted(maps.Keys(s.BuildArgs)), s.BuildSecrets) {
 		if !variableName.MatchString(name) {

@@ -102,8 +102,8 @@ func (f *file) setNames(entry *platform.Service, service types.Service, definiti
 		to         *string
 		is, derive string
 	}{
-		{&entry.Names.Cluster, f.cluster, entry.ClusterName()},
-		{&entry.Names.Service, aws.ToString(service.ServiceName), entry.ServiceName()},
+		{&entry.Cluster, f.cluster, entry.ClusterName()},
+		{&entry.Service, aws.ToString(service.ServiceName), entry.ServiceName()},
 		{&entry.Names.Family, aws.ToString(definition.Family), entry.Family()},
 		{&entry.Names.Container, aws.ToString(main.Name), entry.ContainerName()},
 	} {

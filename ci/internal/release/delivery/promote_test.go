@@ -267,7 +267,7 @@ func testSoak(t *testing.T, p promotion) {
 	o.Soak = time.Hour
 	p.refused(t, o, "cannot promote from staging: commit "+commitID("1")+" has run there since ")
 	p.refused(t, o, ", less than --soak 1h0m0s: promote it after ")
-	later := func(from, to *delivery.Delivery) { from.Clock = laterClock{from.Clock, 2 * time.Hour} }
+	later := func(from, _ *delivery.Delivery) { from.Clock = laterClock{from.Clock, 2 * time.Hour} }
 	got := p.promote(t, o, later)
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	o.Soak = -time.Second

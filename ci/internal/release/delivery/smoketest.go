@@ -56,7 +56,7 @@ func (d Delivery) lookUp(ctx context.Context, web []platform.Service, found endp
 	var problem error
 	url := ""
 	for _, s := range web {
-		own := s.Names.Service != "" || s.Names.Cluster != ""
+		own := s.Service != "" || s.Cluster != ""
 		if !own && url == "" && problem == nil {
 			url, problem = smoke.BaseURL(ctx, d.Account.elb, d.Environment.LoadBalancer())
 		}

@@ -246,7 +246,7 @@ func TestOnlyItsOwn(t *testing.T) {
 	require.Equal(t, []int{7, 70}, slices.Sorted(maps.Keys(all)))
 	removed, err := e.Remove(t.Context(), *all[7])
 	require.ErrorContains(t, err, "deleting target group ecs-pr7-api", "somebody's rule uses it")
-	require.Equal(t, 3, len(removed), removed)
+	require.Len(t, removed, 3)
 	resources := e.resources()
 	for _, name := range []string{"group ecs-pr7-queue", "group ecs-pr7-mail", "group ecs-products", "group ecs-pr07-api", "group ecs-pr70-api", "rule 1 /mine", "rule 2 /theirs", "ecs-pr7-foo-service", "ecs-pr7-foo-task:1"} {
 		require.Contains(t, resources, name)

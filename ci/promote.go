@@ -62,7 +62,7 @@ func (m *Slipway) Promote(
 	// +optional
 	key *dagger.File,
 	// Trust signatures by this identity, such as
-	// https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main.
+	// https://github.com/OWNER/REPO/.github/workflows/FILE@refs/heads/main.
 	//
 	// +optional
 	identity string,

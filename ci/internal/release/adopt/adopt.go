@@ -62,7 +62,7 @@ func (r Reader) Read(ctx context.Context, cluster string) ([]platform.Service, [
 	}
 	f := &file{build: r.Build, cluster: cluster, routes: routes, taken: map[string]bool{}, patterns: map[string]string{}}
 	for _, service := range services {
-		if f.leavesOut(service) { // some have no task definition
+		if f.isUnsupported(service) { // some have no task definition
 			continue
 		}
 		definition, err := r.ECS.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})

@@ -15,8 +15,8 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// leavesOut reports whether a service cannot be an entry, with a note.
-func (f *file) leavesOut(service types.Service) bool {
+// isUnsupported reports whether a service cannot be an entry, with a note.
+func (f *file) isUnsupported(service types.Service) bool {
 	switch {
 	case aws.ToString(service.Status) != "ACTIVE":
 		f.note(service, "left out, because it is %s", aws.ToString(service.Status))
@@ -223,7 +223,7 @@ func (f *file) setSize(entry *platform.Service, service types.Service, definitio
 func (f *file) container(service types.Service, c types.ContainerDefinition, port int, main bool) platform.Container {
 	name := aws.ToString(c.Name)
 	to := platform.Container{User: aws.ToString(c.User), StopTimeout: int(aws.ToInt32(c.StopTimeout))}
-	if command := f.words(service, name, "command", c.Command); command != nil {
+	if command := f.commandWithoutSecrets(service, name, "command", c.Command); command != nil {
 		to.Command = command
 	}
 	f.setEnvironment(&to, service, c, port, main)
@@ -234,7 +234,7 @@ func (f *file) container(service types.Service, c types.ContainerDefinition, por
 		to.ReadOnlyRootFilesystem = c.ReadonlyRootFilesystem
 	}
 	if check := c.HealthCheck; check != nil {
-		if command := f.words(service, name, "health check", check.Command); command != nil {
+		if command := f.commandWithoutSecrets(service, name, "health check", check.Command); command != nil {
 			to.HealthCheck = &platform.HealthCheck{
 				Command: command, Interval: int(aws.ToInt32(check.Interval)), Timeout: int(aws.ToInt32(check.Timeout)),
 				StartPeriod: int(aws.ToInt32(check.StartPeriod)), Retries: int(aws.ToInt32(check.Retries)),

@@ -126,7 +126,7 @@ func (d Delivery) candidate(ctx context.Context, o PromoteOptions) (candidate, e
 		if running.Error != "" {
 			return candidate{}, cmp.Or(err, errors.New(running.Error))
 		}
-		refusals = append(refusals, unfit(running)...)
+		refusals = append(refusals, promotionProblems(running)...)
 	}
 	if u := status.Unfinished; u != nil {
 		refusals = append(refusals, fmt.Sprintf("release %s is unfinished, %s does not run it: slipway deploy --sha %s finishes it, slipway rollback undoes it", u.Release, strings.Join(u.Missing, ", "), u.SHA))
@@ -178,8 +178,8 @@ func (d Delivery) refuse(format string, args ...any) error {
 	return outcome.Refusedf("cannot promote from %s: %s", d.Environment.Name, fmt.Sprintf(format, args...))
 }
 
-// unfit returns why what a service runs cannot be promoted.
-func unfit(s report.ServiceStatus) (reasons []string) {
+// promotionProblems returns why what a service runs cannot be promoted.
+func promotionProblems(s report.ServiceStatus) (reasons []string) {
 	switch {
 	case s.Job == nil && s.State != report.Steady:
 		reasons = append(reasons, fmt.Sprintf("%s is %s%s: wait until it is steady (slipway status)", s.Name, s.State, suffix(s.Detail)))

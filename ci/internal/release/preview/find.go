@@ -330,7 +330,7 @@ func (c Client) Address(ctx context.Context, p Preview) (Address, error) {
 	}
 	for _, group := range p.groups {
 		if len(group.LoadBalancerArns) > 0 {
-			front, err := c.front(ctx, group.LoadBalancerArns[0])
+			front, err := c.clientListener(ctx, group.LoadBalancerArns[0])
 			a.Base, a.Internal = front.base, front.internal
 			return a, err
 		}

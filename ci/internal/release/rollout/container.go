@@ -52,7 +52,7 @@ var dependency = regexp.MustCompile(`(?i)depend`)
 // signal. If ECS stopped the task, only a failed health check is a container's fault.
 func (s Containers) likelihood(task types.Task, c *types.Container) int {
 	unhealthy := c.HealthStatus == types.HealthStatusUnhealthy
-	counts := s.essential(c) || s.holdsUp(task, c)
+	counts := s.essential(c) || s.blocksStart(task, c)
 	code := aws.ToInt32(c.ExitCode)
 	switch reason := aws.ToString(c.Reason); {
 	case unhealthy && counts:
@@ -60,21 +60,22 @@ func (s Containers) likelihood(task types.Task, c *types.Container) int {
 	case task.StopCode != "" && task.StopCode != types.TaskStopCodeEssentialContainerExited && task.StopCode != types.TaskStopCodeTaskFailedToStart:
 		return 0
 	case reason != "" && !dependency.MatchString(reason), s.namesImage(task, c):
-		return scaled(5, counts)
+		return likelihoodIf(5, counts)
 	case code != 0 && code != exitKilled && code != exitTerminated, s.OneOff && code == exitKilled && aws.ToString(c.Name) == s.Main:
-		return scaled(4, counts)
+		return likelihoodIf(4, counts)
 	case c.ExitCode != nil && code == 0 && s.essential(c):
 		return 3
 	case code != 0:
-		return scaled(2, counts)
+		return likelihoodIf(2, counts)
 	case reason != "":
 		return 1
 	}
 	return 0
 }
 
-// scaled returns a likelihood, or a low one for a container that the task does not need.
-func scaled(likelihood int, counts bool) int {
+// likelihoodIf returns a likelihood, or a low one if the container does not count: the task
+// does not need it.
+func likelihoodIf(likelihood int, counts bool) int {
 	if counts {
 		return likelihood
 	}
@@ -96,8 +97,8 @@ func (s Containers) essential(c *types.Container) bool {
 	return essential == nil || *essential
 }
 
-// holdsUp reports whether a container that depends on another one was not started.
-func (s Containers) holdsUp(task types.Task, on *types.Container) bool {
+// blocksStart reports whether a container that depends on another one was not started.
+func (s Containers) blocksStart(task types.Task, on *types.Container) bool {
 	return slices.ContainsFunc(task.Containers, func(c types.Container) bool {
 		return c.ExitCode == nil && slices.ContainsFunc(s.definition(aws.ToString(c.Name)).DependsOn, func(dependency types.ContainerDependency) bool {
 			return aws.ToString(dependency.ContainerName) == aws.ToString(on.Name)

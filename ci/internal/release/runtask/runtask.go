@@ -232,7 +232,7 @@ const (
 // retry makes a call that may be repeated, until ECS accepts or rejects it.
 func (r Runner) retry(ctx context.Context, what string, call func(context.Context) error) error {
 	for try := 1; ; try++ {
-		err := limited(ctx, call)
+		err := withTimeout(ctx, call)
 		r.renew(err)
 		switch {
 		case err == nil:
@@ -248,7 +248,7 @@ func (r Runner) retry(ctx context.Context, what string, call func(context.Contex
 	}
 }
 
-func limited(ctx context.Context, call func(context.Context) error) error {
+func withTimeout(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return call(ctx)

@@ -32,7 +32,7 @@ func (m *Slipway) Promote(
 	//
 	// +optional
 	sha string,
-	// Refuse what the source has not run for so long, such as 30m.
+	// How long the source must have run the commit, such as 30m.
 	//
 	// +optional
 	soak string,

@@ -79,13 +79,13 @@ type DockerfileBuilder interface {
 	BuildDockerfile(ctx context.Context, build DockerfileBuild) error
 }
 
-// BuildError is the error of a Dockerfile that does not build.
+// BuildError is the error of a failed build of a Dockerfile.
 type BuildError struct {
 	// Builder is the name of the program, and Output what it wrote.
 	Builder, Output string
 }
 
-// outputLines is how many lines of a builder's output an error shows.
+// outputLines is the number of lines of a builder's output in an error.
 const outputLines = 20
 
 func (e *BuildError) Error() string {

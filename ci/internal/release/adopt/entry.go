@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// isUnsupported reports whether a service cannot be an entry, with a note.
+// isUnsupported reports whether a service cannot be an entry, and adds a note why.
 func (f *file) isUnsupported(service types.Service) bool {
 	switch {
 	case aws.ToString(service.Status) != "ACTIVE":
@@ -68,7 +68,7 @@ func mainContainer(service types.Service, definition types.TaskDefinition) types
 	return containers[max(n, 0)]
 }
 
-// essential reports whether a task ends with a container, which is ECS's default.
+// essential reports whether a container is essential, which is ECS's default.
 func essential(c types.ContainerDefinition) bool { return c.Essential == nil || *c.Essential }
 
 // derivedName matches the names of services that slipway creates.
@@ -117,7 +117,7 @@ func (f *file) setNames(entry *platform.Service, service types.Service, definiti
 // whose registry is on this machine.
 var privateRepository = regexp.MustCompile(`^(?:[0-9]{12}\.dkr[.-]ecr[^/]*|127\.0\.0\.1:[0-9]+|localhost:[0-9]+)/([^:@]+)`)
 
-// setBuild sets how the image is built: from a folder, or as it runs.
+// setBuild sets how the image is built: from a folder, or not, as an image of kind image.
 func (f *file) setBuild(entry *platform.Service, service types.Service, main types.ContainerDefinition) {
 	image := aws.ToString(main.Image)
 	build, ok := platform.Build{}, false
@@ -153,8 +153,8 @@ func withTag(image string) string {
 	return image + ":latest"
 }
 
-// setTraffic sets what makes a web service. Without a route that can be written, the entry
-// is that of a worker: a release does not change load balancers.
+// setTraffic sets the fields of a web service. Without a route that can be written, the
+// entry is that of a worker: a release does not change load balancers.
 func (f *file) setTraffic(entry *platform.Service, service types.Service) {
 	if len(service.LoadBalancers) == 0 {
 		return
@@ -342,7 +342,7 @@ func (f *file) setVolumes(entry *platform.Service, service types.Service, defini
 	}
 }
 
-// putVolume adds a volume that the containers of the entry mount alike.
+// putVolume adds a volume that the containers of the entry mount in the same way.
 func (f *file) putVolume(entry *platform.Service, service types.Service, main types.ContainerDefinition, name string, volume platform.Volume, same bool) {
 	volume.Containers = slices.DeleteFunc(volume.Containers, func(c string) bool {
 		_, ok := entry.Sidecars[c]

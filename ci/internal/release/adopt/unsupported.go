@@ -43,7 +43,7 @@ func (f *file) setEnvironment(to *platform.Container, service types.Service, c t
 // commandWithoutSecrets returns a command, or nil if one of its words looks like a secret.
 func (f *file) commandWithoutSecrets(service types.Service, container, what string, words []string) []string {
 	if !slices.Equal(leak.RedactArgs(words), words) {
-		f.note(service, "the %s of container %s has a word that looks like a secret, so it is not written: pass it in secrets", what, container)
+		f.note(service, "the %s of container %s has an argument that looks like a secret, so it is not written: pass it in secrets", what, container)
 		return nil
 	}
 	return words
@@ -63,8 +63,8 @@ var (
 	}
 )
 
-// noteDefinition notes what of a task definition an entry does not have. A release keeps
-// it, because it copies the newest revision.
+// noteDefinition adds notes about the fields of a task definition that an entry does not
+// have. A release keeps them, because it copies the newest revision.
 func (f *file) noteDefinition(service types.Service, definition types.TaskDefinition, main types.ContainerDefinition) {
 	const kept = "; a release keeps it, because it copies the newest revision"
 	if unknown := unknownFields(definition, definitionFields); len(unknown) > 0 {

@@ -85,8 +85,8 @@ func (d Delivery) previews() (preview.Client, error) {
 	return c, nil
 }
 
-// PreviewUp creates or updates a preview, and releases a commit to it. What a failed first
-// release leaves is removed.
+// PreviewUp creates or updates a preview, and releases a commit to it. It removes what a failed
+// first release leaves.
 func (d Delivery) PreviewUp(ctx context.Context, o PreviewOptions) report.Preview {
 	o.TTL, o.Max = cmp.Or(o.TTL, DefaultPreviewTTL), cmp.Or(o.Max, DefaultMaxPreviews)
 	p := report.Preview{Number: o.Number, ExpiresAt: d.clock().Now().Add(o.TTL).UTC().Truncate(time.Second)}
@@ -142,7 +142,7 @@ func (d Delivery) PreviewUp(ctx context.Context, o PreviewOptions) report.Previe
 	return p
 }
 
-// next sets the command that is to be run if the process ends.
+// next sets the command to run if the process is killed.
 func (d Delivery) next(command string) {
 	if d.Next != nil {
 		d.Next(command)

@@ -104,7 +104,7 @@ func (d Delivery) promotion(ctx context.Context, from Delivery, o PromoteOptions
 	return promoted, images, copied, err
 }
 
-// candidate is what an environment offers for promotion.
+// candidate is a commit that an environment runs or ran, and that may be promoted.
 type candidate struct {
 	sha string
 	// since is when the last of the services began to run it.
@@ -350,7 +350,7 @@ func (d Delivery) copyImages(ctx context.Context, from Delivery, c candidate) (m
 	return images, copied, nil
 }
 
-// DiffRunning returns how what runs differs from what another environment runs.
+// DiffRunning returns the difference between what runs here and in another environment.
 func (d Delivery) DiffRunning(ctx context.Context, with Delivery) (report.Diff, error) {
 	diff := report.Diff{Environment: d.Environment.Name, With: with.Environment.Name}
 	var here, there []rollout.Running

@@ -18,7 +18,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Spec is a preview to make.
+// Spec describes a preview to create.
 type Spec struct {
 	Number  int
 	Expires time.Time

@@ -26,7 +26,7 @@ const (
 // defaultRulePriority is above the highest priority of a rule: the default action comes last.
 const defaultRulePriority = 50_001
 
-// clientListener is the listener of a load balancer that clients use.
+// clientListener is the listener of a load balancer for HTTP clients.
 type clientListener struct {
 	listener string // ARN
 	base     string // URL
@@ -69,7 +69,7 @@ func (c Client) clientListener(ctx context.Context, balancer string) (clientList
 // pathPrefix returns the path below which a preview without a host answers.
 func pathPrefix(number int) string { return fmt.Sprintf("/pr%d", number) }
 
-// conditions returns those of the rule for a route in a preview.
+// conditions returns the conditions of the listener rule for a route of a preview.
 func conditions(number int, host, route string) []elbtypes.RuleCondition {
 	if host != "" {
 		all := []elbtypes.RuleCondition{{Field: aws.String(hostHeader), HostHeaderConfig: &elbtypes.HostHeaderConditionConfig{Values: []string{host}}}}
@@ -150,8 +150,8 @@ func (c Client) ensureRules(ctx context.Context, s platform.Service, own, origin
 const ruleTries = 10
 
 // createRule creates the rule of a route just before that of the environment: it comes
-// after the more specific routes of services that are not in the preview, which so stay the
-// environment's.
+// after the more specific routes of services that are not in the preview, so that the
+// environment still serves those.
 func (c Client) createRule(ctx context.Context, route, own, original string, at clientListener, host string, t tags) (int, error) {
 	for try := 1; ; try++ {
 		all, err := c.rulesOf(ctx, at.listener)

@@ -52,7 +52,7 @@ func (r *run) restoreLimits() retryLimits {
 // schedulePause is the pause between two tries.
 const schedulePause = time.Second
 
-// schedule returns the schedule of a job, whose target runs a revision on ECS.
+// schedule returns the schedule of a job. Its target must run a revision on ECS.
 func (e Engine) schedule(ctx context.Context, job platform.Service) (*scheduler.GetScheduleOutput, error) {
 	name := job.ScheduleName()
 	if e.Schedules == nil {
@@ -85,7 +85,7 @@ func scheduledRevision(s *scheduler.GetScheduleOutput) string {
 	return aws.ToString(s.Target.EcsParameters.TaskDefinitionArn)
 }
 
-// scheduledService describes a job like a service: what its schedule runs, and where.
+// scheduledService returns a job's schedule as a service, with its revision and network.
 func scheduledService(s *scheduler.GetScheduleOutput) *ecstypes.Service {
 	target := s.Target.EcsParameters
 	service := &ecstypes.Service{

@@ -120,7 +120,7 @@ func (t *tail) readLast(ctx context.Context) []string {
 		LogGroupName: &t.group, LogStreamName: &t.stream, Limit: aws.Int32(tailLines), StartFromHead: aws.Bool(false),
 	})
 	if err != nil {
-		return nil // the cause is known without
+		return nil // the cause is known without the log
 	}
 	var lines []string
 	for _, event := range out.Events {

@@ -22,7 +22,7 @@ import (
 // ReleaseTasks runs the release tasks of a release before its first update, and adds what
 // they did to the report.
 type ReleaseTasks struct {
-	// Runner returns what runs the task of a service.
+	// Runner returns the runner of a service's task.
 	Runner func(service string) Runner
 	Event  func(service, text string)
 	// Stage runs the tasks as a stage of the report.

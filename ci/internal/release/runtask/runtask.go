@@ -59,7 +59,8 @@ type Spec struct {
 	// Definition is the revision to run, with its containers.
 	Definition types.TaskDefinition
 	Placement  Placement
-	// Container is the container that decides; "" means the service's.
+	// Container is the container whose exit code is the task's result; "" means the service's
+	// main one.
 	Container string
 	// Command replaces the container's own, unless it is empty. Environment is added to it.
 	Command     []string
@@ -114,7 +115,7 @@ func PlacementOf(service types.Service) Placement {
 	return p
 }
 
-// Result is what became of a task.
+// Result is the result of a task.
 type Result struct {
 	// Task is the task's ARN; "" if none was started.
 	Task string

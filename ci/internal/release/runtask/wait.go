@@ -28,7 +28,7 @@ const (
 	stopTimeout   = 30 * time.Second // ECS's default from SIGTERM to SIGKILL
 )
 
-// wait is a task that is waited for.
+// wait is the state of waiting for a task.
 type wait struct {
 	Runner
 	spec  Spec
@@ -125,7 +125,7 @@ func (w *wait) interrupted(ctx context.Context) Result {
 	return w.stopped(ctx, context.Cause(ctx), "slipway was interrupted")
 }
 
-// stopped stops the task because of err, and waits a short time for its end.
+// stopped stops the task because of err, and waits briefly until it has ended.
 func (w *wait) stopped(ctx context.Context, err error, reason string) Result {
 	ctx = context.WithoutCancel(ctx)
 	w.Event(fmt.Sprintf("stopping task %s", ShortID(w.arn)))
@@ -149,8 +149,7 @@ func (w *wait) stopped(ctx context.Context, err error, reason string) Result {
 	return Result{Task: w.arn, ExitCode: exitCode(w.last, w.spec.container()), Started: containerStarted(w.last), Duration: w.duration(), Cause: &cause, Err: err}
 }
 
-// awaitStop waits until a task that was told to stop has stopped, and reports whether it
-// has.
+// awaitStop waits until a task has stopped after StopTask, and reports whether it has.
 func (w *wait) awaitStop(ctx context.Context) bool {
 	limit := stopTimeout
 	for _, c := range w.spec.Definition.ContainerDefinitions {

@@ -315,7 +315,7 @@ func (f *file) setVolumes(entry *platform.Service, service types.Service, defini
 		case efs != nil && efs.AuthorizationConfig != nil && efs.AuthorizationConfig.AccessPointId != nil:
 			volume.EFSFileSystem, volume.EFSAccessPoint = aws.ToString(efs.FileSystemId), aws.ToString(efs.AuthorizationConfig.AccessPointId)
 		case efs != nil, v.DockerVolumeConfiguration != nil, v.FsxWindowsFileServerVolumeConfiguration != nil, aws.ToBool(v.ConfiguredAtLaunch), v.Host != nil && v.Host.SourcePath != nil:
-			f.note(service, "volume %s is not in the entry, because it is none of EFS with an access point, nor on the task's disk; a release keeps it", name)
+			f.note(service, "volume %s is not in the entry, because it is neither EFS with an access point nor on the task's disk; a release keeps it", name)
 			continue
 		}
 		same := true

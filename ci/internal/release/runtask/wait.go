@@ -131,7 +131,7 @@ func (w *wait) stopped(ctx context.Context, err error, reason string) Result {
 	w.Event(fmt.Sprintf("stopping task %s", ShortID(w.arn)))
 	problem := w.stopTask(ctx, w.spec, w.arn, reason)
 	if problem == nil && !w.awaitStop(ctx) {
-		problem = fmt.Errorf("task %s was told to stop, and has not yet stopped", machine.ShortARN(w.arn))
+		problem = fmt.Errorf("task %s is still running after StopTask", machine.ShortARN(w.arn))
 	}
 	if problem != nil {
 		w.Event(problem.Error())

@@ -26,8 +26,8 @@ import (
 )
 
 // InputsAnnotation is the annotation of the index of a Dockerfile's image with the digest
-// of everything that it was built from. Such builds are not reproducible, so this digest
-// says whether a service is unchanged.
+// of everything that it was built from. Such builds are not reproducible, so a
+// service is unchanged if this digest is.
 const InputsAnnotation = "dev.slipway.inputs"
 
 // InputsTag returns the tag by which an image of the same inputs is found; "" for an

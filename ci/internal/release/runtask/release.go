@@ -147,8 +147,8 @@ func deployments(p rollout.Prepared) string {
 	return strings.Join(ids, " ")
 }
 
-// AddTo adds the tasks to the report of their release. After a failure it notes what the
-// tasks leave behind.
+// AddTo adds the tasks to the report of their release. After a failure it adds
+// notes about what the tasks may have changed.
 func (t *ReleaseTasks) AddTo(release *report.Release) {
 	release.Tasks = t.tasks
 	for n := range release.Services {

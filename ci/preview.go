@@ -52,7 +52,7 @@ func (m *Slipway) PreviewUp(
 	//
 	// +optional
 	services []string,
-	// How long the preview lives; then preview-sweep removes it.
+	// How long the preview is kept; then preview-sweep removes it.
 	//
 	// +default="72h"
 	ttl string,

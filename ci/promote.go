@@ -32,7 +32,7 @@ func (m *Slipway) Promote(
 	//
 	// +optional
 	sha string,
-	// Refuse what the source has not run for so long, such as 30m.
+	// How long the source must have run the commit, such as 30m.
 	//
 	// +optional
 	soak string,
@@ -62,7 +62,7 @@ func (m *Slipway) Promote(
 	// +optional
 	key *dagger.File,
 	// Trust signatures by this identity, such as
-	// https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main.
+	// https://github.com/OWNER/REPO/.github/workflows/FILE@refs/heads/main.
 	//
 	// +optional
 	identity string,

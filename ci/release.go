@@ -102,7 +102,7 @@ func (m *Slipway) Deploy(
 	// +optional
 	key *dagger.File,
 	// Trust signatures by this identity, such as
-	// https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main.
+	// https://github.com/OWNER/REPO/.github/workflows/FILE@refs/heads/main.
 	//
 	// +optional
 	identity string,

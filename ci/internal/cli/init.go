@@ -20,8 +20,8 @@ release then works on what runs already. It changes nothing in AWS.
 
 An entry has kind image and the image that runs, unless --path names the folder that
 it is built from. Values of environment variables that look like secrets are not
-written. Notes list what an entry cannot say; a release keeps that, because it copies
-the newest revision of the task definition.`,
+written. Notes list what an entry cannot express; a release keeps it, because it
+copies the newest revision of the task definition.`,
 		Example: `  slipway init --from-ecs production
   slipway init --from-ecs production --path api=services/api --out services.json`,
 	}

@@ -17,8 +17,8 @@ func (a *app) logsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs [NAME]",
 		Short: "Show the logs of services, a task or a commit",
-		Long: `Logs shows what the containers of a service or job have logged, or of all of
-them without NAME: all tasks, ordered by time. Each line begins with the service
+		Long: `Logs shows the logs of a service or job, or without NAME of all of them: the lines
+of all tasks and containers, ordered by time. Each line begins with the service
 and the first 8 characters of the task's id, and with the container's name
 between them if that is not the main one. Secrets are hidden.
 

@@ -19,8 +19,8 @@ func (a *app) previewCommand() *cobra.Command {
 		Short: "Run a pull request beside an environment",
 		Long: `Preview runs the commit of a pull request beside the services of an environment,
 behind the same load balancer. A preview copies the environment's task
-definitions and network, with its roles and secrets, so make none for code of
-strangers. Terraform does not manage previews, and sees no drift because of them.`,
+definitions and network, with its roles and secrets, so create none for code that
+you do not trust. Terraform does not manage previews, and reports no drift for them.`,
 		Example: `  slipway preview up --pr 12 --env staging --host-suffix preview.example.com
   slipway preview list --env staging
   slipway preview down --pr 12 --env staging`,
@@ -53,7 +53,7 @@ func (n *numberFlag) Set(value string) error {
 }
 
 func bindNumber(cmd *cobra.Command, number *int) {
-	cmd.Flags().Var((*numberFlag)(number), "pr", "number of the pull request (default none: it is needed)")
+	cmd.Flags().Var((*numberFlag)(number), "pr", "number of the pull request (default none: required)")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if *number == 0 {
 			return outcome.Usagef("preview %s needs the number of a pull request: --pr NUMBER", cmd.Name())
@@ -71,13 +71,13 @@ func (a *app) previewUpCommand() *cobra.Command {
 		Long: `Up releases a commit to the preview of a pull request: one task of each web
 service and worker, of the smallest size that its containers fit in. Without
 --sha it is the commit of the tree; missing images are built and published.
-The preview shares the environment's secrets, so databases and queues, too: its
-workers take messages of the environment's queues. Jobs and release tasks do not
-run.
+The preview uses the environment's secrets, and with them its databases and
+queues: its workers take messages of the environment's queues. Jobs and release
+tasks do not run.
 
-With --host-suffix the preview answers at http://prNUMBER.SUFFIX, and paths of
-services that it does not have are the environment's; a DNS record of *.SUFFIX
-must point to the load balancer. Without it, it answers below /prNUMBER on the load
+With --host-suffix the preview answers at http://prNUMBER.SUFFIX, and the
+environment answers for services that the preview does not have. A DNS record of
+*.SUFFIX must point to the load balancer. Without it, it answers below /prNUMBER on the load
 balancer, which removes the prefix: links to absolute paths lead out of it.
 
 A failed update restores the previous version of the preview (exit code 3). A
@@ -89,7 +89,7 @@ failed first release is removed, and the exit code is 1.`,
 	bindNumber(cmd, &o.Number)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default HEAD)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only images that are in the registry")
-	cmd.Flags().DurationVar(&o.TTL, "ttl", delivery.DefaultPreviewTTL, "how long the preview lives after this; then preview sweep removes it")
+	cmd.Flags().DurationVar(&o.TTL, "ttl", delivery.DefaultPreviewTTL, "how long from now the preview is kept; then preview sweep removes it")
 	cmd.Flags().IntVar(&o.Max, "max", delivery.DefaultMaxPreviews, "how many previews the environment may have; one more is refused (exit code 5)")
 	cmd.Flags().StringVar(&o.HostSuffix, "host-suffix", "", "domain of the hosts of previews, such as preview.example.com (default none: they have paths)")
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")

@@ -46,7 +46,7 @@ func (a *app) promoteCommand() *cobra.Command {
 		Short: "Release in one environment what another one runs",
 		Long: `Promote releases what an environment runs in another one, digest for digest. It
 never builds. Before anything is copied, it checks that the source runs one commit
-completely, since --soak at least and as it was released; that the images have a
+completely and as it was released, for at least --soak; that the images have a
 trusted signature; and that they have no known vulnerability of the severity
 --fail-on or higher. Otherwise it exits with 5.
 
@@ -59,13 +59,13 @@ succeeded and was not rolled back. If the target's file has promote_from, only
 that environment can be promoted there, and --from may be left out.`,
 		Example: `  slipway promote --from staging --to production --key cosign.pub
   slipway promote --to production --soak 30m --from-profile staging \
-    --identity https://github.com/OWNER/NAME/.github/workflows/deliver.yml@refs/heads/main
+    --identity https://github.com/OWNER/REPO/.github/workflows/ci.yml@refs/heads/main
   slipway promote --from staging --to production --allow-unsigned --fail-on none`,
 	}
 	bindServices(cmd, &f.services)
 	f.bindRelease(cmd)
 	cmd.Flags().StringVar(&o.From, "from", "", "environment whose release is promoted (default promote_from of the target)")
-	cmd.Flags().StringVar(&o.To, "to", "", "environment to release in (default none)")
+	cmd.Flags().StringVar(&o.To, "to", "", "environment to release in (default none: required)")
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to promote (default the one that the source runs)")
 	cmd.Flags().DurationVar(&o.Soak, "soak", 0, "how long the source must have run the commit, such as 30m (default none)")
 	cmd.Flags().BoolVar(&f.AllowNoRollback, "allow-no-rollback", false, "release although the images of the previous version are gone, so that it cannot be restored")

@@ -30,8 +30,8 @@ container engine and no network.
 
 With --pipeline it rehearses two environments in two embedded accounts: the release
 to staging, a soak, and the promotion of the same digests to production. The exit
-code is about production: 1 if the release in staging fails, because nothing is then
-promoted, and 3 if the promotion fails and production is restored.`,
+code reports the state of production: 1 if the release in staging fails, because
+nothing is then promoted, and 3 if the promotion fails and production is restored.`,
 		Example: `  slipway rehearse
   slipway rehearse --scenario crash --skip-tests
   slipway rehearse --keep

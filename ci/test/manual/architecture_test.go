@@ -16,10 +16,10 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestArchitecture: ARCHITECTURE.md knows every package of the pipeline and of its
-// tests, and whom it says that one calls, that one imports.
+// TestArchitecture checks that ARCHITECTURE.md has a row for every package of the
+// pipeline and of its tests, and that each package imports those in its column "calls".
 func TestArchitecture(t *testing.T) {
-	folders, told := map[string]string{}, map[string]bool{}
+	folders, listed := map[string]string{}, map[string]bool{}
 	for _, parent := range []string{"internal", "test"} {
 		for _, folder := range packagesIn(t, sourcetest.Repository("ci", parent)) {
 			name := filepath.Base(folder)
@@ -32,7 +32,7 @@ func TestArchitecture(t *testing.T) {
 			continue
 		}
 		name := r.code["package"][0]
-		told[name] = true
+		listed[name] = true
 		require.Contains(t, folders, name, "ARCHITECTURE.md has a line for a package that is gone")
 		all := imports(t, folders[name])
 		for _, called := range r.code["calls"] {
@@ -40,7 +40,7 @@ func TestArchitecture(t *testing.T) {
 		}
 	}
 	for name, folder := range folders {
-		require.True(t, told[name], "ARCHITECTURE.md has no line for %s", folder)
+		require.True(t, listed[name], "ARCHITECTURE.md has no line for %s", folder)
 	}
 }
 

@@ -13,9 +13,9 @@ import (
 
 const troubleshooting = "docs/troubleshooting.md"
 
-// TestMessages: docs/troubleshooting.md knows every hint and refusal of the code, and
-// no other. Its tables name them in the column "said", as far as needed to know them;
-// "…" is what differs.
+// TestMessages checks that docs/troubleshooting.md has every hint and refusal of the code,
+// and no others. The column "message" of its tables has the part that identifies one; "…"
+// matches any text.
 func TestMessages(t *testing.T) {
 	type entry struct {
 		line int
@@ -24,14 +24,14 @@ func TestMessages(t *testing.T) {
 	}
 	var entries []entry
 	for _, r := range pageNamed(t, troubleshooting).rows {
-		if _, ok := r.cells["said"]; !ok {
+		if _, ok := r.cells["message"]; !ok {
 			continue
 		}
-		require.NotEmpty(t, r.code["said"], "%s:%d: what is said stands as code", troubleshooting, r.line)
+		require.NotEmpty(t, r.code["message"], "%s:%d: a message must be code", troubleshooting, r.line)
 		for column, text := range r.cells {
-			require.NotEmpty(t, text, "%s: %s has no %s", troubleshooting, r.cells["said"], column)
+			require.NotEmpty(t, text, "%s: %s has no %s", troubleshooting, r.cells["message"], column)
 		}
-		for _, code := range r.code["said"] {
+		for _, code := range r.code["message"] {
 			require.GreaterOrEqual(t, len(code), 12, "%s: %q is too little to know a message by", troubleshooting, code)
 			entries = append(entries, entry{r.line, pattern(code), code})
 		}

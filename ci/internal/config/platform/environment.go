@@ -115,7 +115,7 @@ func Environments(dir string) ([]Environment, error) {
 }
 
 // checkPromoteFrom checks that promote_from names another environment, and that promotions
-// do not lead in a circle.
+// form no cycle.
 func checkPromoteFrom(all []Environment) error {
 	var problems []error
 	for _, e := range all {
@@ -136,7 +136,8 @@ func checkPromoteFrom(all []Environment) error {
 	return nil
 }
 
-// follows reports whether an environment is, or is promoted from, the one with a name.
+// follows reports whether an environment has a name, or is promoted, also indirectly, from
+// the one that has it.
 func follows(all []Environment, e Environment, name string) bool {
 	for range all { // a circle of others ends
 		if e.Name == name {

@@ -126,7 +126,7 @@ func (p Platform) shareImages() {
 	}
 }
 
-// Key returns a text that is equal for equal builds.
+// Key returns a string that is equal for equal builds.
 func (b Build) Key() string {
 	switch b.Kind {
 	case Go:

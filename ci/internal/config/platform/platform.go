@@ -72,7 +72,7 @@ type Service struct {
 
 	// Permissions are the statements of the task role.
 	Permissions []Permission `json:"permissions"`
-	// Sidecars are further containers of the task, by name.
+	// Sidecars are the other containers of the task, by name.
 	Sidecars map[string]Sidecar `json:"sidecars"`
 	// Volumes are the volumes of the task, by name.
 	Volumes map[string]Volume `json:"volumes"`
@@ -86,7 +86,7 @@ type Service struct {
 	ReleaseTask *ReleaseTask `json:"release_task"`
 }
 
-// Build says how the image of an entry is built. Entries with equal builds share one
+// Build describes how the image of an entry is built. Entries with equal builds share one
 // image.
 type Build struct {
 	Kind Kind `json:"kind"`
@@ -170,7 +170,7 @@ type HealthCheck struct {
 	Retries     int `json:"retries"`
 }
 
-// Sidecar is a further container of a task.
+// Sidecar is another container of the task, beside the main one.
 type Sidecar struct {
 	Container
 	// Image is the image by digest. ImageOf is, instead, the name of an entry whose image

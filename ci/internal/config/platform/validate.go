@@ -53,7 +53,7 @@ func SmallestSize(leastCPU, leastMemory int) (cpu, memory int, ok bool) {
 	return 0, 0, false
 }
 
-// Rules for text. terraform/variables.tf has the same.
+// Patterns of names and values. terraform/variables.tf has the same.
 var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	ecsName      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
@@ -164,7 +164,7 @@ func (c *checker) add(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Errorf(format, args...))
 }
 
-// within complains about a number out of bounds.
+// within adds a problem if a number is out of bounds.
 func (c *checker) within(field string, value, low, high int) {
 	if value < low || value > high {
 		c.add("%s %d must be between %d and %d", field, value, low, high)
@@ -269,7 +269,7 @@ func (c *checker) checkNames() {
 	}
 }
 
-// checkTraffic checks what makes a web service: port, health_path and routes.
+// checkTraffic checks the fields of a web service: port, health_path and routes.
 func (c *checker) checkTraffic() {
 	s := c.service
 	if s.Port == 0 {

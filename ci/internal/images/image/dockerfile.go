@@ -26,8 +26,8 @@ import (
 )
 
 // InputsAnnotation is the annotation of the index of a Dockerfile's image with the digest
-// of everything that it was built from. Such builds are not reproducible, so this digest
-// says whether a service is unchanged.
+// of everything that it was built from. Such builds are not reproducible, so a
+// service is unchanged if this digest is.
 const InputsAnnotation = "dev.slipway.inputs"
 
 // InputsTag returns the tag by which an image of the same inputs is found; "" for an
@@ -79,13 +79,13 @@ type DockerfileBuilder interface {
 	BuildDockerfile(ctx context.Context, build DockerfileBuild) error
 }
 
-// BuildError is the error of a Dockerfile that does not build.
+// BuildError is the error of a failed build of a Dockerfile.
 type BuildError struct {
 	// Builder is the name of the program, and Output what it wrote.
 	Builder, Output string
 }
 
-// outputLines is how many lines of a builder's output an error shows.
+// outputLines is the number of lines of a builder's output in an error.
 const outputLines = 20
 
 func (e *BuildError) Error() string {

@@ -18,7 +18,7 @@ import (
 // errNoBuilder is the error of a machine that cannot build a Dockerfile.
 var errNoBuilder = errors.New("none of docker buildx, podman and buildah works here")
 
-// imageIDFile receives the id of the image that a builder keeps in its own storage.
+// imageIDFile is the file for the id of the image that a builder keeps in its own storage.
 const imageIDFile = "image-id"
 
 // hostBuilder builds Dockerfiles with a program of this machine.

@@ -19,7 +19,7 @@ import (
 )
 
 // prebuiltImage returns an image of another registry, to be copied: the images of all
-// platforms, unchanged, in an index of our own. The index of the registry may have more
+// platforms, unchanged, in a new index. The index of the registry may have more
 // platforms and attestations, whose changes are not the service's. Layers are read when
 // needed.
 func (b Builder) prebuiltImage(ctx context.Context, service platform.Service) (Image, error) {
@@ -126,8 +126,8 @@ func required(service platform.Service, target v1.Platform) bool {
 	return slices.ContainsFunc(service.ImageOf().Architectures, func(a string) bool { return architectures[a].Satisfies(target) })
 }
 
-// checkArchitectures refuses an image that lacks the platform of an entry. has says
-// which platforms there are.
+// checkArchitectures refuses an image that lacks the platform of an entry. has describes
+// the platforms that it has.
 func (b Builder) checkArchitectures(service platform.Service, platforms []v1.Platform, has string) error {
 	lacks := func(target v1.Platform) bool {
 		return !slices.ContainsFunc(platforms, func(p v1.Platform) bool { return p.Satisfies(target) })

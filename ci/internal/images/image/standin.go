@@ -30,7 +30,7 @@ func (b Builder) standIn(service platform.Service, reason string) (Image, error)
 	return Image{Service: service, Index: newIndex(b.Platforms, images, annotations(service)), MissingBase: reason}, nil
 }
 
-// WithoutBaseHint says what an image with [Image.MissingBase] lacks, and where to build
+// WithoutBaseHint returns what an image with [Image.MissingBase] lacks, and where to build
 // it.
 func (i Image) WithoutBaseHint() string {
 	if i.Service.Kind == platform.Nginx {

@@ -41,7 +41,7 @@ type Run struct {
 	Server     string `json:"-"`          // such as "https://github.com"
 	Repository string `json:"repository"` // such as "owner/name"
 	// Workflow is the workflow's file and ref, such as
-	// "owner/name/.github/workflows/deliver.yml@refs/heads/main".
+	// "owner/name/.github/workflows/ci.yml@refs/heads/main".
 	Workflow string `json:"workflow_ref"`
 	ID       string `json:"run_id"`
 	Attempt  string `json:"run_attempt"`

@@ -82,7 +82,7 @@ type Trust struct {
 	// Key is the path of a public key.
 	Key string
 	// Identity is the complete name, such as
-	// "https://github.com/owner/name/.github/workflows/deliver.yml@refs/heads/main";
+	// "https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main";
 	// Pattern is a regular expression for the complete name.
 	Identity, Pattern string
 	// Issuer is the OIDC issuer; if empty, [GitHubIssuer].

@@ -203,8 +203,8 @@ func (s *Server) Registry() string { return s.listener.Addr().String() }
 // TaskMode returns how tasks are isolated: by namespaces or by ports.
 func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
 
-// RunsImages reports whether tasks run in the root file systems of their images, which
-// programs need that are not static.
+// RunsImages reports whether tasks run in the root file systems of their images.
+// Programs that are not static need that.
 func (s *Server) RunsImages() bool { return s.runtime.RunsImages() }
 
 // DenyInSimulator makes IAM's policy simulator deny an action, such as iam:PassRole,

@@ -71,7 +71,7 @@ func RunPipeline(ctx context.Context, options Options, o PipelineOptions, record
 	return release
 }
 
-// complete adds what is known of production to its report.
+// complete adds the state of production to its report.
 func (p *pipeline) complete(release *report.Release) {
 	p.recorder.Fill(release)
 	release.Environment = Production
@@ -229,8 +229,8 @@ func (p *pipeline) releaseToStaging(ctx context.Context) (report.Release, error)
 	})
 }
 
-// verify checks what runs after a failure, also after an interruption. It returns the
-// failure, or what is wrong, for which somebody must act.
+// verify checks what runs after a failure, also after an interruption. It returns
+// failure, or an error of the checks, which needs action by hand.
 func (p *pipeline) verify(ctx context.Context, failure error, checks ...func(context.Context) error) error {
 	err := p.production.stage("verify", func() error {
 		for _, check := range checks {

@@ -62,7 +62,7 @@ func (r Reader) Read(ctx context.Context, cluster string) ([]platform.Service, [
 	}
 	f := &file{build: r.Build, cluster: cluster, routes: routes, taken: map[string]bool{}, patterns: map[string]string{}}
 	for _, service := range services {
-		if f.leavesOut(service) { // some have no task definition
+		if f.isUnsupported(service) { // some have no task definition
 			continue
 		}
 		definition, err := r.ECS.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: service.TaskDefinition})
@@ -83,7 +83,7 @@ func (r Reader) Read(ctx context.Context, cluster string) ([]platform.Service, [
 	return f.entries, f.notes, nil
 }
 
-// notRead is a note about what has other APIs.
+// notRead is the note about what Reader does not read.
 const notRead = "autoscaling, alarms and scheduled tasks are not read; a release does not change them"
 
 // services returns the services of a cluster, sorted by name.
@@ -170,7 +170,8 @@ func (f *file) note(service types.Service, format string, args ...any) {
 	f.notes = append(f.notes, fmt.Sprintf("%s: ", aws.ToString(service.ServiceName))+fmt.Sprintf(format, args...))
 }
 
-// finish names the images of entries in sidecars, and drops what makes no valid file.
+// finish sets image_of of sidecars that run an entry's image, and drops entries that would
+// make the file invalid.
 func (f *file) finish() {
 	for n := range f.entries {
 		for name, sidecar := range f.entries[n].Sidecars {

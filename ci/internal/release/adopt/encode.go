@@ -18,8 +18,8 @@ func Encode(entries []platform.Service) []byte {
 		if n > 0 {
 			b.WriteString(",")
 		}
-		b.WriteString("\n    " + text(entry.Name) + ": ")
-		object(&b, reflect.ValueOf(entry), "    ")
+		b.WriteString("\n    " + compactJSON(entry.Name) + ": ")
+		writeObject(&b, reflect.ValueOf(entry), "    ")
 	}
 	b.WriteString("\n  }\n}\n")
 	return b.Bytes()
@@ -47,26 +47,26 @@ func fields(v reflect.Value) []field {
 	return list
 }
 
-// object writes a struct with a field per line.
-func object(b *bytes.Buffer, v reflect.Value, indent string) {
+// writeObject writes a struct with a field per line.
+func writeObject(b *bytes.Buffer, v reflect.Value, indent string) {
 	b.WriteString("{")
 	for n, f := range fields(v) {
 		if n > 0 {
 			b.WriteString(",")
 		}
-		b.WriteString("\n" + indent + "  " + text(f.name) + ": ")
-		value(b, f.value, indent+"  ")
+		b.WriteString("\n" + indent + "  " + compactJSON(f.name) + ": ")
+		writeValue(b, f.value, indent+"  ")
 	}
 	b.WriteString("\n" + indent + "}")
 }
 
-// value writes the value of a field.
-func value(b *bytes.Buffer, v reflect.Value, indent string) {
+// writeValue writes the value of a field.
+func writeValue(b *bytes.Buffer, v reflect.Value, indent string) {
 	switch {
 	case v.Kind() == reflect.Pointer:
-		value(b, v.Elem(), indent)
+		writeValue(b, v.Elem(), indent)
 	case v.Kind() == reflect.Struct:
-		object(b, v, indent)
+		writeObject(b, v, indent)
 	case v.Kind() == reflect.Map:
 		keys := v.MapKeys()
 		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
@@ -75,17 +75,17 @@ func value(b *bytes.Buffer, v reflect.Value, indent string) {
 			if n > 0 {
 				b.WriteString(",")
 			}
-			b.WriteString("\n" + indent + "  " + text(key.String()) + ": ")
-			value(b, v.MapIndex(key), indent+"  ")
+			b.WriteString("\n" + indent + "  " + compactJSON(key.String()) + ": ")
+			writeValue(b, v.MapIndex(key), indent+"  ")
 		}
 		b.WriteString("\n" + indent + "}")
 	default:
-		b.WriteString(strings.ReplaceAll(text(v.Interface()), `","`, `", "`))
+		b.WriteString(strings.ReplaceAll(compactJSON(v.Interface()), `","`, `", "`))
 	}
 }
 
-// text returns a value as JSON without escaping HTML.
-func text(v any) string {
+// compactJSON returns a value as JSON without escaping HTML.
+func compactJSON(v any) string {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)

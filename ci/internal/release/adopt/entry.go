@@ -15,8 +15,8 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// leavesOut reports whether a service cannot be an entry, with a note.
-func (f *file) leavesOut(service types.Service) bool {
+// isUnsupported reports whether a service cannot be an entry, and adds a note why.
+func (f *file) isUnsupported(service types.Service) bool {
 	switch {
 	case aws.ToString(service.Status) != "ACTIVE":
 		f.note(service, "left out, because it is %s", aws.ToString(service.Status))
@@ -68,7 +68,7 @@ func mainContainer(service types.Service, definition types.TaskDefinition) types
 	return containers[max(n, 0)]
 }
 
-// essential reports whether a task ends with a container, which is ECS's default.
+// essential reports whether a container is essential, which is ECS's default.
 func essential(c types.ContainerDefinition) bool { return c.Essential == nil || *c.Essential }
 
 // derivedName matches the names of services that slipway creates.
@@ -117,7 +117,7 @@ func (f *file) setNames(entry *platform.Service, service types.Service, definiti
 // whose registry is on this machine.
 var privateRepository = regexp.MustCompile(`^(?:[0-9]{12}\.dkr[.-]ecr[^/]*|127\.0\.0\.1:[0-9]+|localhost:[0-9]+)/([^:@]+)`)
 
-// setBuild sets how the image is built: from a folder, or as it runs.
+// setBuild sets how the image is built: from a folder, or not, as an image of kind image.
 func (f *file) setBuild(entry *platform.Service, service types.Service, main types.ContainerDefinition) {
 	image := aws.ToString(main.Image)
 	build, ok := platform.Build{}, false
@@ -153,8 +153,8 @@ func withTag(image string) string {
 	return image + ":latest"
 }
 
-// setTraffic sets what makes a web service. Without a route that can be written, the entry
-// is that of a worker: a release does not change load balancers.
+// setTraffic sets the fields of a web service. Without a route that can be written, the
+// entry is that of a worker: a release does not change load balancers.
 func (f *file) setTraffic(entry *platform.Service, service types.Service) {
 	if len(service.LoadBalancers) == 0 {
 		return
@@ -223,7 +223,7 @@ func (f *file) setSize(entry *platform.Service, service types.Service, definitio
 func (f *file) container(service types.Service, c types.ContainerDefinition, port int, main bool) platform.Container {
 	name := aws.ToString(c.Name)
 	to := platform.Container{User: aws.ToString(c.User), StopTimeout: int(aws.ToInt32(c.StopTimeout))}
-	if command := f.words(service, name, "command", c.Command); command != nil {
+	if command := f.commandWithoutSecrets(service, name, "command", c.Command); command != nil {
 		to.Command = command
 	}
 	f.setEnvironment(&to, service, c, port, main)
@@ -234,7 +234,7 @@ func (f *file) container(service types.Service, c types.ContainerDefinition, por
 		to.ReadOnlyRootFilesystem = c.ReadonlyRootFilesystem
 	}
 	if check := c.HealthCheck; check != nil {
-		if command := f.words(service, name, "health check", check.Command); command != nil {
+		if command := f.commandWithoutSecrets(service, name, "health check", check.Command); command != nil {
 			to.HealthCheck = &platform.HealthCheck{
 				Command: command, Interval: int(aws.ToInt32(check.Interval)), Timeout: int(aws.ToInt32(check.Timeout)),
 				StartPeriod: int(aws.ToInt32(check.StartPeriod)), Retries: int(aws.ToInt32(check.Retries)),
@@ -315,7 +315,7 @@ func (f *file) setVolumes(entry *platform.Service, service types.Service, defini
 		case efs != nil && efs.AuthorizationConfig != nil && efs.AuthorizationConfig.AccessPointId != nil:
 			volume.EFSFileSystem, volume.EFSAccessPoint = aws.ToString(efs.FileSystemId), aws.ToString(efs.AuthorizationConfig.AccessPointId)
 		case efs != nil, v.DockerVolumeConfiguration != nil, v.FsxWindowsFileServerVolumeConfiguration != nil, aws.ToBool(v.ConfiguredAtLaunch), v.Host != nil && v.Host.SourcePath != nil:
-			f.note(service, "volume %s is not in the entry, because it is none of EFS with an access point, nor on the task's disk; a release keeps it", name)
+			f.note(service, "volume %s is not in the entry, because it is neither EFS with an access point nor on the task's disk; a release keeps it", name)
 			continue
 		}
 		same := true
@@ -342,7 +342,7 @@ func (f *file) setVolumes(entry *platform.Service, service types.Service, defini
 	}
 }
 
-// putVolume adds a volume that the containers of the entry mount alike.
+// putVolume adds a volume that the containers of the entry mount in the same way.
 func (f *file) putVolume(entry *platform.Service, service types.Service, main types.ContainerDefinition, name string, volume platform.Volume, same bool) {
 	volume.Containers = slices.DeleteFunc(volume.Containers, func(c string) bool {
 		_, ok := entry.Sidecars[c]

@@ -65,7 +65,7 @@ func Write(file string, data []byte, force bool) error {
 	return nil
 }
 
-// nextStep is printed after a file was written.
+// nextStep is the hint after a file was written.
 const nextStep = "Read the file, then compare it with what runs: slipway diff"
 
 // JSON writes the result as one JSON document.

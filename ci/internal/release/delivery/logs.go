@@ -164,7 +164,7 @@ func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSo
 	return sources, append(notes, note), nil
 }
 
-// logReader reads lines once.
+// logReader reads each line of a log once.
 type logReader struct {
 	Delivery
 	most    int              // events of a source that are kept, plus one

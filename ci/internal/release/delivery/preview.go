@@ -85,8 +85,8 @@ func (d Delivery) previews() (preview.Client, error) {
 	return c, nil
 }
 
-// PreviewUp creates or updates a preview, and releases a commit to it. What a failed first
-// release leaves is removed.
+// PreviewUp creates or updates a preview, and releases a commit to it. It removes what a failed
+// first release leaves.
 func (d Delivery) PreviewUp(ctx context.Context, o PreviewOptions) report.Preview {
 	o.TTL, o.Max = cmp.Or(o.TTL, DefaultPreviewTTL), cmp.Or(o.Max, DefaultMaxPreviews)
 	p := report.Preview{Number: o.Number, ExpiresAt: d.clock().Now().Add(o.TTL).UTC().Truncate(time.Second)}
@@ -110,7 +110,7 @@ func (d Delivery) PreviewUp(ctx context.Context, o PreviewOptions) report.Previe
 	if err != nil {
 		return failed(o.SHA, err)
 	}
-	existing, err := d.roomForPreview(ctx, client, o)
+	existing, err := d.checkMaxPreviews(ctx, client, o)
 	if err != nil {
 		return failed(sha, err)
 	}
@@ -142,7 +142,7 @@ func (d Delivery) PreviewUp(ctx context.Context, o PreviewOptions) report.Previe
 	return p
 }
 
-// next sets the command that is to be run if the process ends.
+// next sets the command to run if the process is killed.
 func (d Delivery) next(command string) {
 	if d.Next != nil {
 		d.Next(command)
@@ -174,9 +174,9 @@ func (d Delivery) previewServices(named []string) ([]platform.Service, error) {
 	return services, nil
 }
 
-// roomForPreview returns what exists of the preview, and refuses another one beyond the
+// checkMaxPreviews returns what exists of the preview, and refuses another one beyond the
 // budget.
-func (d Delivery) roomForPreview(ctx context.Context, client preview.Client, o PreviewOptions) (*preview.Preview, error) {
+func (d Delivery) checkMaxPreviews(ctx context.Context, client preview.Client, o PreviewOptions) (*preview.Preview, error) {
 	all, err := client.Find(ctx)
 	if err != nil || all[o.Number] != nil || len(all) < o.Max {
 		return all[o.Number], err
@@ -377,7 +377,7 @@ func (d Delivery) Previews(ctx context.Context) (report.Previews, error) {
 		}
 		for _, s := range p.Services() {
 			one.Services = append(one.Services, *s.ServiceName)
-			one.State = worse(one.State, stateOf(s))
+			one.State = worseState(one.State, stateOf(s))
 		}
 		list.Previews = append(list.Previews, one)
 	}
@@ -396,8 +396,8 @@ func stateOf(s ecstypes.Service) report.State {
 	return report.Degraded
 }
 
-// worse returns the state of a preview with one more service.
-func worse(a, b report.State) report.State {
+// worseState returns the state of a preview with one more service.
+func worseState(a, b report.State) report.State {
 	order := []report.State{report.Missing, report.Steady, report.Deploying, report.Degraded}
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
 }

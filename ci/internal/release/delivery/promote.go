@@ -104,7 +104,7 @@ func (d Delivery) promotion(ctx context.Context, from Delivery, o PromoteOptions
 	return promoted, images, copied, err
 }
 
-// candidate is what an environment offers for promotion.
+// candidate is a commit that an environment runs or ran, and that may be promoted.
 type candidate struct {
 	sha string
 	// since is when the last of the services began to run it.
@@ -126,7 +126,7 @@ func (d Delivery) candidate(ctx context.Context, o PromoteOptions) (candidate, e
 		if running.Error != "" {
 			return candidate{}, cmp.Or(err, errors.New(running.Error))
 		}
-		refusals = append(refusals, unfit(running)...)
+		refusals = append(refusals, promotionProblems(running)...)
 	}
 	if u := status.Unfinished; u != nil {
 		refusals = append(refusals, fmt.Sprintf("release %s is unfinished, %s does not run it: slipway deploy --sha %s finishes it, slipway rollback undoes it", u.Release, strings.Join(u.Missing, ", "), u.SHA))
@@ -178,8 +178,8 @@ func (d Delivery) refuse(format string, args ...any) error {
 	return outcome.Refusedf("cannot promote from %s: %s", d.Environment.Name, fmt.Sprintf(format, args...))
 }
 
-// unfit returns why what a service runs cannot be promoted.
-func unfit(s report.ServiceStatus) (reasons []string) {
+// promotionProblems returns why what a service runs cannot be promoted.
+func promotionProblems(s report.ServiceStatus) (reasons []string) {
 	switch {
 	case s.Job == nil && s.State != report.Steady:
 		reasons = append(reasons, fmt.Sprintf("%s is %s%s: wait until it is steady (slipway status)", s.Name, s.State, suffix(s.Detail)))
@@ -350,7 +350,7 @@ func (d Delivery) copyImages(ctx context.Context, from Delivery, c candidate) (m
 	return images, copied, nil
 }
 
-// DiffRunning returns how what runs differs from what another environment runs.
+// DiffRunning returns the difference between what runs here and in another environment.
 func (d Delivery) DiffRunning(ctx context.Context, with Delivery) (report.Diff, error) {
 	diff := report.Diff{Environment: d.Environment.Name, With: with.Environment.Name}
 	var here, there []rollout.Running

@@ -26,7 +26,7 @@ func TestUnfit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.status.Name = "api"
-			require.Equal(t, tt.want, unfit(tt.status))
+			require.Equal(t, tt.want, promotionProblems(tt.status))
 		})
 	}
 }

@@ -10,7 +10,7 @@ import (
 // maxTaskLines is how many lines of a task's log become events of the report.
 const maxTaskLines = 200
 
-// releaseTasks returns what runs the release tasks of a delivery.
+// releaseTasks returns the release tasks of a delivery.
 func (d Delivery) releaseTasks() *runtask.ReleaseTasks {
 	return &runtask.ReleaseTasks{Event: d.Recorder.Event, Stage: d.stage, Runner: func(service string) runtask.Runner {
 		lines := 0
@@ -30,7 +30,7 @@ func (d Delivery) releaseTasks() *runtask.ReleaseTasks {
 	}}
 }
 
-// runner returns what runs tasks of a service.
+// runner returns a runner of a service's tasks.
 func (d Delivery) runner(service string, output func([]string)) runtask.Runner {
 	return runtask.Runner{
 		ECS: d.Account.ecs, Logs: d.Account.logs, Clock: d.clock(), Output: output, Explain: awsauth.Explain,

@@ -76,25 +76,25 @@ func (d Delivery) Run(ctx context.Context, o RunOptions) report.Run {
 	spec, err := d.runSpec(ctx, s, o)
 	run.TaskDefinition = aws.ToString(spec.Definition.TaskDefinitionArn)
 	if err != nil {
-		return d.ranReport(run, awsauth.Explain(err))
+		return d.finishRun(run, awsauth.Explain(err))
 	}
 	runner := d.runner(s.Name, o.Output)
 	if o.NoWait {
 		if run.Task.Task, err = runner.Start(ctx, spec); err == nil {
 			run.Task.Result = report.Started
 		}
-		return d.ranReport(run, err)
+		return d.finishRun(run, err)
 	}
 	result := runner.Run(ctx, spec)
 	run.Task = result.Report(s.Name)
 	if result.Cause != nil {
 		run.Causes = []report.Cause{*result.Cause}
 	}
-	return d.ranReport(run, result.Err)
+	return d.finishRun(run, result.Err)
 }
 
-// ranReport completes the report of a task.
-func (d Delivery) ranReport(run report.Run, err error) report.Run {
+// finishRun completes the report of a task.
+func (d Delivery) finishRun(run report.Run, err error) report.Run {
 	var recorded report.Release
 	d.Recorder.Fill(&recorded)
 	run.Events, run.Result = recorded.Events, run.Task.Result

@@ -128,7 +128,7 @@ func (d Delivery) smokeTest(ctx context.Context, found endpoints, versions map[s
 	return notes, err
 }
 
-// untested describes what was verified of a service without a smoke test.
+// untested describes how a service without a smoke test was verified.
 func untested(s platform.Service) string {
 	switch {
 	case s.IsWeb():

@@ -27,7 +27,7 @@ const (
 	listLimit     = 100
 )
 
-// Preview is what exists of a preview.
+// Preview holds the existing resources of a preview.
 type Preview struct {
 	Number   int
 	services []service
@@ -95,6 +95,7 @@ func (c Client) find(ctx context.Context, number int) (map[int]*Preview, error) 
 	return f.found, nil
 }
 
+// finder collects the resources of previews.
 type finder struct {
 	Client
 	wanted int
@@ -107,7 +108,7 @@ func (f finder) matches(name string) bool {
 	return number != 0 && (f.wanted == 0 || number == f.wanted)
 }
 
-// of returns the preview that a resource is of, by its name and its tags, or nil.
+// of returns the preview that a resource belongs to by its name and its tags, or nil.
 func (f finder) of(name string, t tags) *Preview {
 	if t.number == 0 || t.number != f.numberOf(name) {
 		return nil
@@ -330,7 +331,7 @@ func (c Client) Address(ctx context.Context, p Preview) (Address, error) {
 	}
 	for _, group := range p.groups {
 		if len(group.LoadBalancerArns) > 0 {
-			front, err := c.front(ctx, group.LoadBalancerArns[0])
+			front, err := c.clientListener(ctx, group.LoadBalancerArns[0])
 			a.Base, a.Internal = front.base, front.internal
 			return a, err
 		}

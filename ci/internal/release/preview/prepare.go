@@ -18,7 +18,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Spec is a preview to make.
+// Spec describes a preview to create.
 type Spec struct {
 	Number  int
 	Expires time.Time
@@ -105,7 +105,7 @@ func (c Client) Prepare(ctx context.Context, spec Spec, originals []Original, ex
 		group := ""
 		if o.Service.IsWeb() {
 			var err error
-			if group, address, err = c.ensureFront(ctx, spec, o, *existing, t); err != nil {
+			if group, address, err = c.ensureRouting(ctx, spec, o, *existing, t); err != nil {
 				return nil, address, err
 			}
 		}
@@ -117,9 +117,9 @@ func (c Client) Prepare(ctx context.Context, spec Spec, originals []Original, ex
 	return entries, address, nil
 }
 
-// ensureFront creates the target group and the rules of a web service.
-func (c Client) ensureFront(ctx context.Context, spec Spec, o Original, existing Preview, t tags) (group string, a Address, err error) {
-	at, err := c.front(ctx, o.group.LoadBalancerArns[0])
+// ensureRouting creates the target group and the rules of a web service.
+func (c Client) ensureRouting(ctx context.Context, spec Spec, o Original, existing Preview, t tags) (group string, a Address, err error) {
+	at, err := c.clientListener(ctx, o.group.LoadBalancerArns[0])
 	if err != nil {
 		return "", a, err
 	}
@@ -153,7 +153,7 @@ func (c Client) ensureGroup(ctx context.Context, o Original, existing Preview, t
 		UnhealthyThresholdCount: o.group.UnhealthyThresholdCount, Matcher: o.group.Matcher, Tags: t.elb(),
 	})
 	if errors.As(err, new(*elbtypes.DuplicateTargetGroupNameException)) {
-		return "", foreign("target group", name)
+		return "", nameTakenError("target group", name)
 	}
 	if err != nil {
 		return "", fmt.Errorf("creating target group %s: %w", name, err)
@@ -169,8 +169,8 @@ func (c Client) ensureGroup(ctx context.Context, o Original, existing Preview, t
 	return aws.ToString(arn), nil
 }
 
-// foreign refuses a name that something else has.
-func foreign(kind, name string) error {
+// nameTakenError is the error for a name that something else has.
+func nameTakenError(kind, name string) error {
 	return outcome.Refusedf("%s %s exists and is not of this preview: its tag slipway:preview has not the number of the request; rename or delete it", kind, name)
 }
 
@@ -187,7 +187,7 @@ func (c Client) ensureService(ctx context.Context, o Original, entry Entry, grou
 	case err != nil:
 		return err
 	case len(found) > 0 && aws.ToString(found[0].Status) == active:
-		return foreign("ECS service", name)
+		return nameTakenError("ECS service", name)
 	case len(found) > 0 && aws.ToString(found[0].Status) != inactive:
 		if err := c.waitInactive(ctx, found); err != nil {
 			return err

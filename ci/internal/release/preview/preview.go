@@ -1,4 +1,4 @@
-// Package preview makes and removes the AWS resources of previews: copies of an
+// Package preview creates and removes the AWS resources of previews: copies of an
 // environment's services that run the commit of a pull request behind the environment's
 // load balancer. Terraform does not manage them, and they change nothing that it manages.
 //
@@ -55,7 +55,7 @@ type ELB interface {
 	AddTags(context.Context, *elb.AddTagsInput, ...func(*elb.Options)) (*elb.AddTagsOutput, error)
 }
 
-// Client makes, finds and removes previews of an environment.
+// Client creates, finds and removes the previews of an environment.
 type Client struct {
 	ECS   ECS
 	ELB   ELB
@@ -94,7 +94,7 @@ func (c Client) groupName(number int, entry string) string {
 	return start + hex.EncodeToString(sum[:])[:min(12, maxGroupName-len(start))]
 }
 
-// numberOf returns the number of the preview whose names a name is like, or 0.
+// numberOf returns the number of the preview that a name has the form for, or 0.
 func (c Client) numberOf(name string) int {
 	rest, ok := strings.CutPrefix(name, c.Prefix+"-pr")
 	digits, entry, named := strings.Cut(rest, "-")
@@ -223,7 +223,7 @@ type Address struct {
 	Host, Prefix string
 }
 
-// URL returns the address for people, "" without a load balancer.
+// URL returns the URL for reports, "" without a load balancer.
 func (a Address) URL() string {
 	scheme, host, ok := strings.Cut(a.Base, "://")
 	switch {

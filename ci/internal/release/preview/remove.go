@@ -26,7 +26,7 @@ const (
 
 // Remove removes a preview: its rules, so that no request comes, its services, its target
 // groups, and its active revisions. It returns what it removed, also with an error.
-// Resources that are gone already are no error.
+// It ignores resources that no longer exist.
 func (c Client) Remove(ctx context.Context, p Preview) (removed []string, err error) {
 	add := func(format string, args ...any) {
 		line := fmt.Sprintf(format, args...)
@@ -138,8 +138,8 @@ func (c Client) deregister(ctx context.Context, family string, number int) (coun
 	return count, nil
 }
 
-// WithoutTasks returns the part of a preview that serves no task: services that are to run
-// none, and what belongs to no other service.
+// WithoutTasks returns the part of a preview that serves no task: services whose
+// desired count is 0, and resources that belong to no other service.
 func (c Client) WithoutTasks(p Preview) Preview {
 	part := Preview{Number: p.Number, tags: p.tags}
 	var running, kept []string // names of ECS services and families; of target groups

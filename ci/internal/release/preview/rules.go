@@ -23,26 +23,26 @@ const (
 	pathPattern = "path-pattern"
 )
 
-// afterAll is above the highest priority of a rule: the default action comes last.
-const afterAll = 50_001
+// defaultRulePriority is above the highest priority of a rule: the default action comes last.
+const defaultRulePriority = 50_001
 
-// front is the listener of a load balancer that clients use.
-type front struct {
+// clientListener is the listener of a load balancer for HTTP clients.
+type clientListener struct {
 	listener string // ARN
 	base     string // URL
 	internal bool
 }
 
-// front returns the listener of a load balancer that clients use: that for HTTPS, if it
+// clientListener returns the listener of a load balancer that clients use: that for HTTPS, if it
 // has one, because the one for HTTP then redirects.
-func (c Client) front(ctx context.Context, balancer string) (front, error) {
+func (c Client) clientListener(ctx context.Context, balancer string) (clientListener, error) {
 	found, err := c.ELB.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{LoadBalancerArns: []string{balancer}})
 	if err != nil {
-		return front{}, fmt.Errorf("describing load balancer %s: %w", groupOf(balancer), err)
+		return clientListener{}, fmt.Errorf("describing load balancer %s: %w", groupOf(balancer), err)
 	}
 	listeners, err := c.ELB.DescribeListeners(ctx, &elb.DescribeListenersInput{LoadBalancerArn: &balancer})
 	if err != nil {
-		return front{}, fmt.Errorf("describing the listeners of load balancer %s: %w", groupOf(balancer), err)
+		return clientListener{}, fmt.Errorf("describing the listeners of load balancer %s: %w", groupOf(balancer), err)
 	}
 	for _, scheme := range []struct {
 		protocol elbtypes.ProtocolEnum
@@ -57,19 +57,19 @@ func (c Client) front(ctx context.Context, balancer string) (front, error) {
 			if _, _, err := net.SplitHostPort(host); err != nil && aws.ToInt32(listener.Port) != scheme.port { // those of the embedded AWS have a port
 				host = net.JoinHostPort(host, strconv.Itoa(int(aws.ToInt32(listener.Port))))
 			}
-			return front{
+			return clientListener{
 				listener: aws.ToString(listener.ListenerArn), base: scheme.name + "://" + host,
 				internal: found.LoadBalancers[0].Scheme == elbtypes.LoadBalancerSchemeEnumInternal,
 			}, nil
 		}
 	}
-	return front{}, outcome.Usagef("load balancer %s has no HTTP or HTTPS listener, so no preview can be behind it", groupOf(balancer))
+	return clientListener{}, outcome.Usagef("load balancer %s has no HTTP or HTTPS listener, so no preview can be behind it", groupOf(balancer))
 }
 
 // pathPrefix returns the path below which a preview without a host answers.
 func pathPrefix(number int) string { return fmt.Sprintf("/pr%d", number) }
 
-// conditions returns those of the rule for a route in a preview.
+// conditions returns the conditions of the listener rule for a route of a preview.
 func conditions(number int, host, route string) []elbtypes.RuleCondition {
 	if host != "" {
 		all := []elbtypes.RuleCondition{{Field: aws.String(hostHeader), HostHeaderConfig: &elbtypes.HostHeaderConditionConfig{Values: []string{host}}}}
@@ -114,7 +114,7 @@ func conditionText(all []elbtypes.RuleCondition) string {
 
 // ensureRules creates the rules of an entry that are missing in a preview, and deletes
 // those that it no longer has.
-func (c Client) ensureRules(ctx context.Context, s platform.Service, own, original string, at front, host string, existing []rule, t tags) error {
+func (c Client) ensureRules(ctx context.Context, s platform.Service, own, original string, at clientListener, host string, existing []rule, t tags) error {
 	wanted := map[string]string{} // routes by their conditions
 	for _, route := range s.Routes {
 		wanted[conditionText(conditions(t.number, host, route))] = route
@@ -150,15 +150,15 @@ func (c Client) ensureRules(ctx context.Context, s platform.Service, own, origin
 const ruleTries = 10
 
 // createRule creates the rule of a route just before that of the environment: it comes
-// after the more specific routes of services that are not in the preview, which so stay the
-// environment's.
-func (c Client) createRule(ctx context.Context, route, own, original string, at front, host string, t tags) (int, error) {
+// after the more specific routes of services that are not in the preview, so that the
+// environment still serves those.
+func (c Client) createRule(ctx context.Context, route, own, original string, at clientListener, host string, t tags) (int, error) {
 	for try := 1; ; try++ {
 		all, err := c.rulesOf(ctx, at.listener)
 		if err != nil {
 			return 0, err
 		}
-		priority := freePriority(all, before(all, route, original))
+		priority := freePriority(all, priorityBefore(all, route, original))
 		if priority == 0 {
 			return 0, outcome.Refusedf("no listener rule is free before that of %s: remove another preview (slipway preview down --pr NUMBER)", route)
 		}
@@ -176,9 +176,9 @@ func (c Client) createRule(ctx context.Context, route, own, original string, at 
 	}
 }
 
-// before returns the priority that the rule for a route has to come before: that of the
+// priorityBefore returns the priority that the rule for a route has to come before: that of the
 // environment's rule, or else the one that the platform gives it.
-func before(rules []elbtypes.Rule, route, original string) int {
+func priorityBefore(rules []elbtypes.Rule, route, original string) int {
 	for _, r := range rules {
 		priority, err := strconv.Atoi(aws.ToString(r.Priority))
 		if err != nil || !slices.Contains(forwardsTo(r), groupOf(original)) {
@@ -191,7 +191,7 @@ func before(rules []elbtypes.Rule, route, original string) int {
 		}
 	}
 	if route == platform.CatchAll {
-		return afterAll
+		return defaultRulePriority
 	}
 	return platform.RoutePriority(route)
 }

@@ -11,14 +11,13 @@ import (
 
 // Containers are the containers of a task definition.
 type Containers struct {
-	Main        string // the name of the service's own
-	OneOff      bool   // the task is to end with the main container, so others end because of it
+	Main        string // name of the main container
+	OneOff      bool   // a standalone task, which ends when the main container ends
 	Definitions []types.ContainerDefinition
 }
 
-// failed returns the container that ended a task: the one with the most likely
-// cause, and of several the service's own. If none has a cause it is the service's own, or
-// nil.
+// failed returns the container that ended a task: the one with the most likely cause, and
+// of several the main one. If none has a cause it is the main one, or nil.
 func (s Containers) failed(task types.Task) *types.Container {
 	var found *types.Container
 	best := 0
@@ -46,13 +45,13 @@ const (
 // dependency matches the reason of a container that was not started because of another one.
 var dependency = regexp.MustCompile(`(?i)depend`)
 
-// likelihood ranks how likely a container ended its task; 0 means that nothing says so.
+// likelihood ranks how likely a container ended its task; 0 means that it did not.
 //
 // An essential container that ends stops all others, which then end with the exit code of a
-// signal. If ECS stopped the task, only a failed health check is a container's fault.
+// signal. If ECS stopped the task, only a failed health check is a cause in a container.
 func (s Containers) likelihood(task types.Task, c *types.Container) int {
 	unhealthy := c.HealthStatus == types.HealthStatusUnhealthy
-	counts := s.essential(c) || s.holdsUp(task, c)
+	counts := s.essential(c) || s.blocksStart(task, c)
 	code := aws.ToInt32(c.ExitCode)
 	switch reason := aws.ToString(c.Reason); {
 	case unhealthy && counts:
@@ -60,21 +59,22 @@ func (s Containers) likelihood(task types.Task, c *types.Container) int {
 	case task.StopCode != "" && task.StopCode != types.TaskStopCodeEssentialContainerExited && task.StopCode != types.TaskStopCodeTaskFailedToStart:
 		return 0
 	case reason != "" && !dependency.MatchString(reason), s.namesImage(task, c):
-		return scaled(5, counts)
+		return likelihoodIf(5, counts)
 	case code != 0 && code != exitKilled && code != exitTerminated, s.OneOff && code == exitKilled && aws.ToString(c.Name) == s.Main:
-		return scaled(4, counts)
+		return likelihoodIf(4, counts)
 	case c.ExitCode != nil && code == 0 && s.essential(c):
 		return 3
 	case code != 0:
-		return scaled(2, counts)
+		return likelihoodIf(2, counts)
 	case reason != "":
 		return 1
 	}
 	return 0
 }
 
-// scaled returns a likelihood, or a low one for a container that the task does not need.
-func scaled(likelihood int, counts bool) int {
+// likelihoodIf returns a likelihood, or a low one if the container does not count: the task
+// does not need it.
+func likelihoodIf(likelihood int, counts bool) int {
 	if counts {
 		return likelihood
 	}
@@ -90,14 +90,14 @@ func (s Containers) definition(name string) types.ContainerDefinition {
 	return s.Definitions[n]
 }
 
-// essential reports whether the task ends with a container. That is ECS's default.
+// essential reports whether a container is essential, which is ECS's default.
 func (s Containers) essential(c *types.Container) bool {
 	essential := s.definition(aws.ToString(c.Name)).Essential
 	return essential == nil || *essential
 }
 
-// holdsUp reports whether a container that depends on another one was not started.
-func (s Containers) holdsUp(task types.Task, on *types.Container) bool {
+// blocksStart reports whether a container that depends on another one was not started.
+func (s Containers) blocksStart(task types.Task, on *types.Container) bool {
 	return slices.ContainsFunc(task.Containers, func(c types.Container) bool {
 		return c.ExitCode == nil && slices.ContainsFunc(s.definition(aws.ToString(c.Name)).DependsOn, func(dependency types.ContainerDependency) bool {
 			return aws.ToString(dependency.ContainerName) == aws.ToString(on.Name)
@@ -111,7 +111,7 @@ func (s Containers) namesImage(task types.Task, c *types.Container) bool {
 	return image != "" && pull.MatchString(aws.ToString(task.StoppedReason)) && strings.Contains(aws.ToString(task.StoppedReason), image)
 }
 
-// named returns a note that names a container that is not the service's own.
+// named returns the name of a container in brackets, "" for the main one.
 func (s Containers) named(c *types.Container) string {
 	name := aws.ToString(c.Name)
 	switch {

@@ -25,7 +25,7 @@ import (
 //
 // A job has no ECS service: the target of its schedule names the revision to run. A
 // release updates schedules last, when all services run the new version and are verified,
-// and puts them back first.
+// and restores them first.
 type Schedules interface {
 	GetSchedule(context.Context, *scheduler.GetScheduleInput, ...func(*scheduler.Options)) (*scheduler.GetScheduleOutput, error)
 	UpdateSchedule(context.Context, *scheduler.UpdateScheduleInput, ...func(*scheduler.Options)) (*scheduler.UpdateScheduleOutput, error)
@@ -43,16 +43,16 @@ var (
 	onceLimits   = retryLimits{unknown: 1, rejected: 1}
 )
 
-// putBackLimits are those of putting back a schedule: IAM is eventually consistent, and
+// restoreLimits are those of restoring a schedule: IAM is eventually consistent, and
 // nothing is lost by another try.
-func (r *run) putBackLimits() retryLimits {
+func (r *run) restoreLimits() retryLimits {
 	return retryLimits{timeout: r.request.RestoreTimeout, unknown: 1 << 30, rejected: 5}
 }
 
 // schedulePause is the pause between two tries.
 const schedulePause = time.Second
 
-// schedule returns the schedule of a job, whose target runs a revision on ECS.
+// schedule returns the schedule of a job. Its target must run a revision on ECS.
 func (e Engine) schedule(ctx context.Context, job platform.Service) (*scheduler.GetScheduleOutput, error) {
 	name := job.ScheduleName()
 	if e.Schedules == nil {
@@ -85,7 +85,7 @@ func scheduledRevision(s *scheduler.GetScheduleOutput) string {
 	return aws.ToString(s.Target.EcsParameters.TaskDefinitionArn)
 }
 
-// scheduledService describes a job like a service: what its schedule runs, and where.
+// scheduledService returns a job's schedule as a service, with its revision and network.
 func scheduledService(s *scheduler.GetScheduleOutput) *ecstypes.Service {
 	target := s.Target.EcsParameters
 	service := &ecstypes.Service{
@@ -137,7 +137,7 @@ func (e Engine) planJob(ctx context.Context, request Request, target Target) (*s
 		return nil, err
 	}
 	s.newestTags, s.templateTags = parseTags(newestTags), newestTags
-	s.decideState(aws.ToString(wanted.TaskDefinitionArn))
+	s.planState(aws.ToString(wanted.TaskDefinitionArn))
 	if err := s.planImage(*running, *wanted, request); err != nil {
 		return nil, err
 	}
@@ -148,11 +148,11 @@ func (e Engine) planJob(ctx context.Context, request Request, target Target) (*s
 	return s, nil
 }
 
-// decideState plans to enable the schedule for a job's first release, and to disable it for
+// planState plans to enable the schedule for a job's first release, and to disable it for
 // the rollback of that. Terraform creates schedules disabled, because no image exists yet:
 // their revision is not of a release, and its image is not pinned to a digest. A schedule
 // that somebody has disabled after a release stays so.
-func (s *servicePlan) decideState(wanted string) {
+func (s *servicePlan) planState(wanted string) {
 	switch {
 	case s.target.Revision != "" && s.tags.raised > 0 && wanted == s.tags.from:
 		s.Count = &machine.CountChange{From: 1}
@@ -180,7 +180,7 @@ type jobRollout struct {
 	sent       string // revision of the last update
 	result     report.Result
 	err        error // why the update failed
-	restoreErr error // why it cannot be put back
+	restoreErr error // why it cannot be restored
 	restored   string
 	started    time.Time
 	duration   time.Duration
@@ -226,7 +226,7 @@ func (r *run) updateJobs(ctx context.Context) error {
 	return nil
 }
 
-// restoreJobs puts back the schedules that may have been updated, within limits.
+// restoreJobs restores the schedules that may have been updated, within limits.
 func (r *run) restoreJobs(ctx context.Context, limits retryLimits) {
 	for _, j := range r.jobs {
 		if !j.touched || j.result == report.Restored {
@@ -240,15 +240,15 @@ func (r *run) restoreJobs(ctx context.Context, limits retryLimits) {
 		j.duration = r.Clock.Now().Sub(j.started)
 		if j.result = report.Restored; j.restoreErr != nil {
 			j.result = report.Failed
-			j.restoreErr = fmt.Errorf("putting back schedule %s: %w", j.ECSName, j.restoreErr)
-			r.Event(j.Name, "not put back yet: "+r.oneLine(j.restoreErr))
+			j.restoreErr = fmt.Errorf("restoring schedule %s: %w", j.ECSName, j.restoreErr)
+			r.Event(j.Name, "not restored yet: "+r.oneLine(j.restoreErr))
 			continue
 		}
 		r.Event(j.Name, "its schedule runs "+machine.ShortARN(j.restored)+" again")
 	}
 }
 
-// restoreJob puts back a schedule, or a copy of its revision if that was deregistered.
+// restoreJob restores a schedule, or a copy of its revision if that was deregistered.
 func (r *run) restoreJob(ctx context.Context, j *jobRollout, state types.ScheduleState) error {
 	if j.restored == j.From.TaskDefinition && j.previous != nil && r.deregistered(ctx, j.restored) {
 		registered, err := r.registerCopy(ctx, j.serviceRollout, j.restored)
@@ -309,7 +309,7 @@ func (r *run) setSchedule(ctx context.Context, j *jobRollout, revision string, k
 }
 
 // retrySchedule calls a function until it succeeds, or the limits are exceeded, or its error
-// is one that no retry mends.
+// does not allow a retry.
 func (r *run) retrySchedule(ctx context.Context, limits retryLimits, call func() error) error {
 	deadline := r.Clock.Now().Add(limits.timeout)
 	tries := map[machine.CallStatus]int{}

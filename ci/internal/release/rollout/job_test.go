@@ -236,7 +236,7 @@ func TestSecondJobFails(t *testing.T) {
 	got = b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Unrestored, got.ExitCode, got.Error)
 	require.Equal(t, "slipway rollback --env staging --service j --to ecs-j-task:1", got.Next)
-	require.Contains(t, got.Services[0].Error, "putting back schedule ecs-j-schedule: ")
+	require.Contains(t, got.Services[0].Error, "restoring schedule ecs-j-schedule: ")
 }
 
 func TestJobAloneIsRefused(t *testing.T) {

@@ -12,11 +12,11 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// PastDeployment is the last successful deployment of an image.
+// PastDeployment is an earlier successful deployment of an image.
 type PastDeployment struct {
 	// From is when the deployment was complete, To when the next one began.
 	From, To time.Time
-	// RolledBack is true if the next deployment brought back what ran before this one: the
+	// RolledBack is true if the next deployment restored what ran before this one: the
 	// release was restored, or rolled back.
 	RolledBack bool
 }

@@ -46,8 +46,8 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 }
 
 // runningLimit is the shortest time limit of a service whose tasks count as healthy only
-// after 40 s of running, which ECS's documentation of deployments says of tasks without a
-// load balancer and without a health check; they also have to be started.
+// after they have run for 40 s: on ECS, tasks without a load balancer and a health check.
+// The rest is for their start.
 const runningLimit = 90 * time.Second
 
 // allowForRunning raises time limits that no task of such a service can keep.

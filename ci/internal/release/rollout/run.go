@@ -63,7 +63,7 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 	}
 	r.reportEvents()
 	if r.machine.Cause() != nil {
-		r.restoreJobs(context.WithoutCancel(ctx), r.putBackLimits())
+		r.restoreJobs(context.WithoutCancel(ctx), r.restoreLimits())
 	}
 }
 

@@ -167,7 +167,7 @@ func LogGroup(c types.ContainerDefinition) (group, prefix string) {
 	return options["awslogs-group"], options["awslogs-stream-prefix"] + "/" + aws.ToString(c.Name) + "/"
 }
 
-// CallStatus returns what an error says about the effect of a call.
+// CallStatus returns whether a call took effect, as far as its error shows.
 func CallStatus(err error) machine.CallStatus { return callStatus(err) }
 
 // IsDenied reports whether a call was denied.

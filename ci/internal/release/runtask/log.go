@@ -20,7 +20,7 @@ const (
 	pageLimit  = 20 // pages of one read, of up to 1 MB each
 	drainPause = 500 * time.Millisecond
 	drainTries = 10 // until the log of a container that has ended has appeared
-	drainMost  = 30 // reads of it
+	drainReads = 30 // reads of it
 	logTimeout = 15 * time.Second
 )
 
@@ -29,15 +29,15 @@ type tail struct {
 	Runner
 	group, stream string
 	next          *string
-	any           bool // a line was read
-	off           bool // the log cannot be read
+	received      bool // a line was read
+	unreadable    bool
 	last          []string
 }
 
 func (r Runner) newTail(s Spec, container, task string) tail {
 	t := tail{Runner: r}
 	t.group, t.stream = s.containers().LogStream(container, task)
-	if t.off = t.group == ""; t.off {
+	if t.unreadable = t.group == ""; t.unreadable {
 		r.Event(fmt.Sprintf("no log: container %s does not use the awslogs driver", container))
 	}
 	return t
@@ -46,7 +46,7 @@ func (r Runner) newTail(s Spec, container, task string) tail {
 // read reads what is new. CloudWatch returns the same token at the end of the stream.
 func (t *tail) read(ctx context.Context) (read bool) {
 	for range pageLimit {
-		if t.off {
+		if t.unreadable {
 			return read
 		}
 		var out *cloudwatchlogs.GetLogEventsOutput
@@ -64,7 +64,7 @@ func (t *tail) read(ctx context.Context) (read bool) {
 		case rollout.IsCode(err, "ResourceNotFoundException"): // not yet written to
 			return read
 		case rollout.CallStatus(err) == machine.Rejected && ctx.Err() == nil:
-			t.off = true
+			t.unreadable = true
 			t.Event(fmt.Sprintf("no log: cannot read stream %s of log group %s: %s", t.stream, t.group, t.explain(err)))
 			return read
 		default: // read again with the next poll
@@ -87,7 +87,7 @@ func (t *tail) read(ctx context.Context) (read bool) {
 }
 
 func (t *tail) add(lines []string) {
-	t.any = true
+	t.received = true
 	if t.Output != nil {
 		t.Output(lines)
 	}
@@ -99,11 +99,11 @@ func (t *tail) add(lines []string) {
 // later.
 func (t *tail) drain(ctx context.Context) {
 	t.read(ctx)
-	for try := 1; !t.off; try++ {
+	for try := 1; !t.unreadable; try++ {
 		if err := t.Clock.Sleep(ctx, drainPause); err != nil {
 			return
 		}
-		if read := t.read(ctx); !read && (t.any || try >= drainTries) || try == drainMost {
+		if read := t.read(ctx); !read && (t.received || try >= drainTries) || try == drainReads {
 			return
 		}
 	}
@@ -111,7 +111,7 @@ func (t *tail) drain(ctx context.Context) {
 
 // readLast returns the last lines of the log.
 func (t *tail) readLast(ctx context.Context) []string {
-	if t.off {
+	if t.unreadable {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
@@ -120,7 +120,7 @@ func (t *tail) readLast(ctx context.Context) []string {
 		LogGroupName: &t.group, LogStreamName: &t.stream, Limit: aws.Int32(tailLines), StartFromHead: aws.Bool(false),
 	})
 	if err != nil {
-		return nil // the cause is known without
+		return nil // the cause is known without the log
 	}
 	var lines []string
 	for _, event := range out.Events {

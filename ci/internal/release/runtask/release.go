@@ -22,7 +22,7 @@ import (
 // ReleaseTasks runs the release tasks of a release before its first update, and adds what
 // they did to the report.
 type ReleaseTasks struct {
-	// Runner returns what runs the task of a service.
+	// Runner returns the runner of a service's task.
 	Runner func(service string) Runner
 	Event  func(service, text string)
 	// Stage runs the tasks as a stage of the report.
@@ -147,8 +147,8 @@ func deployments(p rollout.Prepared) string {
 	return strings.Join(ids, " ")
 }
 
-// AddTo adds the tasks to the report of their release. After a failure it notes what the
-// tasks leave behind.
+// AddTo adds the tasks to the report of their release. After a failure it adds
+// notes about what the tasks may have changed.
 func (t *ReleaseTasks) AddTo(release *report.Release) {
 	release.Tasks = t.tasks
 	for n := range release.Services {

@@ -59,7 +59,8 @@ type Spec struct {
 	// Definition is the revision to run, with its containers.
 	Definition types.TaskDefinition
 	Placement  Placement
-	// Container is the container that decides; "" means the service's.
+	// Container is the container whose exit code is the task's result; "" means the service's
+	// main one.
 	Container string
 	// Command replaces the container's own, unless it is empty. Environment is added to it.
 	Command     []string
@@ -114,7 +115,7 @@ func PlacementOf(service types.Service) Placement {
 	return p
 }
 
-// Result is what became of a task.
+// Result is the result of a task.
 type Result struct {
 	// Task is the task's ARN; "" if none was started.
 	Task string
@@ -232,7 +233,7 @@ const (
 // retry makes a call that may be repeated, until ECS accepts or rejects it.
 func (r Runner) retry(ctx context.Context, what string, call func(context.Context) error) error {
 	for try := 1; ; try++ {
-		err := limited(ctx, call)
+		err := withTimeout(ctx, call)
 		r.renew(err)
 		switch {
 		case err == nil:
@@ -248,7 +249,7 @@ func (r Runner) retry(ctx context.Context, what string, call func(context.Contex
 	}
 }
 
-func limited(ctx context.Context, call func(context.Context) error) error {
+func withTimeout(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return call(ctx)

@@ -44,7 +44,7 @@ func TestVerdict(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := verdict(tt.task, "app")
+			err := failure(tt.task, "app")
 			require.Equal(t, tt.want == "", Succeeded(tt.task, "app"))
 			if tt.want == "" {
 				require.NoError(t, err)

@@ -38,7 +38,7 @@ func (r Runner) Start(ctx context.Context, s Spec) (string, error) {
 			return "", context.Cause(ctx)
 		}
 		var out *ecs.RunTaskOutput
-		err := limited(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
+		err := withTimeout(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
 			out, err = r.ECS.RunTask(ctx, input)
 			return err
 		})
@@ -161,8 +161,8 @@ func (s Spec) definedLimit(of func(types.ContainerDefinition) int32) int32 {
 	return 0
 }
 
-// resized returns a container's limit that grows or shrinks with its task: otherwise the
-// container could not use what the task has more.
+// resized returns a container's limit in proportion to the size of its task: otherwise the
+// container could not use a larger task.
 func resized(limit int32, task string, size int) *int32 {
 	before, err := strconv.Atoi(task)
 	if limit == 0 || err != nil {

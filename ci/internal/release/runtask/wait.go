@@ -21,14 +21,14 @@ const (
 	quickPoll     = 250 * time.Millisecond // in the first seconds
 	poll          = time.Second
 	slowPoll      = 3 * time.Second // after the first minute
-	quick         = 5 * time.Second
+	quickPeriod   = 5 * time.Second
 	visibleWithin = time.Minute     // a new task need not be visible at once
 	maxUnreadable = 2 * time.Minute // how long reads may fail
 	stopMargin    = 15 * time.Second
 	stopTimeout   = 30 * time.Second // ECS's default from SIGTERM to SIGKILL
 )
 
-// wait is a task that is waited for.
+// wait is the state of waiting for a task.
 type wait struct {
 	Runner
 	spec  Spec
@@ -74,7 +74,7 @@ func (r Runner) Wait(ctx context.Context, s Spec, arn string) Result {
 func (w *wait) pause(now time.Time) time.Duration {
 	pause := poll
 	switch took := now.Sub(w.began); {
-	case took < quick:
+	case took < quickPeriod:
 		pause = quickPoll
 	case took > time.Minute:
 		pause = slowPoll
@@ -88,7 +88,7 @@ func (w *wait) pause(now time.Time) time.Duration {
 // describe returns the task, nil if ECS does not show it.
 func (w *wait) describe(ctx context.Context) (*types.Task, error) {
 	var out *ecs.DescribeTasksOutput
-	err := limited(ctx, func(ctx context.Context) (err error) {
+	err := withTimeout(ctx, func(ctx context.Context) (err error) {
 		out, err = w.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(w.spec.Service.ClusterName()), Tasks: []string{w.arn}})
 		return err
 	})
@@ -125,13 +125,13 @@ func (w *wait) interrupted(ctx context.Context) Result {
 	return w.stopped(ctx, context.Cause(ctx), "slipway was interrupted")
 }
 
-// stopped stops the task because of err, and waits a short time for its end.
+// stopped stops the task because of err, and waits briefly until it has ended.
 func (w *wait) stopped(ctx context.Context, err error, reason string) Result {
 	ctx = context.WithoutCancel(ctx)
 	w.Event(fmt.Sprintf("stopping task %s", ShortID(w.arn)))
 	problem := w.stopTask(ctx, w.spec, w.arn, reason)
 	if problem == nil && !w.awaitStop(ctx) {
-		problem = fmt.Errorf("task %s was told to stop, and has not yet stopped", machine.ShortARN(w.arn))
+		problem = fmt.Errorf("task %s is still running after StopTask", machine.ShortARN(w.arn))
 	}
 	if problem != nil {
 		w.Event(problem.Error())
@@ -149,8 +149,7 @@ func (w *wait) stopped(ctx context.Context, err error, reason string) Result {
 	return Result{Task: w.arn, ExitCode: exitCode(w.last, w.spec.container()), Started: containerStarted(w.last), Duration: w.duration(), Cause: &cause, Err: err}
 }
 
-// awaitStop waits until a task that was told to stop has stopped, and reports whether it
-// has.
+// awaitStop waits until a task has stopped after StopTask, and reports whether it has.
 func (w *wait) awaitStop(ctx context.Context) bool {
 	limit := stopTimeout
 	for _, c := range w.spec.Definition.ContainerDefinitions {
@@ -174,7 +173,7 @@ func (w *wait) finished(ctx context.Context, task types.Task) Result {
 	if containerStarted(task) {
 		w.log.drain(ctx)
 	}
-	result := Result{Task: w.arn, ExitCode: exitCode(task, w.spec.container()), Started: containerStarted(task), Duration: w.duration(), Err: verdict(task, w.spec.container())}
+	result := Result{Task: w.arn, ExitCode: exitCode(task, w.spec.container()), Started: containerStarted(task), Duration: w.duration(), Err: failure(task, w.spec.container())}
 	if result.Err != nil {
 		cause := w.cause(ctx, task)
 		result.Cause = &cause
@@ -186,12 +185,12 @@ func (w *wait) duration() time.Duration { return w.Clock.Now().Sub(w.began) }
 
 // Succeeded reports whether a task has stopped and its container has succeeded.
 func Succeeded(task types.Task, container string) bool {
-	return aws.ToString(task.LastStatus) == "STOPPED" && verdict(task, container) == nil
+	return aws.ToString(task.LastStatus) == "STOPPED" && failure(task, container) == nil
 }
 
-// verdict returns why a stopped task has failed, or nil. A container may exit with 0 when
+// failure returns why a stopped task has failed, or nil. A container may exit with 0 when
 // its task is stopped from outside, so the stop code decides first.
-func verdict(task types.Task, container string) error {
+func failure(task types.Task, container string) error {
 	code := exitCode(task, container)
 	reason := cmp.Or(aws.ToString(task.StoppedReason), "no reason given")
 	switch {

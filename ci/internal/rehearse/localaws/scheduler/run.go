@@ -71,7 +71,8 @@ func (s *Scheduler) runUntilDone(ctx context.Context, one schedule) {
 	}
 }
 
-// complete deletes a schedule that will not run again, if it asks for that.
+// complete deletes a schedule that will not run again, if its ActionAfterCompletion is
+// DELETE.
 func (s *Scheduler) complete(ctx context.Context, one schedule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +168,7 @@ func runTaskInput(one schedule) (*ecs.RunTaskInput, error) {
 	return in, nil
 }
 
-// startedBy returns what EventBridge Scheduler sets as the starter of a task, shortened
+// startedBy returns the value of startedBy that EventBridge Scheduler sets, shortened
 // to ECS's limit.
 func startedBy(name string) string {
 	text := "chronos-schedule/" + name

@@ -1,6 +1,6 @@
 // Package scheduler is the embedded EventBridge Scheduler: schedules of the default group
-// that run tasks of the embedded ECS. Time is scaled: between two runs passes the period
-// by the clock, which a schedule's expression and dates count with, too.
+// that run tasks of the embedded ECS. The clock scales time, also for the
+// dates of schedules: with a scale of 10, rate(10 minutes) runs each minute.
 package scheduler
 
 import (
@@ -22,7 +22,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Tasks runs tasks.
+// Tasks is the part of the ECS API that runs tasks.
 type Tasks interface {
 	RunTask(context.Context, *ecs.RunTaskInput) (*ecs.RunTaskOutput, error)
 }
@@ -178,8 +178,8 @@ func (s *Scheduler) updateSchedule(ctx context.Context, in *scheduler.UpdateSche
 	return &scheduler.UpdateScheduleOutput{ScheduleArn: updated.Arn}, nil
 }
 
-// set validates an input and sets all fields of a schedule: an update replaces what it
-// does not name by the defaults.
+// set validates an input and sets all fields of a schedule: an update sets the
+// fields that it does not have to their defaults.
 func (s *Scheduler) set(ctx context.Context, to *schedule, in scheduler.UpdateScheduleInput) error {
 	zone, parsed, err := validate(&in)
 	if err != nil {

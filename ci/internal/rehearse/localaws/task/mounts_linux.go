@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,12 +70,30 @@ func (s *Sandbox) mountRoot(spec Spec) (string, error) {
 		return "", fmt.Errorf("creating the working directory: %w", err)
 	}
 	if spec.ReadOnly {
-		if err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		if err := makeReadOnly(root); err != nil {
 			return "", fmt.Errorf("making the root file system read-only: %w", err)
 		}
 	}
 	return root, nil
 }
+
+// makeReadOnly makes a mount read-only. It is busy while a process that this one is just
+// starting has a copy of an open file of it.
+func makeReadOnly(root string) error {
+	for try := 1; ; try++ {
+		err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
+		if !errors.Is(err, unix.EBUSY) || try == busyTries {
+			return err
+		}
+		time.Sleep(busyPause)
+	}
+}
+
+// How often, and after which pause, a busy mount is made read-only.
+const (
+	busyTries = 50
+	busyPause = 20 * time.Millisecond
+)
 
 // mountTmpfs mounts a file system in memory for what the task writes.
 func (s *Sandbox) mountTmpfs() error {

@@ -257,6 +257,6 @@ func writeNotImplemented(w http.ResponseWriter, requestID string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusNotImplemented)
 	_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>NotImplemented</Code>`+
-		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs, EventBridge Scheduler, IAM, Secrets Manager, SSM parameters and STS; this request is for none of them.</Message>`+
+		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs, EventBridge Scheduler, IAM, Secrets Manager, SSM parameters and STS; this request is for another service.</Message>`+
 		`<RequestId>%s</RequestId></Error>`, requestID)
 }

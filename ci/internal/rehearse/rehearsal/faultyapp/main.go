@@ -1,8 +1,8 @@
 // Command faultyapp is the new version in a rehearsal's scenarios: the entry point of a
-// service's image, in place of its program. It fails as its first argument says, if the
-// second is the container's command, which the other arguments are. With another command,
-// such as that of another service with the same image, it executes the image's program. It
-// uses only the standard library, because it is compiled from this file alone.
+// service's image, in place of its program. Its first argument selects the fault, and
+// the second is the command for which it fails; the others are the container's command. With
+// another one, such as that of another service with the same image, it executes the image's
+// program. It uses only the standard library, because it is compiled from this file alone.
 package main
 
 import (

@@ -40,10 +40,10 @@ func (f *file) setEnvironment(to *platform.Container, service types.Service, c t
 	}
 }
 
-// words returns a command, or nil if one of its words looks like a secret.
-func (f *file) words(service types.Service, container, what string, words []string) []string {
+// commandWithoutSecrets returns a command, or nil if one of its words looks like a secret.
+func (f *file) commandWithoutSecrets(service types.Service, container, what string, words []string) []string {
 	if !slices.Equal(leak.RedactArgs(words), words) {
-		f.note(service, "the %s of container %s has a word that looks like a secret, so it is not written: pass it in secrets", what, container)
+		f.note(service, "the %s of container %s has an argument that looks like a secret, so it is not written: pass it in secrets", what, container)
 		return nil
 	}
 	return words
@@ -52,29 +52,29 @@ func (f *file) words(service types.Service, container, what string, words []stri
 // Fields of a container and of a task definition that an entry has, or that a note is about,
 // or that ECS sets.
 var (
-	knownOfContainer = []string{
+	containerFields = []string{
 		"Name", "Image", "Essential", "Command", "Environment", "Secrets", "User", "ReadonlyRootFilesystem", "StopTimeout", "HealthCheck",
 		"DependsOn", "PortMappings", "MountPoints", "Cpu", "Memory", "LogConfiguration", "LinuxParameters",
 	}
-	knownOfDefinition = []string{
+	definitionFields = []string{
 		"TaskDefinitionArn", "Family", "ContainerDefinitions", "Cpu", "Memory", "NetworkMode", "RequiresCompatibilities", "Compatibilities",
 		"RuntimePlatform", "EphemeralStorage", "Volumes", "ExecutionRoleArn", "TaskRoleArn", "Revision", "Status", "RequiresAttributes",
 		"RegisteredAt", "RegisteredBy", "DeregisteredAt",
 	}
 )
 
-// noteDefinition notes what of a task definition an entry does not have. A release keeps
-// it, because it copies the newest revision.
+// noteDefinition adds notes about the fields of a task definition that an entry does not
+// have. A release keeps them, because it copies the newest revision.
 func (f *file) noteDefinition(service types.Service, definition types.TaskDefinition, main types.ContainerDefinition) {
 	const kept = "; a release keeps it, because it copies the newest revision"
-	if unknown := unknownFields(definition, knownOfDefinition); len(unknown) > 0 {
+	if unknown := unknownFields(definition, definitionFields); len(unknown) > 0 {
 		f.note(service, "not in the entry: %s"+kept, strings.Join(unknown, ", "))
 	}
 	if definition.TaskRoleArn != nil {
 		f.note(service, "permissions of task role %s are not read; a release keeps the role", aws.ToString(definition.TaskRoleArn))
 	}
 	for _, c := range definition.ContainerDefinitions {
-		unknown := unknownFields(c, knownOfContainer)
+		unknown := unknownFields(c, containerFields)
 		if log := c.LogConfiguration; log != nil && (log.LogDriver != types.LogDriverAwslogs || len(log.SecretOptions) > 0) {
 			unknown = append(unknown, "logConfiguration of "+string(log.LogDriver))
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -160,6 +161,36 @@ func isThrottle(err error) bool {
 // does not model.
 func isServerError(err error) bool {
 	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable", "ServiceUnavailableException")
+}
+
+// Limits of [Retry].
+const (
+	retryTries = 5
+	retryPause = 2 * time.Second
+)
+
+// Retry makes a call that may be repeated until AWS accepts or rejects it, or ctx ends. Each
+// try has a time limit. renew, if set, is called when the credentials have expired.
+func Retry(ctx context.Context, clock Clock, renew func(), call func(context.Context) error) error {
+	for try := 1; ; try++ {
+		limited, cancel := context.WithTimeout(ctx, callTimeout)
+		err := call(limited)
+		cancel()
+		if renew != nil && isCode(err, expiredCodes...) {
+			renew()
+		}
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case callStatus(err) == machine.Rejected, try == retryTries:
+			return err
+		}
+		if err := clock.Sleep(ctx, retryPause); err != nil {
+			return err
+		}
+	}
 }
 
 // renew renews expired credentials. It is called with the error of each call.

@@ -68,29 +68,33 @@ var (
 	startedByRelease = regexp.MustCompile(`-[0-9a-f]{12}$`) // as in [releaseID]
 )
 
-// rejectOtherTasks refuses a release with tasks while those of another release run: it has
-// no deployment yet.
+// rejectOtherTasks refuses a release with tasks, or a rollback, while those of another
+// release run: it has no deployment yet.
 func (e Engine) rejectOtherTasks(ctx context.Context, request Request, p releasePlan) error {
-	for _, s := range p.changed() {
-		if request.BeforeUpdate == nil || s.target.Service.ReleaseTask == nil {
+	var services []platform.Service
+	for _, s := range p.services {
+		if request.TakeOver || request.BeforeUpdate != nil && !s.unchanged {
+			services = append(services, s.target.Service)
+		}
+	}
+	return e.rejectTasks(ctx, services, p.id)
+}
+
+// rejectTasks is rejectOtherTasks for services and their release.
+func (e Engine) rejectTasks(ctx context.Context, services []platform.Service, release string) error {
+	for _, s := range services {
+		if s.ReleaseTask == nil {
 			continue
 		}
-		cluster, family := s.target.Service.ClusterName(), s.target.Service.Family()
-		list, err := e.ECS.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: types.DesiredStatusRunning})
+		tasks, err := e.listTasks(ctx, s, types.DesiredStatusRunning)
 		if err != nil {
-			return fmt.Errorf("listing tasks of %s: %w", family, err)
+			return err
 		}
-		if len(list.TaskArns) == 0 {
-			continue
-		}
-		out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-		if err != nil {
-			return fmt.Errorf("describing tasks of %s: %w", family, err)
-		}
-		for _, task := range out.Tasks {
-			if by := aws.ToString(task.StartedBy); startedByRelease.MatchString(by) && by != StartedBy(p.id) {
-				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (release task %s of release %s): wait for it (--wait-for-turn)",
-					s.ECSName, errInProgress, machine.ShortARN(aws.ToString(task.TaskArn)), by))
+		for _, task := range tasks {
+			if by := aws.ToString(task.StartedBy); startedByRelease.MatchString(by) && by != StartedBy(release) {
+				id := machine.ShortARN(aws.ToString(task.TaskArn))
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (release task %s of release %s): wait for it (--wait-for-turn), or stop it, so that its release fails (aws ecs stop-task --cluster %s --task %s)",
+					s.ServiceName(), errInProgress, id, by, s.ClusterName(), id))
 			}
 		}
 	}
@@ -226,42 +230,62 @@ func (e Engine) RevisionOf(ctx context.Context, s platform.Service, running type
 
 // TasksOf returns the ids of a service's tasks that run a commit, or ran it until lately.
 func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]string, error) {
-	cluster, family := s.ClusterName(), s.Family()
 	var ids []string
 	commits := map[string]string{} // by revision
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
-		for range maxTaskPages {
-			list, err := e.ECS.ListTasks(ctx, input)
-			if err != nil {
-				return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
-			}
-			if len(list.TaskArns) == 0 {
-				break
-			}
-			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-			if err != nil {
-				return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
-			}
-			for _, task := range out.Tasks {
-				revision := aws.ToString(task.TaskDefinitionArn)
-				if _, known := commits[revision]; !known {
-					_, tags, err := e.findDefinition(ctx, revision)
-					if err != nil {
-						return nil, err
-					}
-					commits[revision] = parseTags(tags).sha
+		tasks, err := e.listTasks(ctx, s, status)
+		if err != nil {
+			return nil, err
+		}
+		for _, task := range tasks {
+			revision := aws.ToString(task.TaskDefinitionArn)
+			if _, known := commits[revision]; !known {
+				_, tags, err := e.findDefinition(ctx, revision)
+				if err != nil {
+					return nil, err
 				}
-				if commits[revision] == sha {
-					ids = append(ids, machine.ShortARN(aws.ToString(task.TaskArn)))
-				}
+				commits[revision] = parseTags(tags).sha
 			}
-			if input.NextToken = list.NextToken; list.NextToken == nil {
-				break
+			if commits[revision] == sha {
+				ids = append(ids, machine.ShortARN(aws.ToString(task.TaskArn)))
 			}
 		}
 	}
 	return ids, nil
+}
+
+// listTasks returns the tasks of a service's family, standalone ones as well.
+func (e Engine) listTasks(ctx context.Context, s platform.Service, status types.DesiredStatus) ([]types.Task, error) {
+	cluster, family := s.ClusterName(), s.Family()
+	input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
+	var tasks []types.Task
+	for range maxTaskPages {
+		var list *ecs.ListTasksOutput
+		err := Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) (err error) {
+			list, err = e.ECS.ListTasks(ctx, input)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
+		}
+		if len(list.TaskArns) == 0 {
+			break
+		}
+		err = Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) error {
+			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+			if err == nil {
+				tasks = append(tasks, out.Tasks...)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
+		}
+		if input.NextToken = list.NextToken; list.NextToken == nil {
+			break
+		}
+	}
+	return tasks, nil
 }
 
 // Register registers a definition with tags as a new revision, and returns its ARN.

@@ -84,7 +84,7 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 		TaskDefinition: &name,
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
 	})
-	if isCode(err, "ClientException") { // ECS has no such revision
+	if IsCode(err, "ClientException") { // ECS has no such revision
 		return nil, nil, notFoundError(name)
 	}
 	if err != nil {
@@ -136,9 +136,9 @@ var (
 	expiredCodes = []string{"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
 )
 
-// callStatus returns what an error says about the effect of a call. After a server
+// CallStatus returns what an error says about the effect of a call. After a server
 // error or a broken connection it is unknown.
-func callStatus(err error) machine.CallStatus {
+func CallStatus(err error) machine.CallStatus {
 	var apiError smithy.APIError
 	switch {
 	case err == nil:
@@ -147,7 +147,7 @@ func callStatus(err error) machine.CallStatus {
 		return machine.Throttled
 	case isNotFound(err):
 		return machine.Rejected
-	case !errors.As(err, &apiError), apiError.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
+	case !errors.As(err, &apiError), apiError.ErrorFault() == smithy.FaultServer, isServerError(err), IsExpired(err):
 		return machine.Unknown
 	}
 	return machine.Rejected
@@ -160,7 +160,7 @@ func isThrottle(err error) bool {
 // isServerError reports whether an error has the code of a server fault that the SDK
 // does not model.
 func isServerError(err error) bool {
-	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable", "ServiceUnavailableException")
+	return IsCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable", "ServiceUnavailableException")
 }
 
 // Limits of [Retry].
@@ -176,7 +176,7 @@ func Retry(ctx context.Context, clock Clock, renew func(), call func(context.Con
 		limited, cancel := context.WithTimeout(ctx, callTimeout)
 		err := call(limited)
 		cancel()
-		if renew != nil && isCode(err, expiredCodes...) {
+		if renew != nil && IsExpired(err) {
 			renew()
 		}
 		switch {
@@ -184,7 +184,7 @@ func Retry(ctx context.Context, clock Clock, renew func(), call func(context.Con
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case callStatus(err) == machine.Rejected, try == retryTries:
+		case CallStatus(err) == machine.Rejected, try == retryTries:
 			return err
 		}
 		if err := clock.Sleep(ctx, retryPause); err != nil {
@@ -195,13 +195,19 @@ func Retry(ctx context.Context, clock Clock, renew func(), call func(context.Con
 
 // renew renews expired credentials. It is called with the error of each call.
 func (e Engine) renew(err error) {
-	if e.Renew != nil && isCode(err, expiredCodes...) {
+	if e.Renew != nil && IsExpired(err) {
 		e.Renew()
 	}
 }
 
-// isCode reports whether err is an AWS API error with one of the codes.
-func isCode(err error, codes ...string) bool {
+// IsDenied reports whether a call was denied.
+func IsDenied(err error) bool { return IsCode(err, deniedCodes...) }
+
+// IsExpired reports whether a call failed because credentials have expired.
+func IsExpired(err error) bool { return IsCode(err, expiredCodes...) }
+
+// IsCode reports whether err is an AWS API error with one of the codes.
+func IsCode(err error, codes ...string) bool {
 	var apiError smithy.APIError
 	if !errors.As(err, &apiError) {
 		return false
@@ -216,5 +222,5 @@ func isCode(err error, codes ...string) bool {
 
 // isUnavailable reports whether the endpoint does not support an operation, or denies it.
 func isUnavailable(err error) bool {
-	return isCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
+	return IsCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
 }

@@ -154,7 +154,7 @@ func (e Engine) findLastRelease(ctx context.Context, s runningService, undeploye
 			return done || !search.isNewer(arn), err
 		})
 		switch {
-		case err != nil && !isCode(err, deniedCodes...):
+		case err != nil && !IsDenied(err):
 			return lastRelease{}, err
 		case err != nil && !known:
 			return lastRelease{}, outcome.Usagef("%s: this role may list neither its deployments nor its revisions, so the last release is unknown: set a commit or a revision with --to", s.service.Name)

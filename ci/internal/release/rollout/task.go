@@ -151,18 +151,6 @@ func LogGroup(c types.ContainerDefinition) (group, prefix string) {
 	return options["awslogs-group"], options["awslogs-stream-prefix"] + "/" + aws.ToString(c.Name) + "/"
 }
 
-// CallStatus returns what an error says about the effect of a call.
-func CallStatus(err error) machine.CallStatus { return callStatus(err) }
-
-// IsDenied reports whether a call was denied.
-func IsDenied(err error) bool { return isCode(err, deniedCodes...) }
-
-// IsExpired reports whether a call failed because credentials have expired.
-func IsExpired(err error) bool { return isCode(err, expiredCodes...) }
-
-// IsCode reports whether err is an AWS API error with one of the codes.
-func IsCode(err error, codes ...string) bool { return isCode(err, codes...) }
-
 // RunningService returns a service and the revision that it runs. A job is described like a
 // service, by its schedule.
 func (e Engine) RunningService(ctx context.Context, s platform.Service) (types.Service, types.TaskDefinition, error) {

@@ -180,7 +180,7 @@ func trusted(ctx context.Context, t *supplychain.Trust, key, root *dagger.File) 
 
 // Rollback goes back to the last known good release, or to a named one.
 //
-// It takes over a release that is running or unfinished. Running it again does not go back further.
+// It takes over a release that is running or unfinished, unless it runs its release task. Running it again does not go back further.
 //
 // +cache="never"
 func (m *Slipway) Rollback(

@@ -91,7 +91,7 @@ func (m *Slipway) Run(
 		return nil, err
 	}
 	if ran.ExitCode != outcome.Done {
-		return nil, errors.New(r.text + lastLines(output))
+		return nil, errors.New(r.text + report.Printable(lastLines(output)))
 	}
 	return &Run{Task: ran.Task.Task, Output: strings.Join(output, "\n"), Json: r.json, Markdown: r.markdown, Report: r.text}, nil
 }

@@ -18,13 +18,25 @@ locals {
     parameter_name = "^/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"
     user           = "^[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?$"
     rate           = "^rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)$"
-    cron           = "^cron\\([0-9*,/-]+ [0-9*,/-]+ (\\? [0-9A-Z*,/-]+ [0-9A-Z*,/#-]+|[0-9A-Z*,/-]+ [0-9A-Z*,/-]+ \\?) [0-9*,/-]+\\)$"
+    cron           = "^cron\\(${local.cron.minutes} ${local.cron.hours} (\\? ${local.cron.months} ${local.cron.weekdays}|${local.cron.days} ${local.cron.months} \\?) ${local.cron.years}\\)$"
     timezone       = "^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$"
     action         = "^(\\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$"
     build_tag      = "^[A-Za-z0-9_.]+$"
     efs            = "^fs-[0-9a-f]{8,40}$"
     access_point   = "^fsap-[0-9a-f]{8,40}$"
   }
+
+  # Fields of a cron expression: values, ranges and steps, and more.
+  cron = { for field, of in {
+    minutes  = ["[0-5]?[0-9]", ""]
+    hours    = ["(2[0-3]|[01]?[0-9])", ""]
+    days     = ["(3[01]|[12][0-9]|0?[1-9])", "|L(-[0-9]+)?|LW|[0-9]+W"]
+    months   = ["(1[0-2]|0?[1-9]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)", ""]
+    weekdays = ["([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)", "|L|([1-7]|[A-Z]{3})(L|#[1-5])"]
+    years    = ["(19[7-9][0-9]|2[01][0-9]{2})", ""]
+    } : field => replace("ITEM(,ITEM)*", "ITEM",
+    "((\\*|${of[0]}(-${of[0]})?)?(/[1-9][0-9]*)|\\*|${of[0]}(-${of[0]})?${of[1]})",
+  ) }
 
   kinds = ["go", "nginx", "dockerfile", "image"]
 
@@ -94,6 +106,7 @@ locals {
     [for variable in concat(keys(s.build_args), s.build_secrets) :
       "build argument or secret \"${variable}\" must be letters, digits and underscores, not beginning with a digit"
     if !can(regex(local.patterns.variable, variable))],
+    [for variable, value in s.build_args : "build_args.${variable} is null: give a value, or remove it" if value == null],
   ] }
 
   # Whether a ".." in a Dockerfile's path goes above the source tree: how deep each
@@ -208,6 +221,8 @@ locals {
     # The main container and the sidecars.
     [for at, c in merge({ "" = s }, { for sidecar, c in s.sidecars : "sidecar \"${sidecar}\": " => c }) : [
       [for variable in keys(c.environment) : "${at}environment \"${variable}\" must be letters, digits and underscores, not beginning with a digit" if !can(regex(local.patterns.variable, variable))],
+      [for variable, value in c.environment : "${at}environment \"${variable}\" has a NUL character: remove it" if can(regex("\\x00", value))],
+      [for variable, value in c.environment : "${at}environment.${variable} is null: give a value, or remove it" if value == null],
       [for variable in setintersection(keys(c.environment), keys(c.secrets)) : "${at}${variable} is in environment and secrets: remove one"],
       [for variable in keys(c.secrets) : "${at}secret \"${variable}\" must be letters, digits and underscores, not beginning with a digit" if !can(regex(local.patterns.variable, variable))],
       [for variable, from in c.secrets :

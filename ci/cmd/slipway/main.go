@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -22,7 +23,7 @@ func main() {
 		go exitWithParent(signals)
 	}
 	var recovery atomic.Pointer[string]
-	go func() { os.Exit(int(handleSignals(signals, cancel, &recovery))) }()
+	go func() { os.Exit(int(handleSignals(signals, cancel, &recovery, os.Stderr))) }()
 	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, func(command string) { recovery.Store(&command) })))
 }
 
@@ -44,10 +45,14 @@ const repeatWindow = time.Second
 // handleSignals interrupts the command at the first signal and returns the exit code after
 // a second Ctrl-C. It ignores other signals in between: GitHub's runner sends a SIGTERM
 // after a SIGINT, which must not stop a release that is being restored.
-func handleSignals(signals <-chan os.Signal, interrupt context.CancelCauseFunc, recovery *atomic.Pointer[string]) outcome.Code {
+func handleSignals(signals <-chan os.Signal, interrupt context.CancelCauseFunc, recovery *atomic.Pointer[string], stderr io.Writer) outcome.Code {
 	first := <-signals
 	at := time.Now()
-	fmt.Fprintf(os.Stderr, "%s: stopping; an unfinished release is restored; press Ctrl-C again to quit immediately\n", first)
+	restoring := ""
+	if command := recovery.Load(); command != nil && *command != "" {
+		restoring = "; the unfinished release is restored"
+	}
+	fmt.Fprintf(stderr, "%s: stopping%s; press Ctrl-C again to quit immediately\n", first, restoring)
 	interrupt(outcome.Interruption(fmt.Sprintf("interrupted (%s)", first)))
 	for again := range signals {
 		if again == os.Interrupt && time.Since(at) > repeatWindow {
@@ -55,9 +60,9 @@ func handleSignals(signals <-chan os.Signal, interrupt context.CancelCauseFunc, 
 		}
 	}
 	if command := recovery.Load(); command != nil && *command != "" {
-		fmt.Fprintln(os.Stderr, "quit without restoring: "+*command)
+		fmt.Fprintln(stderr, "quit without restoring: "+*command)
 		return outcome.Unrestored
 	}
-	fmt.Fprintln(os.Stderr, "quit: run the same command again")
+	fmt.Fprintln(stderr, "quit: run the same command again")
 	return outcome.Interrupted
 }

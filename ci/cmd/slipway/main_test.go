@@ -93,9 +93,11 @@ func TestSecondInterrupt(t *testing.T) {
 	for name, tt := range map[string]struct {
 		recovery string
 		code     outcome.Code
+		output   string
 	}{
-		"nothing to restore": {"", outcome.Interrupted},
-		"unfinished release": {"aws ecs update-service …", outcome.Unrestored},
+		"nothing to restore": {"", outcome.Interrupted, "interrupt: stopping; press Ctrl-C again to quit immediately\nquit: run the same command again\n"},
+		"unfinished release": {"aws ecs update-service …", outcome.Unrestored,
+			"interrupt: stopping; the unfinished release is restored; press Ctrl-C again to quit immediately\nquit without restoring: aws ecs update-service …\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -103,7 +105,8 @@ func TestSecondInterrupt(t *testing.T) {
 				var recovery atomic.Pointer[string]
 				recovery.Store(&tt.recovery)
 				ctx, interrupt := context.WithCancelCause(t.Context())
-				go func() { ended <- handleSignals(signals, interrupt, &recovery) }()
+				var stderr strings.Builder
+				go func() { ended <- handleSignals(signals, interrupt, &recovery, &stderr) }()
 				signals <- os.Interrupt
 				<-ctx.Done()
 				require.Equal(t, outcome.Interrupted, outcome.Of(context.Cause(ctx)))
@@ -114,6 +117,7 @@ func TestSecondInterrupt(t *testing.T) {
 				require.Empty(t, ended)
 				signals <- os.Interrupt
 				require.Equal(t, tt.code, <-ended)
+				require.Equal(t, tt.output, stderr.String())
 			})
 		})
 	}

@@ -20,7 +20,8 @@ func (a *app) logsCommand() *cobra.Command {
 		Long: `Logs shows the logs of a service or job, or without NAME of all of them: the lines
 of all tasks and containers, ordered by time. Each line begins with the service
 and the first 8 characters of the task's id, and with the container's name
-between them if that is not the main one. Secrets are hidden.
+between them if that is not the main one. Secrets are hidden, and control
+characters are escaped.
 
 The log groups are those of the task definitions; containers need the awslogs
 driver.`,

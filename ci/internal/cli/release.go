@@ -146,7 +146,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Long: `Rollback restores what ran before the last release, in every service of that
 release. It uses the last revision that was deployed successfully, not simply the
 previous revision. It also takes over a release that is in progress or was left
-unfinished. With --to it releases a commit whose images are in the registry, or a
+unfinished, but is refused while a release task runs. With --to it releases a commit whose images are in the registry, or a
 revision of a task definition.`,
 		Example: `  slipway rollback
   slipway rollback --to 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d

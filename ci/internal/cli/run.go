@@ -25,6 +25,7 @@ runs the image of a commit, which must be published.
 
 The container's output goes to stdout, and everything else to stderr. With
 --output json or markdown, stdout has the report, and the output goes to stderr.
+Control characters in it are escaped.
 
 The exit code is 0 if the container exited with 0, and otherwise 1; the report
 has the container's. If run is interrupted, or if the task does not end within
@@ -78,7 +79,7 @@ func (a *app) taskOutput(lines []string) {
 		to, prefix = a.stderr, "  | "
 	}
 	for _, line := range lines {
-		fmt.Fprintln(to, prefix+line)
+		fmt.Fprintln(to, report.Printable(prefix+line))
 	}
 }
 

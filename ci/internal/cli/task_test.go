@@ -23,9 +23,9 @@ import (
 
 // testTasks runs one-off tasks, and releases with a task.
 func testTasks(t *testing.T, dir string) {
-	code, stdout, stderr := run(t, "run", "api", "--source", dir, "--set-env", "GREETING=hello", "--", "exit", "0")
+	code, stdout, stderr := run(t, "run", "api", "--source", dir, "--set-env", "GREETING=hel\x1blo", "--", "exit", "0")
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Equal(t, "task exit 0 hello\n", stdout, "the task's output alone")
+	require.Equal(t, "task exit 0 hel\\x1blo\n", stdout, "printable, the task's output alone")
 	require.Contains(t, stderr, "succeeded (exit code 0)")
 
 	code, stdout, stderr = run(t, "run", "api", "--source", dir, "--output", "json", "--", "exit", "3")

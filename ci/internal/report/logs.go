@@ -25,13 +25,13 @@ type LogLine struct {
 	Main bool `json:"-"`
 }
 
-// String returns the line with a short prefix.
+// String returns the line with a short prefix, printable.
 func (l LogLine) String() string {
 	prefix := l.Service
 	if !l.Main {
 		prefix += "/" + l.Container
 	}
-	return fmt.Sprintf("%s/%s  %s", prefix, l.Task[:min(8, len(l.Task))], l.Text)
+	return Printable(fmt.Sprintf("%s/%s  %s", prefix, l.Task[:min(8, len(l.Task))], l.Text))
 }
 
 // JSON writes the logs as one indented JSON document.

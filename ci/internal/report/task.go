@@ -75,7 +75,7 @@ func (r Run) Text(w io.Writer) error {
 		cause.LogTail = nil // written already
 		cause.text(&b)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, Printable(b.String()))
 	return err
 }
 

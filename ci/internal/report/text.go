@@ -68,7 +68,7 @@ func (r Release) Text(w io.Writer) error {
 	if r.Next != "" {
 		fmt.Fprintf(&b, "  next: %s\n", r.Next)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, Printable(b.String()))
 	return err
 }
 

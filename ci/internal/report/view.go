@@ -11,7 +11,7 @@ import (
 type Plain struct{ W io.Writer }
 
 // Line writes a line.
-func (p Plain) Line(text string) { fmt.Fprintln(p.W, text) }
+func (p Plain) Line(text string) { fmt.Fprintln(p.W, Printable(text)) }
 
 // Status does nothing.
 func (Plain) Status([]string) {}
@@ -41,14 +41,17 @@ func NewLive(w io.Writer, width func() int) *Live {
 func (l *Live) Line(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.draw(text + "\n")
+	l.draw(Printable(text) + "\n")
 }
 
 // Status replaces the status lines.
 func (l *Live) Status(lines []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.status = lines
+	l.status = nil
+	for _, line := range lines {
+		l.status = append(l.status, Printable(line))
+	}
 	l.draw("")
 }
 

@@ -218,7 +218,7 @@ var variables = map[string]string{
 	"CI":                             "`true`: a check that could not run fails",
 	"COSIGN_PASSWORD":                "password of `--sign-key`",
 	"GIT_CONFIG_COUNT":               "git's configuration, with `GIT_CONFIG_KEY_0` and so on: only `safe.directory` counts",
-	"GITHUB_ACTIONS":                 "`true`: findings of `lint` are annotations, too; roles are assumed with the job's identity",
+	"GITHUB_ACTIONS":                 "`true`: findings of `lint` are annotations, too; roles are assumed with the job's identity; output of containers cannot give workflow commands",
 	"GITHUB_RUN_ID":                  "number of the run, for the session's name in CloudTrail",
 	"NO_COLOR":                       "anything: no colours, and no faint text",
 	"SLIPWAY_ROLE_ARN":               "as `AWS_ROLE_ARN`, and wins",

@@ -240,6 +240,9 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 		if err := decoder.Decode(new(Override)); err != nil {
 			return e, fmt.Errorf("service_overrides: service %q: %w", service, describeJSON(nil, err, reflect.TypeFor[Override]()))
 		}
+		if err := checkJSON(file.Overrides[service], reflect.TypeFor[Override]()); err != nil {
+			return e, fmt.Errorf("service_overrides: service %q: %w", service, err)
+		}
 	}
 	var problems []error
 	check := func(ok bool, format string, args ...any) {

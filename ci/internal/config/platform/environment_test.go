@@ -49,6 +49,8 @@ func TestSelectEnvironment(t *testing.T) {
 		"region":                        {map[string]string{"a1": `{"environment": "a1", "region": "us_east"}`}, "", "", `region "us_east" is no AWS region`},
 		"prefix":                        {map[string]string{"a1": `{"environment": "a1", "name_prefix": "Stg"}`}, "", "", `name_prefix "Stg" must be`},
 		"state key":                     {map[string]string{"a1": `{"environment": "a1", "state_key": "/a"}`}, "", "", `state_key "/a" must be a path`},
+		"a null override":               {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"environment": {"A": null}}}}`}, "", "", `service_overrides: service "web": environment.A is null: give a value, or remove it`},
+		"an override twice":             {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"cpu": 256, "cpu": 512}}}`}, "", "", `service_overrides: service "web": "cpu" is given twice: remove one`},
 		"unknown override":              {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"desired_cont": 1}}}`}, "", "", `service_overrides: service "web": unknown field "desired_cont": did you mean "desired_count"?`},
 		"same prefix":                   {map[string]string{"a1": `{"environment": "a1", "state_key": "a"}`, "a2": `{"environment": "a2", "state_key": "b"}`}, "a1", "", `environments "a1" and "a2" have the same name_prefix "ecs" in one account`},
 		"same prefix in another region": {map[string]string{"a1": `{"environment": "a1", "state_key": "a"}`, "a2": `{"environment": "a2", "region": "eu-west-1", "state_key": "b"}`}, "a1", "", `have the same name_prefix "ecs" in one account`},

@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"dagger/slipway/internal/config/source"
@@ -96,6 +97,9 @@ func Parse(data []byte) (Platform, error) {
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&service); err != nil {
 			return Platform{}, fmt.Errorf("service %q: %w", name, describeJSON(nil, err))
+		}
+		if err := checkJSON(entries[name], reflect.TypeFor[Service]()); err != nil {
+			return Platform{}, fmt.Errorf("service %q: %w", name, err)
 		}
 		p.Services = append(p.Services, service)
 	}
@@ -206,26 +210,90 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-// findDuplicate returns a key that occurs twice in the object "services". The JSON decoder
-// would silently use the last one.
-func findDuplicate(services json.RawMessage) string {
-	decoder := json.NewDecoder(bytes.NewReader(services))
-	seen := map[string]bool{}
-	_, err := decoder.Token() // the brace
-	for err == nil && decoder.More() {
-		var key json.Token
-		if key, err = decoder.Token(); err != nil {
-			break
+// findDuplicate returns a key that occurs twice in an object. The JSON decoder would
+// silently use the last one.
+func findDuplicate(object json.RawMessage) string {
+	duplicate, seen := "", map[string]bool{}
+	for key := range members(object) {
+		if seen[key] && duplicate == "" {
+			duplicate = key
 		}
-		name, _ := key.(string)
-		if seen[name] {
-			return name
-		}
-		seen[name] = true
-		var value json.RawMessage
-		err = decoder.Decode(&value)
+		seen[key] = true
 	}
-	return ""
+	return duplicate
+}
+
+// members ranges over the keys of a JSON object and their values.
+func members(object json.RawMessage) func(func(string, json.RawMessage) bool) {
+	return func(yield func(string, json.RawMessage) bool) {
+		decoder := json.NewDecoder(bytes.NewReader(object))
+		if brace, err := decoder.Token(); err != nil || brace != json.Delim('{') {
+			return
+		}
+		for decoder.More() {
+			key, err := decoder.Token()
+			if err != nil {
+				return
+			}
+			var value json.RawMessage
+			if name, _ := key.(string); decoder.Decode(&value) != nil || !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
+// checkJSON finds what the decoder of a type silently accepts: a key that is given twice,
+// and null as a value of a map.
+func checkJSON(value json.RawMessage, t reflect.Type, at ...string) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		var elements []json.RawMessage
+		_ = json.Unmarshal(value, &elements) // was decoded before
+		for n, element := range elements {
+			if err := checkJSON(element, t.Elem(), append(at, strconv.Itoa(n))...); err != nil {
+				return err
+			}
+		}
+		return nil
+	case reflect.Struct, reflect.Map:
+	default:
+		return nil
+	}
+	if key := findDuplicate(value); key != "" {
+		return fmt.Errorf("%q is given twice: remove one", strings.Join(append(at, key), "."))
+	}
+	for key, member := range members(value) {
+		path := append(slices.Clip(at), key)
+		of := fieldType(t, key)
+		if t.Kind() == reflect.Map && string(member) == "null" {
+			return fmt.Errorf("%s is null: give a value, or remove it", strings.Join(path, "."))
+		}
+		if of == nil {
+			continue
+		}
+		if err := checkJSON(member, of, path...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fieldType returns the type of a field by its JSON name, or that of a map's values; nil if
+// the type has no such field.
+func fieldType(t reflect.Type, name string) reflect.Type {
+	if t.Kind() == reflect.Map {
+		return t.Elem()
+	}
+	for _, field := range reflect.VisibleFields(t) {
+		if tag, _, _ := strings.Cut(field.Tag.Get("json"), ","); tag == name {
+			return field.Type
+		}
+	}
+	return nil
 }
 
 // CheckFolders checks that each service's folder exists and has what its kind needs.

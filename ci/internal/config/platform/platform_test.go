@@ -50,6 +50,7 @@ func TestParseErrors(t *testing.T) {
 		"no services":         {valid, `{"services": {}}`, `"services" is empty: add at least one entry`},
 		"not an object":       {valid, `[]`, "the document must be an object, not array"},
 		"services no object":  {valid, `{"services": []}`, `"services": the document must be an object, not array`},
+		"a field twice":       {`"cpu":`, `"cpu": 512, "cpu":`, `"cpu" is given twice: remove one`},
 		"the same name twice": {`"api":`, `"web":`, `service "web" is defined twice: rename one of them`},
 		"routes no list":      {`["/*"]`, `"/*"`, `service "web": routes must be a list, not string`},
 		"path no string":      {`"path": "web"`, `"path": 1`, `service "web": path must be a string, not number`},

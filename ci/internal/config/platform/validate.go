@@ -70,12 +70,28 @@ var (
 	containerUser = regexp.MustCompile(`^[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?$`)
 	// https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 	rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\)$`)
-	cronExpression = regexp.MustCompile(`^cron\([0-9*,/-]+ [0-9*,/-]+ (\? [0-9A-Z*,/-]+ [0-9A-Z*,/#-]+|[0-9A-Z*,/-]+ [0-9A-Z*,/-]+ \?) [0-9*,/-]+\)$`)
+	cronExpression = regexp.MustCompile(`^cron\(` + cronMinutes + ` ` + cronHours + ` (\? ` + cronMonths + ` ` + cronWeekdays + `|` + cronDays + ` ` + cronMonths + ` \?) ` + cronYears + `\)$`)
 	timezone       = regexp.MustCompile(`^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$`)
 	action         = regexp.MustCompile(`^(\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$`)
 	efsFileSystem  = regexp.MustCompile(`^fs-[0-9a-f]{8,40}$`)
 	efsAccessPoint = regexp.MustCompile(`^fsap-[0-9a-f]{8,40}$`)
 )
+
+// Fields of a cron expression.
+var (
+	cronMinutes  = cronField(`[0-5]?[0-9]`, ``)
+	cronHours    = cronField(`(2[0-3]|[01]?[0-9])`, ``)
+	cronDays     = cronField(`(3[01]|[12][0-9]|0?[1-9])`, `|L(-[0-9]+)?|LW|[0-9]+W`)
+	cronMonths   = cronField(`(1[0-2]|0?[1-9]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)`, ``)
+	cronWeekdays = cronField(`([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)`, `|L|([1-7]|[A-Z]{3})(L|#[1-5])`)
+	cronYears    = cronField(`(19[7-9][0-9]|2[01][0-9]{2})`, ``)
+)
+
+// cronField returns a pattern of a list of values, ranges and steps, and of more.
+func cronField(value, more string) string {
+	item := `((\*|` + value + `(-` + value + `)?)?(/[1-9][0-9]*)|\*|` + value + `(-` + value + `)?` + more + `)`
+	return item + `(,` + item + `)*`
+}
 
 // maxContainers is how many containers a task definition has at most.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
@@ -425,6 +441,9 @@ func (c *checker) checkContainer(prefix string, container Container) {
 	for _, name := range slices.Sorted(maps.Keys(container.Environment)) {
 		if !variableName.MatchString(name) {
 			c.add("%senvironment %q must be letters, digits and underscores, not beginning with a digit", prefix, name)
+		}
+		if strings.Contains(container.Environment[name], "\x00") {
+			c.add("%senvironment %q has a NUL character: remove it", prefix, name)
 		}
 		if _, twice := container.Secrets[name]; twice {
 			c.add("%s%s is in environment and secrets: remove one", prefix, name)

@@ -218,7 +218,11 @@ func TestDockerfileFails(t *testing.T) {
 		"the secret is in history": {fields: secret, token: "abcdefghijkl", fake: fakeBuilder{program: "docker", history: "RUN login abcdefghijkl"}, code: outcome.Usage, want: []string{"is in the configuration or history of the image"}},
 		"a file has a secret":      {change: func(dir string) { sourcetest.Write(t, dir, "app/config.py", "\nkey = '"+key+"'") }, fake: fakeBuilder{program: "podman"}, code: outcome.Refused, want: []string{"app/config.py:2 contains an AWS access key id", "app/.dockerignore"}},
 		"the entry's architecture": {fields: fmt.Sprintf(`, "architecture": %q`, map[string]string{"linux/amd64": "X86_64", "linux/arm64": "ARM64"}[other()]), fake: fakeBuilder{program: "podman", fail: failing("exec format error", other())}, code: outcome.Failed, want: []string{"exec format error"}},
-		"a file that git skips":    {skipped: "app/main.py", fake: fakeBuilder{program: "podman"}, code: outcome.Usage, want: []string{"app/main.py differs from the commit (marked skip-worktree in git)"}},
+		"a link for a Dockerfile": {change: func(dir string) {
+			require.NoError(t, os.Rename(filepath.Join(dir, "app/Dockerfile"), filepath.Join(dir, "Shared.dockerfile")))
+			require.NoError(t, os.Symlink("../Shared.dockerfile", filepath.Join(dir, "app/Dockerfile")))
+		}, fake: fakeBuilder{program: "podman"}, code: outcome.Usage, want: []string{`app/Dockerfile is a symbolic link: set dockerfile of app to the file itself, such as "../Shared.dockerfile"`}},
+		"a file that git skips": {skipped: "app/main.py", fake: fakeBuilder{program: "podman"}, code: outcome.Usage, want: []string{"app/main.py differs from the commit (marked skip-worktree in git)"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -163,6 +163,31 @@ type file struct {
 	taken    map[string]bool   // names of entries
 	patterns map[string]string // entries by route
 	images   map[string]string // entries by image that runs
+	create   []newRepository
+}
+
+// newRepository is a repository that an entry needs and that does not exist.
+type newRepository struct {
+	service types.Service
+	entry   string
+	note    string // why, with its name to be filled in
+}
+
+// noteRepositories notes which repositories to create: entries with equal builds share
+// that of the first one by name.
+func (f *file) noteRepositories() {
+	for _, needed := range f.create {
+		n := slices.IndexFunc(f.entries, func(s platform.Service) bool { return s.Name == needed.entry })
+		if n < 0 {
+			continue // left out
+		}
+		first := f.entries[slices.IndexFunc(f.entries, func(s platform.Service) bool { return s.Build.Key() == f.entries[n].Build.Key() })]
+		if first.Name == needed.entry {
+			f.note(needed.service, needed.note, first.Repository())
+		} else {
+			f.note(needed.service, "its image is that of entry %s, so it shares the repository %s", first.Name, first.Repository())
+		}
+	}
 }
 
 // note adds a note about a service.
@@ -197,6 +222,7 @@ func (f *file) finish() {
 		valid = append(valid, entry)
 	}
 	f.entries = valid
+	f.noteRepositories()
 	slices.Sort(f.notes)
 	f.notes = slices.Compact(f.notes)
 }

@@ -317,6 +317,24 @@ func TestOneRepositoryForDifferentImages(t *testing.T) {
 	require.Contains(t, strings.Join(notes, "\n"), "b1: its repository mono has different images")
 }
 
+// TestOneRepositoryToCreate adopts entries of one image whose repository does not exist.
+func TestOneRepositoryToCreate(t *testing.T) {
+	c := newCluster(t)
+	for _, name := range []string{"Zeta", "eta"} {
+		c.create(name, name, nil, container(name, aws.String("nginx:1.29")))
+	}
+	services, notes, err := c.read()
+	require.NoError(t, err)
+	require.Equal(t, 2, strings.Count(string(adopt.Encode(services)), `"desired_count": 0`), "a count of 0 is no mistake")
+	got := entries(t, services)
+	require.Equal(t, "ecs-microservices-eta", got["eta"].Repository())
+	require.Equal(t, "ecs-microservices-eta", got["zeta"].Repository())
+	all := strings.Join(notes, "\n")
+	require.Contains(t, all, "eta: its image is not in Amazon ECR: create the repository ecs-microservices-eta, to which a release copies it")
+	require.Contains(t, all, "Zeta: its image is that of entry eta, so it shares the repository ecs-microservices-eta")
+	require.Equal(t, 1, strings.Count(all, "create the repository"))
+}
+
 func TestNothingToAdopt(t *testing.T) {
 	c := newCluster(t)
 	_, _, err := adopt.Reader{ECS: c.ECS, ELB: c.ELB}.Read(t.Context(), "nope")
@@ -360,6 +378,7 @@ func TestEncode(t *testing.T) {
       "path": "api",
       "routes": ["/a", "/\"b\",\"c\""],
       "cpu": 256,
+      "desired_count": 0,
       "min_count": 0
     }
   }

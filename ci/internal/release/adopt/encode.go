@@ -31,8 +31,8 @@ type field struct {
 	value reflect.Value
 }
 
-// fields returns the fields of a struct that are not zero; those of embedded structs are
-// fields of the struct.
+// fields returns the fields of a struct that are not zero, and desired_count, which every
+// service has; those of embedded structs are fields of the struct.
 func fields(v reflect.Value) []field {
 	var list []field
 	for i := range v.NumField() {
@@ -40,7 +40,7 @@ func fields(v reflect.Value) []field {
 		switch name := of.Tag.Get("json"); {
 		case of.Anonymous:
 			list = append(list, fields(v.Field(i))...)
-		case name != "-" && !v.Field(i).IsZero():
+		case name != "-" && (!v.Field(i).IsZero() || name == "desired_count"):
 			list = append(list, field{name, v.Field(i)})
 		}
 	}

@@ -134,12 +134,12 @@ func (f *file) setBuild(entry *platform.Service, service types.Service, main typ
 	match := privateRepository.FindStringSubmatch(image)
 	switch {
 	case match == nil:
-		f.note(service, "its image is not in Amazon ECR: create the repository %s, to which a release copies it", entry.Repository())
+		f.create = append(f.create, newRepository{service, entry.Name, "its image is not in Amazon ECR: create the repository %s, to which a release copies it"})
 	case match[1] == entry.Repository():
 	case slices.ContainsFunc(f.entries, func(other platform.Service) bool {
 		return other.Repository() == match[1] && (other.Kind != build.Kind || other.Path != build.Path || other.Image != build.Image)
 	}):
-		f.note(service, "its repository %s has different images, and a commit of an entry is one image of a repository: create the repository %s, or name another", match[1], entry.Repository())
+		f.create = append(f.create, newRepository{service, entry.Name, "its repository " + match[1] + " has different images, and a commit of an entry is one image of a repository: create the repository %s, or name another"})
 	default:
 		entry.Names.Repository = match[1]
 	}

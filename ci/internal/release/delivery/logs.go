@@ -41,8 +41,6 @@ const DefaultLogSince = 10 * time.Minute
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
 const (
 	maxLogLines   = 100_000
-	logCallLimit  = 45 * time.Second
-	logTries      = 8
 	logPause      = 2 * time.Second
 	followOverlap = 15 * time.Second // lines may appear late
 )
@@ -291,28 +289,13 @@ func redactLog(lines []report.LogLine) []report.LogLine {
 }
 
 // filter makes one call, and repeats it if it was throttled or had no response.
-func (r *logReader) filter(ctx context.Context, input *cloudwatchlogs.FilterLogEventsInput) (*cloudwatchlogs.FilterLogEventsOutput, error) {
-	for try := 1; ; try++ {
-		out, err := r.filterOnce(ctx, input)
-		if rollout.IsExpired(err) {
-			awsauth.InvalidateCredentials(r.Account.config)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case err == nil, rollout.CallStatus(err) == machine.Rejected, try == logTries:
-			return out, err
-		}
-		if err := r.clock().Sleep(ctx, logPause); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (r *logReader) filterOnce(ctx context.Context, input *cloudwatchlogs.FilterLogEventsInput) (*cloudwatchlogs.FilterLogEventsOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, logCallLimit)
-	defer cancel()
-	return r.Account.logs.FilterLogEvents(ctx, input)
+func (r *logReader) filter(ctx context.Context, input *cloudwatchlogs.FilterLogEventsInput) (out *cloudwatchlogs.FilterLogEventsOutput, err error) {
+	renew := func() { awsauth.InvalidateCredentials(r.Account.config) }
+	err = rollout.Retry(ctx, r.clock(), renew, func(ctx context.Context) (err error) {
+		out, err = r.Account.logs.FilterLogEvents(ctx, input)
+		return err
+	})
+	return out, err
 }
 
 // follow shows new lines until ctx ends or show returns false.

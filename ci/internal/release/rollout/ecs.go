@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -83,7 +84,7 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 		TaskDefinition: &name,
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
 	})
-	if isCode(err, "ClientException") { // ECS has no such revision
+	if IsCode(err, "ClientException") { // ECS has no such revision
 		return nil, nil, notFoundError(name)
 	}
 	if err != nil {
@@ -135,9 +136,9 @@ var (
 	expiredCodes = []string{"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
 )
 
-// callStatus returns what an error says about the effect of a call. After a server
+// CallStatus returns what an error says about the effect of a call. After a server
 // error or a broken connection it is unknown.
-func callStatus(err error) machine.CallStatus {
+func CallStatus(err error) machine.CallStatus {
 	var apiError smithy.APIError
 	switch {
 	case err == nil:
@@ -146,7 +147,7 @@ func callStatus(err error) machine.CallStatus {
 		return machine.Throttled
 	case isNotFound(err):
 		return machine.Rejected
-	case !errors.As(err, &apiError), apiError.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
+	case !errors.As(err, &apiError), apiError.ErrorFault() == smithy.FaultServer, isServerError(err), IsExpired(err):
 		return machine.Unknown
 	}
 	return machine.Rejected
@@ -159,18 +160,54 @@ func isThrottle(err error) bool {
 // isServerError reports whether an error has the code of a server fault that the SDK
 // does not model.
 func isServerError(err error) bool {
-	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable", "ServiceUnavailableException")
+	return IsCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "InternalServerException", "ServiceUnavailable", "ServiceUnavailableException")
+}
+
+// Limits of [Retry].
+const (
+	retryTries = 5
+	retryPause = 2 * time.Second
+)
+
+// Retry makes a call that may be repeated until AWS accepts or rejects it, or ctx ends. Each
+// try has a time limit. renew, if set, is called when the credentials have expired.
+func Retry(ctx context.Context, clock Clock, renew func(), call func(context.Context) error) error {
+	for try := 1; ; try++ {
+		limited, cancel := context.WithTimeout(ctx, callTimeout)
+		err := call(limited)
+		cancel()
+		if renew != nil && IsExpired(err) {
+			renew()
+		}
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case CallStatus(err) == machine.Rejected, try == retryTries:
+			return err
+		}
+		if err := clock.Sleep(ctx, retryPause); err != nil {
+			return err
+		}
+	}
 }
 
 // renew renews expired credentials. It is called with the error of each call.
 func (e Engine) renew(err error) {
-	if e.Renew != nil && isCode(err, expiredCodes...) {
+	if e.Renew != nil && IsExpired(err) {
 		e.Renew()
 	}
 }
 
-// isCode reports whether err is an AWS API error with one of the codes.
-func isCode(err error, codes ...string) bool {
+// IsDenied reports whether a call was denied.
+func IsDenied(err error) bool { return IsCode(err, deniedCodes...) }
+
+// IsExpired reports whether a call failed because credentials have expired.
+func IsExpired(err error) bool { return IsCode(err, expiredCodes...) }
+
+// IsCode reports whether err is an AWS API error with one of the codes.
+func IsCode(err error, codes ...string) bool {
 	var apiError smithy.APIError
 	if !errors.As(err, &apiError) {
 		return false
@@ -185,5 +222,5 @@ func isCode(err error, codes ...string) bool {
 
 // isUnavailable reports whether the endpoint does not support an operation, or denies it.
 func isUnavailable(err error) bool {
-	return isCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
+	return IsCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
 }

@@ -47,7 +47,7 @@ func (r *run) executeOne(ctx context.Context, command machine.Command) machine.R
 		})
 	case machine.Restore:
 		response.Deployments, response.Err = r.updateService(ctx, s, command)
-		if callStatus(response.Err) == machine.Rejected && r.deregistered(ctx, command.Revision) {
+		if CallStatus(response.Err) == machine.Rejected && r.deregistered(ctx, command.Revision) {
 			if response.Copy, response.Err = r.registerCopy(ctx, s, command.Revision); response.Err == nil {
 				command.Revision = response.Copy
 				response.Deployments, response.Err = r.updateService(ctx, s, command)
@@ -55,7 +55,7 @@ func (r *run) executeOne(ctx context.Context, command machine.Command) machine.R
 		}
 	}
 	r.renew(response.Err)
-	response.Status, response.Denied = callStatus(response.Err), isCode(response.Err, deniedCodes...) || isNotFound(response.Err)
+	response.Status, response.Denied = CallStatus(response.Err), IsDenied(response.Err) || isNotFound(response.Err)
 	return response
 }
 
@@ -126,7 +126,7 @@ func (e Engine) registerOne(ctx context.Context, s *servicePlan) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case callStatus(err) == machine.Rejected, try >= registerLost && callStatus(err) != machine.Throttled, try >= registerTries:
+		case CallStatus(err) == machine.Rejected, try >= registerLost && CallStatus(err) != machine.Throttled, try >= registerTries:
 			return err
 		}
 		if err := e.Clock.Sleep(ctx, registerPause); err != nil {

@@ -654,6 +654,7 @@ func (f *fakeECS) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func
 	if in.DesiredStatus != types.DesiredStatusStopped {
 		return out, nil
 	}
+	out.TaskArns = f.listStandalone(nil, in.Family, in.DesiredStatus)
 	for _, task := range f.stopped {
 		out.TaskArns = append(out.TaskArns, aws.ToString(task.TaskArn))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -333,5 +334,55 @@ func TestInterruptedAtEveryCall(t *testing.T) {
 		}
 		b.ecs.settleAll()
 		requireAllOrNothing(t, b, got)
+	}
+}
+
+// TestRetry checks how often a call is tried, and that each try has a time limit.
+func TestRetry(t *testing.T) {
+	for name, tt := range map[string]struct {
+		code   string
+		faults int
+		tries  int
+		err    string
+	}{
+		"works":              {"", 0, 1, ""},
+		"a server error":     {"ServerException", 2, 3, ""},
+		"server errors only": {"ServerException", 99, 5, "ServerException"},
+		"throttled":          {"ThrottlingException", 4, 5, ""},
+		"denied":             {"AccessDeniedException", 99, 1, "AccessDeniedException"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tries := 0
+			err := rollout.Retry(t.Context(), &fakeClock{}, nil, func(ctx context.Context) error {
+				_, limited := ctx.Deadline()
+				require.True(t, limited)
+				if tries++; tries <= tt.faults {
+					return apiError(tt.code)
+				}
+				return nil
+			})
+			require.Equal(t, tt.tries, tries)
+			if tt.err == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.err)
+		})
+	}
+}
+
+// TestTaskListsAreRetried lists tasks for the logs of a commit and for the status of a job.
+func TestTaskListsAreRetried(t *testing.T) {
+	for _, operation := range []string{"ListTasks", "DescribeTasks"} {
+		b := newTaskFixture(completes, completes)
+		b.addJob(oldImage, "good@sha256:new")
+		require.Equal(t, outcome.Done, b.run(t.Context()).ExitCode)
+		b.ecs.failCall = failCalls(operation, "ServerException", 2)
+		tasks, err := b.engine.TasksOf(t.Context(), b.services()[0], b.request.Version)
+		require.NoError(t, err)
+		require.Contains(t, tasks, "standalone-0")
+		b.ecs.failCall = failCalls("ListTasks", "ServerException", 2)
+		_, err = b.engine.Status(t.Context(), b.services()[2:])
+		require.NoError(t, err)
 	}
 }

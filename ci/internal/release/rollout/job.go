@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
@@ -62,7 +61,7 @@ func (e Engine) schedule(ctx context.Context, job platform.Service) (*scheduler.
 	defer cancel()
 	out, err := e.Schedules.GetSchedule(ctx, &scheduler.GetScheduleInput{Name: &name})
 	switch {
-	case isCode(err, "ResourceNotFoundException"):
+	case IsCode(err, "ResourceNotFoundException"):
 		return nil, missingError(fmt.Sprintf("schedule %s does not exist", name))
 	case err != nil:
 		return nil, fmt.Errorf("reading schedule %s: %w", name, err)
@@ -302,7 +301,7 @@ func (r *run) setSchedule(ctx context.Context, j *jobRollout, revision string, k
 		FlexibleTimeWindow: now.FlexibleTimeWindow, ActionAfterCompletion: now.ActionAfterCompletion,
 		Description: now.Description, KmsKeyArn: now.KmsKeyArn, StartDate: now.StartDate, EndDate: now.EndDate,
 	})
-	if status := callStatus(err); status == machine.Accepted || status == machine.Unknown {
+	if status := CallStatus(err); status == machine.Accepted || status == machine.Unknown {
 		j.touched = true
 	}
 	return err
@@ -319,7 +318,7 @@ func (r *run) retrySchedule(ctx context.Context, limits retryLimits, call func()
 			return nil
 		}
 		r.renew(err)
-		status := callStatus(err)
+		status := CallStatus(err)
 		tries[status]++
 		switch {
 		case errors.As(err, new(changedError)), errors.As(err, new(missingError)), outcome.Of(err) == outcome.Refused:
@@ -347,23 +346,15 @@ func (r *run) addJob(plan *servicePlan, to *report.Service) {
 // jobRuns returns the last runs of a job, newest first. ECS keeps stopped tasks for at
 // least an hour.
 func (e Engine) jobRuns(ctx context.Context, s platform.Service) ([]report.JobRun, error) {
-	list, err := e.ECS.ListTasks(ctx, &ecs.ListTasksInput{
-		Cluster: aws.String(s.ClusterName()), Family: aws.String(s.Family()), DesiredStatus: ecstypes.DesiredStatusStopped, MaxResults: aws.Int32(describeTaskLimit),
-	})
+	tasks, err := e.listTasks(ctx, s, ecstypes.DesiredStatusStopped)
 	switch {
 	case isUnavailable(err):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("listing tasks of %s: %w", s.Family(), err)
-	case len(list.TaskArns) == 0:
-		return nil, nil
-	}
-	out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(s.ClusterName()), Tasks: list.TaskArns})
-	if err != nil {
-		return nil, fmt.Errorf("describing tasks of %s: %w", s.Family(), err)
+		return nil, err
 	}
 	var runs []report.JobRun
-	for _, task := range out.Tasks {
+	for _, task := range tasks {
 		run := report.JobRun{
 			Task: aws.ToString(task.TaskArn), TaskDefinition: aws.ToString(task.TaskDefinitionArn), StartedBy: aws.ToString(task.StartedBy),
 			At: cmp.Or(aws.ToTime(task.StartedAt), aws.ToTime(task.CreatedAt)).UTC(), Reason: aws.ToString(task.StoppedReason),

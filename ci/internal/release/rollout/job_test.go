@@ -509,3 +509,21 @@ func TestRollbackOfAJobKilledAtEveryCall(t *testing.T) {
 		}
 	}
 }
+
+// TestRollbackAfterFailedReleaseTaskWithJob checks that a job's new revision, which has no
+// deployment either way, does not make a failed release the last one.
+func TestRollbackAfterFailedReleaseTaskWithJob(t *testing.T) {
+	b := newTaskFixture(completes, completes)
+	b.addJob(oldImage, "good@sha256:new")
+	require.Equal(t, outcome.Done, b.run(t.Context()).ExitCode)
+	b.ecs.settleAll()
+	b.request.Version, b.ecs.runTask.code = "2222", 3
+	for n := range b.request.Targets {
+		b.request.Targets[n].Image = "good@sha256:fix"
+	}
+	require.Equal(t, outcome.Failed, b.run(t.Context()).ExitCode)
+	for _, want := range []report.Result{report.Succeeded, report.Unchanged} {
+		require.Equal(t, want, b.rollBack(t).Result, b.log())
+		require.Equal(t, []string{oldImage, oldImage, oldImage}, []string{b.ecs.running("a"), b.ecs.running("b"), b.ecs.running("j")})
+	}
+}

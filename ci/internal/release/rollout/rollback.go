@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,19 +69,27 @@ func (e Engine) runningServices(ctx context.Context, services []platform.Service
 //
 // A service that the last release, ECS or an earlier rollback has restored already
 // stays as it is, so that a repeated rollback goes no further. If of is set and the
-// last release is of another commit, there are no targets.
+// last release is of another commit, there are no targets. While a release task runs, the
+// error refuses the rollback: that release has deployed nothing, and is to go on.
 func (e Engine) LastKnownGood(ctx context.Context, services []platform.Service, of string) ([]Target, error) {
+	if err := e.rejectTasks(ctx, services, ""); err != nil {
+		return nil, err
+	}
 	all, err := e.runningServices(ctx, services)
 	if err != nil {
 		return nil, err
 	}
 	var last *lastRelease
-	releases := make([]lastRelease, len(all))
+	// Jobs are last: they have no deployments, but a release updates them only after its
+	// services.
+	jobs := slices.DeleteFunc(slices.Clone(all), func(s runningService) bool { return !s.service.IsJob() })
+	all = append(slices.DeleteFunc(all, func(s runningService) bool { return s.service.IsJob() }), jobs...)
+	releases, undeployed := make([]lastRelease, len(all)), map[string]bool{}
 	for n, s := range all {
-		if releases[n], err = e.findLastRelease(ctx, s); err != nil {
+		if releases[n], err = e.findLastRelease(ctx, s, undeployed); err != nil {
 			return nil, err
 		}
-		if releases[n].id != "" && (last == nil || releases[n].at.After(last.at)) {
+		if r := releases[n]; r.id != "" && (last == nil || last.skipped && !r.skipped || last.skipped == r.skipped && r.at.After(last.at)) {
 			last = &releases[n]
 		}
 	}
@@ -95,6 +104,10 @@ func (e Engine) LastKnownGood(ctx context.Context, services []platform.Service, 
 	for n, s := range all {
 		switch {
 		case releases[n].id != last.id:
+			continue
+		case releases[n].skipped:
+			e.Event(s.service.Name, fmt.Sprintf("%s of release %s has never run: nothing to restore", releases[n].revision, releases[n].id))
+			targets = append(targets, Target{Service: s.service, Revision: aws.ToString(s.definition.TaskDefinitionArn)})
 			continue
 		case releases[n].restored:
 			e.Event(s.service.Name, fmt.Sprintf("was restored already: %s of release %s no longer runs (to roll back further, use --to)", releases[n].revision, releases[n].id))
@@ -113,22 +126,25 @@ type lastRelease struct {
 	revision string    // registered by the release
 	at       time.Time // of its deployment, or else of its registration
 	restored bool      // the service runs an older revision
+	skipped  bool      // no revision of the release was deployed, and the service has no other release
 }
 
 // findLastRelease returns the last release of a service. A release deploys the revision
-// that it registers, or the newest one, and never an older one. So if a revision of a
-// release is newer than the running one, that release was restored; otherwise the last
+// that it registers, or the newest one, and never an older one. So if a deployed revision of
+// a release is newer than the running one, that release was restored; otherwise the last
 // release is that of the running revision.
 //
 // The service's deployments are searched first, which costs two calls however many
-// revisions there are. The revisions newer than the running one come next, because a
-// release whose process was killed may not have deployed its own.
-func (e Engine) findLastRelease(ctx context.Context, s runningService) (lastRelease, error) {
-	search := releaseSearch{engine: e, service: s, seen: map[string]bool{}}
+// revisions there are. The revisions newer than the running one come next: they were
+// deployed if ECS has no records of that time. Releases that were not, because their task
+// failed or their process was killed, are skipped, and added to undeployed.
+func (e Engine) findLastRelease(ctx context.Context, s runningService, undeployed map[string]bool) (lastRelease, error) {
+	search := releaseSearch{engine: e, service: s, seen: map[string]bool{}, undeployed: undeployed}
 	known, err := e.eachDeployment(ctx, s.service, func(r deploymentRecord) (bool, error) { return search.visitDeployment(ctx, r) })
 	if err != nil {
 		return lastRelease{}, err
 	}
+	search.recorded = known && !s.service.IsJob()
 	for _, status := range []types.TaskDefinitionStatus{types.TaskDefinitionStatusActive, types.TaskDefinitionStatusInactive} {
 		if search.found != nil {
 			break
@@ -138,7 +154,7 @@ func (e Engine) findLastRelease(ctx context.Context, s runningService) (lastRele
 			return done || !search.isNewer(arn), err
 		})
 		switch {
-		case err != nil && !isCode(err, deniedCodes...):
+		case err != nil && !IsDenied(err):
 			return lastRelease{}, err
 		case err != nil && !known:
 			return lastRelease{}, outcome.Usagef("%s: this role may list neither its deployments nor its revisions, so the last release is unknown: set a commit or a revision with --to", s.service.Name)
@@ -150,12 +166,12 @@ func (e Engine) findLastRelease(ctx context.Context, s runningService) (lastRele
 	case search.deleted != "":
 		return lastRelease{}, outcome.Usagef("%s: %s was deployed after the running revision and is deleted, so the last release is unknown: set a commit or a revision with --to", s.service.Name, machine.ShortARN(search.deleted))
 	case s.tags.release == "" || s.tags.from == "":
-		return lastRelease{}, nil
+		return search.skipped, nil
 	}
 	if search.deployedAt.IsZero() {
 		search.deployedAt = aws.ToTime(s.definition.RegisteredAt)
 	}
-	return lastRelease{s.tags.release, s.tags.sha, machine.ShortARN(search.runs()), search.deployedAt, false}, nil
+	return lastRelease{s.tags.release, s.tags.sha, machine.ShortARN(search.runs()), search.deployedAt, false, false}, nil
 }
 
 // releaseSearch searches for a release that is newer than what a service runs.
@@ -164,10 +180,16 @@ type releaseSearch struct {
 	service    runningService
 	seen       map[string]bool
 	found      *lastRelease
-	deleted    string    // a newer revision whose release is unknown
-	deployedAt time.Time // start of the running deployment
-	sawEarlier bool      // another deployment before that was visited
+	skipped    lastRelease     // one that was never deployed
+	deleted    string          // a newer revision whose release is unknown
+	deployedAt time.Time       // start of the running deployment
+	sawEarlier bool            // another deployment before that was visited
+	recorded   bool            // all recent deployments were visited
+	undeployed map[string]bool // releases with a revision that was never deployed
 }
+
+// recordsKept is how long ECS keeps records of deployments.
+const recordsKept = 90 * 24 * time.Hour
 
 // runs returns the running revision.
 func (s *releaseSearch) runs() string { return aws.ToString(s.service.definition.TaskDefinitionArn) }
@@ -206,10 +228,18 @@ func (s *releaseSearch) visitRevision(ctx context.Context, arn string, at time.T
 	if t.release == "" || t.copyOf != "" && !s.isNewer(t.copyOf) {
 		return false, nil // not of a release, or a copy of an older revision
 	}
-	if at.IsZero() {
-		at = aws.ToTime(definition.RegisteredAt)
+	registered := aws.ToTime(definition.RegisteredAt)
+	if at.IsZero() && s.recorded && s.engine.Clock.Now().Sub(registered) < recordsKept {
+		s.undeployed[t.release] = true
 	}
-	s.found = &lastRelease{t.release, t.sha, machine.ShortARN(arn), at, true}
+	if at.IsZero() && s.undeployed[t.release] {
+		s.skipped = lastRelease{t.release, t.sha, machine.ShortARN(arn), registered, false, true}
+		return false, nil
+	}
+	if at.IsZero() {
+		at = registered
+	}
+	s.found = &lastRelease{t.release, t.sha, machine.ShortARN(arn), at, true, false}
 	return true, nil
 }
 

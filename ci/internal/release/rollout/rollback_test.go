@@ -197,8 +197,8 @@ func TestRollbackCalls(t *testing.T) {
 	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
 }
 
-// TestRollbackOfReleaseThatOnlyRegistered rolls back a release that was killed after it
-// had registered its revisions.
+// TestRollbackOfReleaseThatOnlyRegistered checks that a release that was killed after it
+// had registered its revisions, and so never ran, is not the last one.
 func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
@@ -207,9 +207,69 @@ func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
 	b.engine.Release(t.Context(), b.request)
 	restartProcess(b)
 	b.registerForeign(150)
-	got := b.rollBack(t)
-	require.Equal(t, report.Unchanged, got.Result, "%s\n%s", got.Error, b.log())
+	targets, err := b.engine.LastKnownGood(t.Context(), b.services(), "2222")
+	require.NoError(t, err)
+	require.Empty(t, targets, "the killed one has changed nothing")
+	for _, want := range []report.Result{report.Succeeded, report.Unchanged} {
+		got := b.rollBack(t)
+		require.Equal(t, want, got.Result, "%s\n%s", got.Error, b.log())
+		require.Equal(t, oldImage, b.ecs.running("a"))
+	}
+}
+
+// TestRollbackAfterFailedReleaseTask rolls back a bad version after the release of its fix
+// has failed in its release task.
+func TestRollbackAfterFailedReleaseTask(t *testing.T) {
+	b := newTaskFixture(completes, completes)
+	before := b.request.Targets
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	b.ecs.runTask.code = 3
+	require.Equal(t, outcome.Failed, b.release(t, "2222", "good@sha256:a2", "good@sha256:b2").ExitCode)
+	b.request.Targets = before
+	for _, want := range []report.Result{report.Succeeded, report.Unchanged} {
+		got := b.rollBack(t)
+		require.Equal(t, want, got.Result, "%s\n%s", got.Error, b.log())
+		require.Equal(t, oldImage, b.ecs.running("a"))
+		require.Equal(t, oldImage, b.ecs.running("b"))
+	}
+}
+
+// TestRollbackAfterOldRestore rolls back again when ECS has no record of the deployment of
+// the last release any more: it may have run.
+func TestRollbackAfterOldRestore(t *testing.T) {
+	b := newFixture(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	b.release(t, "2222", "good@sha256:a2", oldImage)
+	b.rollBack(t)
+	b.ecs.clock.now = b.ecs.clock.now.Add(91 * 24 * time.Hour)
+	b.ecs.services["ecs-a-service"].records = nil
+	require.Equal(t, report.Unchanged, b.rollBack(t).Result, b.log())
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
+}
+
+// TestRollbackDuringReleaseTask checks that a rollback is refused while a release runs its
+// task: it would change nothing that this release does not change afterwards.
+func TestRollbackDuringReleaseTask(t *testing.T) {
+	b := newTaskFixture(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	request := rollout.Request{TakeOver: true, Targets: []rollout.Target{{Service: b.services()[0], Revision: revision(2)}}}
+	const want = "service ecs-a-service: a deployment is in progress (release task standalone-2 of release 2222-"
+	b.ecs.executing = func() {
+		b.ecs.executing = nil
+		b.ecs.mu.Unlock()
+		defer b.ecs.mu.Lock()
+		for _, of := range []string{"", "2222"} {
+			_, err := b.engine.LastKnownGood(t.Context(), b.services(), of)
+			require.ErrorContains(t, err, want)
+			require.ErrorContains(t, err, "aws ecs stop-task --cluster ecs-cluster --task standalone-2")
+			require.Equal(t, outcome.Refused, outcome.Of(err))
+		}
+		got := b.engine.Release(t.Context(), request)
+		require.Equal(t, outcome.Refused, got.ExitCode, "to a revision that runs already")
+		require.Contains(t, got.Error, want)
+	}
+	require.Equal(t, report.Succeeded, b.release(t, "2222", "good@sha256:a2", "good@sha256:b2").Result, b.log())
+	require.Nil(t, b.ecs.executing, "was called")
 }
 
 // TestRollbackOfOldReleases rolls back to a version older than ECS's records, over

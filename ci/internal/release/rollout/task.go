@@ -68,53 +68,37 @@ var (
 	startedByRelease = regexp.MustCompile(`-[0-9a-f]{12}$`) // as in [releaseID]
 )
 
-// rejectOtherTasks refuses a release with tasks while those of another release run: it has
-// no deployment yet.
+// rejectOtherTasks refuses a release with tasks, or a rollback, while those of another
+// release run: it has no deployment yet.
 func (e Engine) rejectOtherTasks(ctx context.Context, request Request, p releasePlan) error {
-	for _, s := range p.changed() {
-		if request.BeforeUpdate == nil || s.target.Service.ReleaseTask == nil {
+	var services []platform.Service
+	for _, s := range p.services {
+		if request.TakeOver || request.BeforeUpdate != nil && !s.unchanged {
+			services = append(services, s.target.Service)
+		}
+	}
+	return e.rejectTasks(ctx, services, p.id)
+}
+
+// rejectTasks is rejectOtherTasks for services and their release.
+func (e Engine) rejectTasks(ctx context.Context, services []platform.Service, release string) error {
+	for _, s := range services {
+		if s.ReleaseTask == nil {
 			continue
 		}
-		running, err := e.runningTasks(ctx, s.target.Service)
-		for try := 1; err != nil && callStatus(err) != machine.Rejected && try < listTries; try++ {
-			if err := e.Clock.Sleep(ctx, registerPause); err != nil {
-				return err
-			}
-			running, err = e.runningTasks(ctx, s.target.Service)
-		}
+		tasks, err := e.listTasks(ctx, s, types.DesiredStatusRunning)
 		if err != nil {
 			return err
 		}
-		for _, task := range running {
-			if by := aws.ToString(task.StartedBy); startedByRelease.MatchString(by) && by != StartedBy(p.id) {
-				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (release task %s of release %s): wait for it (--wait-for-turn)",
-					s.ECSName, errInProgress, machine.ShortARN(aws.ToString(task.TaskArn)), by))
+		for _, task := range tasks {
+			if by := aws.ToString(task.StartedBy); startedByRelease.MatchString(by) && by != StartedBy(release) {
+				id := machine.ShortARN(aws.ToString(task.TaskArn))
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (release task %s of release %s): wait for it (--wait-for-turn), or stop it, so that its release fails (aws ecs stop-task --cluster %s --task %s)",
+					s.ServiceName(), errInProgress, id, by, s.ClusterName(), id))
 			}
 		}
 	}
 	return nil
-}
-
-// listTries is how often listing running tasks is tried.
-const listTries = 5
-
-// runningTasks returns running tasks of a service's family.
-func (e Engine) runningTasks(ctx context.Context, s platform.Service) ([]types.Task, error) {
-	cluster, family := s.ClusterName(), s.Family()
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	list, err := e.ECS.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: types.DesiredStatusRunning})
-	if err != nil {
-		return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
-	}
-	if len(list.TaskArns) == 0 {
-		return nil, nil
-	}
-	out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-	if err != nil {
-		return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
-	}
-	return out.Tasks, nil
 }
 
 // TaskCause returns why a task stopped: the reason of the task, and of the container that
@@ -166,18 +150,6 @@ func LogGroup(c types.ContainerDefinition) (group, prefix string) {
 	options := c.LogConfiguration.Options
 	return options["awslogs-group"], options["awslogs-stream-prefix"] + "/" + aws.ToString(c.Name) + "/"
 }
-
-// CallStatus returns whether a call took effect, as far as its error shows.
-func CallStatus(err error) machine.CallStatus { return callStatus(err) }
-
-// IsDenied reports whether a call was denied.
-func IsDenied(err error) bool { return isCode(err, deniedCodes...) }
-
-// IsExpired reports whether a call failed because credentials have expired.
-func IsExpired(err error) bool { return isCode(err, expiredCodes...) }
-
-// IsCode reports whether err is an AWS API error with one of the codes.
-func IsCode(err error, codes ...string) bool { return isCode(err, codes...) }
 
 // RunningService returns a service and the revision that it runs. A job is described like a
 // service, by its schedule.
@@ -246,42 +218,62 @@ func (e Engine) RevisionOf(ctx context.Context, s platform.Service, running type
 
 // TasksOf returns the ids of a service's tasks that run a commit, or ran it until lately.
 func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]string, error) {
-	cluster, family := s.ClusterName(), s.Family()
 	var ids []string
 	commits := map[string]string{} // by revision
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
-		for range maxTaskPages {
-			list, err := e.ECS.ListTasks(ctx, input)
-			if err != nil {
-				return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
-			}
-			if len(list.TaskArns) == 0 {
-				break
-			}
-			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-			if err != nil {
-				return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
-			}
-			for _, task := range out.Tasks {
-				revision := aws.ToString(task.TaskDefinitionArn)
-				if _, known := commits[revision]; !known {
-					_, tags, err := e.findDefinition(ctx, revision)
-					if err != nil {
-						return nil, err
-					}
-					commits[revision] = parseTags(tags).sha
+		tasks, err := e.listTasks(ctx, s, status)
+		if err != nil {
+			return nil, err
+		}
+		for _, task := range tasks {
+			revision := aws.ToString(task.TaskDefinitionArn)
+			if _, known := commits[revision]; !known {
+				_, tags, err := e.findDefinition(ctx, revision)
+				if err != nil {
+					return nil, err
 				}
-				if commits[revision] == sha {
-					ids = append(ids, machine.ShortARN(aws.ToString(task.TaskArn)))
-				}
+				commits[revision] = parseTags(tags).sha
 			}
-			if input.NextToken = list.NextToken; list.NextToken == nil {
-				break
+			if commits[revision] == sha {
+				ids = append(ids, machine.ShortARN(aws.ToString(task.TaskArn)))
 			}
 		}
 	}
 	return ids, nil
+}
+
+// listTasks returns the tasks of a service's family, standalone ones as well.
+func (e Engine) listTasks(ctx context.Context, s platform.Service, status types.DesiredStatus) ([]types.Task, error) {
+	cluster, family := s.ClusterName(), s.Family()
+	input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
+	var tasks []types.Task
+	for range maxTaskPages {
+		var list *ecs.ListTasksOutput
+		err := Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) (err error) {
+			list, err = e.ECS.ListTasks(ctx, input)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
+		}
+		if len(list.TaskArns) == 0 {
+			break
+		}
+		err = Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) error {
+			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+			if err == nil {
+				tasks = append(tasks, out.Tasks...)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
+		}
+		if input.NextToken = list.NextToken; list.NextToken == nil {
+			break
+		}
+	}
+	return tasks, nil
 }
 
 // Register registers a definition with tags as a new revision, and returns its ARN.

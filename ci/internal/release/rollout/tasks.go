@@ -82,7 +82,7 @@ func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, e
 	out, err := e.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
 		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(logTail), StartFromHead: aws.Bool(false),
 	})
-	if isCode(err, "ResourceNotFoundException") {
+	if IsCode(err, "ResourceNotFoundException") {
 		return nil, nil // the container never started
 	}
 	if err != nil {

@@ -223,30 +223,16 @@ func (r Runner) describeAll(ctx context.Context, cluster string, arns []string) 
 	return out.Tasks, nil
 }
 
-// Limits on calls. callTimeout limits one call including the SDK's retries.
-const (
-	callTimeout = 45 * time.Second
-	callTries   = 5
-	callPause   = 2 * time.Second
-)
+// callTimeout limits one call including the SDK's retries.
+const callTimeout = 45 * time.Second
 
 // retry makes a call that may be repeated, until ECS accepts or rejects it.
 func (r Runner) retry(ctx context.Context, what string, call func(context.Context) error) error {
-	for try := 1; ; try++ {
-		err := withTimeout(ctx, call)
-		r.renew(err)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case rollout.CallStatus(err) == machine.Rejected, try == callTries:
-			return fmt.Errorf("%s: %w", what, r.explain(err))
-		}
-		if err := r.Clock.Sleep(ctx, callPause); err != nil {
-			return err
-		}
+	err := rollout.Retry(ctx, r.Clock, r.Renew, call)
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
+	return fmt.Errorf("%s: %w", what, r.explain(err))
 }
 
 func withTimeout(ctx context.Context, call func(context.Context) error) error {

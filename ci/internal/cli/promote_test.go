@@ -115,7 +115,7 @@ func TestPromoteBadInput(t *testing.T) {
 			code, _, stderr := run(t, append(tt.args, "--source", dir)...)
 			require.Equal(t, outcome.Usage, code, stderr)
 			require.Contains(t, stderr, tt.want)
-			require.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
+			require.Equal(t, 1, strings.Count(strings.TrimPrefix(stderr, "environment staging\n"), "\n"), stderr)
 		})
 	}
 }

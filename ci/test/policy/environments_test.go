@@ -184,7 +184,7 @@ func TestPromotionReads(t *testing.T) {
 // TestPreviewRole checks that the preview role creates and removes what has the tag of a
 // preview, and nothing else of its environment.
 func TestPreviewRole(t *testing.T) {
-	rendered := environments(t, nil, map[string]any{"previews": true})
+	rendered := grants(t, map[string]any{"services": []string{"api", "prices"}, "environments": map[string]any{"staging": map[string]any{"name_prefix": "stg", "previews": true}}})
 	role := parseRole(t, rendered, "staging-preview")
 	const (
 		services = "arn:aws:ecs" + regional + "service/stg-cluster/"
@@ -211,8 +211,11 @@ func TestPreviewRole(t *testing.T) {
 			{Action: "ecs:DescribeServiceRevisions", Resource: "arn:aws:ecs" + regional + "service-revision/stg-cluster/stg-pr7-api/1"},
 			{Action: "logs:FilterLogEvents", Resource: "arn:aws:logs" + regional + "log-group:/ecs/stg-api:*"},
 		},
-		policy.NotAllowed: {
+		policy.Denied: { // the next release would copy such a revision
 			{Action: "ecs:RegisterTaskDefinition", Resource: families + "stg-api-task:*", Context: created},
+			{Action: "ecs:RegisterTaskDefinition", Resource: families + "stg-prices-task:*", Context: created}, // begins like a preview
+		},
+		policy.NotAllowed: {
 			{Action: "ecs:RegisterTaskDefinition", Resource: families + "stg-pr7-api:*"},
 			{Action: "ecs:CreateService", Resource: services + "stg-pr7-api"},
 			{Action: "ecs:CreateService", Resource: services + "mine", Context: created},

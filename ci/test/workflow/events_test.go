@@ -186,6 +186,10 @@ func happenings() map[string]happening {
 		"several, staging fails":         {event: push("main"), history: "code", vars: several, fates: fails("deploy/Deploy", "failure"), want: []string{ciRun, check, deployStaging + "publish, deploy, status -> failure"}},
 		"several, staging cancelled":     {event: push("main"), history: "code", vars: several, fates: fails("deploy/Deploy", "cancelled"), want: []string{ciRun, check, deployStaging + "publish, deploy, rollback -> cancelled"}},
 		"several, a promotion fails":     {event: push("main"), history: "code", vars: several, fates: fails("promote (production)/Promote", "failure"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote + ", status -> failure"}},
+		"several, cancelled before the promotion": {
+			event: push("main"), history: "code", vars: several, fates: fails("promote (production)/", "cancelled"),
+			want: []string{ciRun, check, deployStaging + "publish, deploy", strings.TrimSuffix(promote, ": promote") + ":  -> cancelled"},
+		},
 		"several, a promotion cancelled": {event: push("main"), history: "code", vars: several, fates: fails("promote (production)/Promote", "cancelled"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote + ", rollback -> cancelled"}},
 		"staging alone":                  {event: push("main"), history: "code", vars: several, tree: "staging", want: []string{ciRun, check, deployStaging + "publish, deploy"}},
 		"one with a file":                {event: push("main"), history: "code", vars: vars, tree: "production", want: []string{ciRun, check, deploy + "publish, deploy"}},

@@ -260,28 +260,39 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 	return e, joinOneLine(problems)
 }
 
-// checkDistinct checks that environments of one account share neither names nor a state.
-// Roles have no region, so neither has an account's set of names. With the prefixes ecs
-// and ecs-b, a service b-api of the one would have the names of the other's api.
+// defaultStateKey is the state's key in terraform/terraform.tf.
+const defaultStateKey = "ecs-microservices/prod/terraform.tfstate"
+
+// checkDistinct checks that environments of one account share no names, and that none share
+// a state. Without account_id, an environment could be in the account of any other. Roles
+// have no region, so neither has an account's set of names. With the prefixes ecs and ecs-b,
+// a service b-api of the one would have the names of the other's api.
 func checkDistinct(all []Environment) error {
 	var problems []error
 	for n, e := range all {
 		for _, other := range all[:n] {
-			if other.AccountID != e.AccountID {
-				continue
+			fix := "give one of them another"
+			oneAccount := other.AccountID == e.AccountID || other.AccountID == "" || e.AccountID == ""
+			if other.AccountID != e.AccountID && oneAccount {
+				fix = "set account_id in both, or " + fix
 			}
 			shorter, longer := other.Prefix(), e.Prefix()
 			if len(shorter) > len(longer) {
 				shorter, longer = longer, shorter
 			}
 			switch {
+			case !oneAccount:
 			case shorter == longer:
-				problems = append(problems, fmt.Errorf("environments %q and %q have the same name_prefix %q in one account: give one of them another", other.Name, e.Name, e.Prefix()))
+				problems = append(problems, fmt.Errorf("environments %q and %q have the same name_prefix %q in one account: %s", other.Name, e.Name, e.Prefix(), fix))
 			case strings.HasPrefix(longer, shorter+"-"):
-				problems = append(problems, fmt.Errorf("environments %q and %q have name_prefix %q and %q in one account, so that names of the one could be the other's: give one of them another", other.Name, e.Name, other.Prefix(), e.Prefix()))
+				problems = append(problems, fmt.Errorf("environments %q and %q have name_prefix %q and %q in one account, so that names of the one could be the other's: %s", other.Name, e.Name, other.Prefix(), e.Prefix(), fix))
 			}
-			if other.StateKey == e.StateKey {
-				problems = append(problems, fmt.Errorf("environments %q and %q have the same state_key %q: give one of them another", other.Name, e.Name, cmp.Or(e.StateKey, "(default)")))
+			oneBucket := other.StateBucket != "" && other.StateBucket == e.StateBucket
+			if key := cmp.Or(e.StateKey, defaultStateKey); (oneAccount || oneBucket) && cmp.Or(other.StateKey, defaultStateKey) == key {
+				if oneBucket {
+					fix = "give one of them another"
+				}
+				problems = append(problems, fmt.Errorf("environments %q and %q have the same state_key %q: %s", other.Name, e.Name, key, fix))
 			}
 		}
 	}

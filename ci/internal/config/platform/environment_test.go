@@ -57,7 +57,12 @@ func TestSelectEnvironment(t *testing.T) {
 		"prefix of a prefix":            {map[string]string{"a1": `{"environment": "a1", "name_prefix": "ecs-stg", "state_key": "a"}`, "a2": `{"environment": "a2", "state_key": "b"}`}, "a1", "", `environments "a1" and "a2" have name_prefix "ecs-stg" and "ecs" in one account, so that`},
 		"begins like another":           {map[string]string{"a1": `{"environment": "a1", "name_prefix": "ecs2", "state_key": "a"}`, "a2": `{"environment": "a2", "state_key": "b"}`}, "a1", "a1", ""},
 		"internal":                      {map[string]string{"a1": `{"environment": "a1", "name_prefix": "internal-a"}`}, "", "", `must not begin with internal-`},
-		"same state":                    {map[string]string{"a1": `{"environment": "a1"}`, "a2": `{"environment": "a2", "name_prefix": "two"}`}, "a1", "", `environments "a1" and "a2" have the same state_key "(default)"`},
+		"same state":                    {map[string]string{"a1": `{"environment": "a1"}`, "a2": `{"environment": "a2", "name_prefix": "two"}`}, "a1", "", `environments "a1" and "a2" have the same state_key "ecs-microservices/prod/terraform.tfstate"`},
+		"the default state, by its key": {map[string]string{"a1": `{"environment": "a1"}`, "a2": `{"environment": "a2", "name_prefix": "two", "state_key": "ecs-microservices/prod/terraform.tfstate"}`}, "a1", "", `environments "a1" and "a2" have the same state_key "ecs-microservices/prod/terraform.tfstate"`},
+		"same state in one bucket":      {map[string]string{"a1": `{"environment": "a1", "account_id": "111111111111", "state_bucket": "b"}`, "a2": `{"environment": "a2", "account_id": "222222222222", "state_bucket": "b"}`}, "a1", "", `environments "a1" and "a2" have the same state_key`},
+		"same prefix, an account open":  {map[string]string{"a1": `{"environment": "a1", "state_key": "a"}`, "a2": `{"environment": "a2", "account_id": "111111111111", "state_key": "b"}`}, "a1", "", `environments "a1" and "a2" have the same name_prefix "ecs" in one account: set account_id in both, or give one of them another`},
+		"same state, an account open":   {map[string]string{"a1": `{"environment": "a1"}`, "a2": `{"environment": "a2", "account_id": "111111111111", "name_prefix": "two"}`}, "a1", "", `environments "a1" and "a2" have the same state_key "ecs-microservices/prod/terraform.tfstate": set account_id in both, or give one of them another`},
+		"an account open":               {map[string]string{"a1": `{"environment": "a1"}`, "a2": `{"environment": "a2", "account_id": "111111111111", "name_prefix": "two", "state_key": "two"}`}, "a1", "a1", ""},
 		"other account":                 {map[string]string{"a1": `{"environment": "a1", "account_id": "111111111111"}`, "a2": `{"environment": "a2", "account_id": "222222222222"}`}, "a2", "a2", ""},
 	}
 	for name, tt := range tests {
@@ -72,6 +77,12 @@ func TestSelectEnvironment(t *testing.T) {
 			require.Equal(t, tt.want, got.Name)
 		})
 	}
+}
+
+func TestDefaultStateKey(t *testing.T) {
+	backend, err := os.ReadFile("../../../../terraform/terraform.tf")
+	require.NoError(t, err)
+	require.Contains(t, string(backend), `key          = "ecs-microservices/prod/terraform.tfstate"`, "as defaultStateKey")
 }
 
 func TestIn(t *testing.T) {

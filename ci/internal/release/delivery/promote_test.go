@@ -294,6 +294,11 @@ func testPromoteEarlier(t *testing.T, p promotion) {
 	got = p.promote(t, unsigned(""))
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	require.Equal(t, commitID("2"), got.SHA, "what staging runs after the rollback")
+
+	p.staging.release(t, commitID("3"))
+	rolledBack = p.staging.delivery(t).Rollback(t.Context(), commitID("1"), delivery.Options{SkipSmoke: true})
+	require.Equal(t, outcome.Done, rolledBack.ExitCode, rolledBack.Error)
+	p.refused(t, unsigned(commitID("3")), "commit "+commitID("3")+" was restored or rolled back there (s000)")
 }
 
 // testPromoteUnchanged: a commit that changes one service leaves the other at the revision

@@ -153,7 +153,7 @@ func (c Client) ensureGroup(ctx context.Context, o Original, existing Preview, t
 		UnhealthyThresholdCount: o.group.UnhealthyThresholdCount, Matcher: o.group.Matcher, Tags: t.elb(),
 	})
 	if errors.As(err, new(*elbtypes.DuplicateTargetGroupNameException)) {
-		return "", nameTakenError("target group", name)
+		return c.createdGroup(ctx, name, t.number)
 	}
 	if err != nil {
 		return "", fmt.Errorf("creating target group %s: %w", name, err)
@@ -167,6 +167,23 @@ func (c Client) ensureGroup(ctx context.Context, o Original, existing Preview, t
 	}
 	c.Event(o.Service.Name, "created target group "+name)
 	return aws.ToString(arn), nil
+}
+
+// createdGroup returns the target group that another run has created for the preview.
+func (c Client) createdGroup(ctx context.Context, name string, number int) (arn string, err error) {
+	out, err := c.ELB.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{Names: []string{name}})
+	if err != nil {
+		return "", fmt.Errorf("describing target group %s: %w", name, err)
+	}
+	err = c.eachTagged(ctx, []string{aws.ToString(out.TargetGroups[0].TargetGroupArn)}, func(created string, t tags) {
+		if t.number == number {
+			arn = created
+		}
+	})
+	if err == nil && arn == "" {
+		err = nameTakenError("target group", name)
+	}
+	return arn, err
 }
 
 // nameTakenError is the error for a name that something else has.
@@ -187,7 +204,7 @@ func (c Client) ensureService(ctx context.Context, o Original, entry Entry, grou
 	case err != nil:
 		return err
 	case len(found) > 0 && aws.ToString(found[0].Status) == active:
-		return nameTakenError("ECS service", name)
+		return found[0].checkOwn(t.number)
 	case len(found) > 0 && aws.ToString(found[0].Status) != inactive:
 		if err := c.waitInactive(ctx, found); err != nil {
 			return err
@@ -218,9 +235,20 @@ func (c Client) ensureService(ctx context.Context, o Original, entry Entry, grou
 		input.LoadBalancers = []types.LoadBalancer{{TargetGroupArn: &group, ContainerName: attached.ContainerName, ContainerPort: attached.ContainerPort}}
 	}
 	if _, err := c.ECS.CreateService(ctx, input); err != nil {
+		if found, _ := c.describe(ctx, cluster, []string{name}); len(found) > 0 && aws.ToString(found[0].Status) == active { // another run created it meanwhile
+			return found[0].checkOwn(t.number)
+		}
 		return fmt.Errorf("creating ECS service %s: %w", name, err)
 	}
 	c.Event(o.Service.Name, "created ECS service "+name)
+	return nil
+}
+
+// checkOwn refuses an ECS service that is not of the preview with a number.
+func (s service) checkOwn(number int) error {
+	if parseTags(s.Tags).number != number {
+		return foreign("ECS service", s.name())
+	}
 	return nil
 }
 

@@ -331,6 +331,29 @@ func TestConcurrent(t *testing.T) {
 	require.Len(t, e.resources(), before+5*(2+2+3+2))
 }
 
+// TestConcurrentlyCreated: other runs create the same preview after this one has looked for
+// it.
+func TestConcurrentlyCreated(t *testing.T) {
+	e := start(t)
+	before := e.resources()
+	originals, _, err := e.Originals(t.Context(), []platform.Service{api, bot})
+	require.NoError(t, err)
+	group, ctx := errgroup.WithContext(t.Context())
+	for range 5 {
+		group.Go(func() error {
+			_, _, err := e.Prepare(ctx, preview.Spec{Number: 7, Expires: expires}, originals, nil)
+			return err
+		})
+	}
+	require.NoError(t, group.Wait())
+	found, err := e.FindOne(t.Context(), 7)
+	require.NoError(t, err)
+	require.Len(t, found.Services(), 2)
+	_, err = e.Remove(t.Context(), *found)
+	require.NoError(t, err)
+	require.Equal(t, before, e.resources())
+}
+
 func TestOriginals(t *testing.T) {
 	e := start(t)
 	alone := platform.Service{Name: "alone", Port: 8000, Routes: []string{"/alone"}}

@@ -1,8 +1,10 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +18,8 @@ import (
 type PastDeployment struct {
 	// From is when the deployment was complete, To when the next one began.
 	From, To time.Time
-	// RolledBack is true if the next deployment restored what ran before this one: the
-	// release was restored, or rolled back.
+	// RolledBack is true if a later deployment brought back a revision from before this one:
+	// the release was restored, or rolled back.
 	RolledBack bool
 }
 
@@ -26,21 +28,27 @@ type PastDeployment struct {
 func (e Engine) FindDeployment(ctx context.Context, s platform.Service, digest string) (*PastDeployment, error) {
 	var found *PastDeployment
 	var later deploymentRecord
+	var laterRevisions []string
 	known, err := e.eachDeployment(ctx, s, func(r deploymentRecord) (bool, error) {
 		next := later
 		later = r
-		if r.Status != types.ServiceDeploymentStatusSuccessful {
+		if r.revision == "" {
 			return false, nil
 		}
 		definition, tags, err := e.findDefinition(ctx, r.revision)
-		if err != nil || definition == nil || !strings.HasSuffix(imageOf(*definition, s.ContainerName()), "@"+digest) {
+		if err != nil {
 			return false, err
 		}
-		found = &PastDeployment{From: aws.ToTime(r.FinishedAt).UTC(), To: aws.ToTime(next.CreatedAt).UTC()}
-		if from := parseTags(tags).from; from != "" && next.revision != "" {
-			_, nextTags, err := e.findDefinition(ctx, next.revision)
-			found.RolledBack = next.revision == from || parseTags(nextTags).copyOf == from
-			return true, err
+		revision := cmp.Or(parseTags(tags).copyOf, r.revision)
+		if r.Status != types.ServiceDeploymentStatusSuccessful || definition == nil || !strings.HasSuffix(imageOf(*definition, s.ContainerName()), "@"+digest) {
+			laterRevisions = append(laterRevisions, revision)
+			return false, nil
+		}
+		isBefore := func(later string) bool {
+			return familyOf(later) == familyOf(revision) && registeredAfter(revision, later)
+		}
+		found = &PastDeployment{
+			From: aws.ToTime(r.FinishedAt).UTC(), To: aws.ToTime(next.CreatedAt).UTC(), RolledBack: slices.ContainsFunc(laterRevisions, isBefore),
 		}
 		return true, nil
 	})

@@ -247,7 +247,7 @@ func (c Client) ensureService(ctx context.Context, o Original, entry Entry, grou
 // checkOwn refuses an ECS service that is not of the preview with a number.
 func (s service) checkOwn(number int) error {
 	if parseTags(s.Tags).number != number {
-		return foreign("ECS service", s.name())
+		return nameTakenError("ECS service", s.name())
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/rehearse/localaws"
@@ -73,6 +74,30 @@ func stages(t *testing.T) map[string]func(pipeline.Pipeline) error {
 			_, err := p.Logs(t.Context(), nil, delivery.LogOptions{})
 			return err
 		},
+		"verify": func(p pipeline.Pipeline) error {
+			_, err := p.Verify(t.Context(), nil, delivery.Options{SHA: sha, Trust: &supplychain.Trust{Pattern: "https://example.com/"}})
+			return err
+		},
+		"preview up": func(p pipeline.Pipeline) error {
+			_, err := p.PreviewUp(t.Context(), nil, delivery.PreviewOptions{Number: 1, Options: delivery.Options{SHA: sha}})
+			return err
+		},
+		"preview down": func(p pipeline.Pipeline) error {
+			_, err := p.PreviewDown(t.Context(), 1)
+			return err
+		},
+		"preview sweep": func(p pipeline.Pipeline) error {
+			_, err := p.PreviewSweep(t.Context(), delivery.SweepOptions{})
+			return err
+		},
+		"preview list": func(p pipeline.Pipeline) error {
+			_, err := p.Previews(t.Context())
+			return err
+		},
+		"diff of environments": func(p pipeline.Pipeline) error {
+			_, err := p.DiffRunning(t.Context(), nil, "production")
+			return err
+		},
 		"plan": func(p pipeline.Pipeline) error {
 			_, err := p.Plan(t.Context(), of, infra.PlanOptions{Out: t.TempDir()})
 			return err
@@ -113,6 +138,69 @@ func TestEnvironmentErrors(t *testing.T) {
 	}
 	for _, call := range server.Calls() {
 		require.Equal(t, "GetCallerIdentity", call.Action, "nothing else is called")
+	}
+}
+
+// TestEmptyAccount: without a platform, no stage changes anything.
+func TestEmptyAccount(t *testing.T) {
+	server, err := localaws.Start(t.Context(), localaws.Options{Account: "111111111111", Region: "eu-west-1"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	p, _ := inEnvironments(t, "staging")
+	p.Exec = func(map[string]string) step.Executor { return anywhere{} }
+	p.AWS = func(context.Context) (awsauth.Options, error) {
+		return awsauth.Options{CredentialsJSON: `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any"}`, Endpoint: server.Endpoint()}, nil
+	}
+	for stage, run := range stages(t) {
+		t.Run(stage, func(t *testing.T) {
+			before := len(server.Calls())
+			_ = run(p) // or its report has the error
+			calls := server.Calls()[before:]
+			require.NotEmpty(t, calls, "it uses the account")
+			for _, call := range calls {
+				require.Regexp(t, "^(Get|Describe|List|BatchGet)", call.Action)
+			}
+		})
+	}
+}
+
+// TestPromoteErrors checks that both environments' accounts are their own.
+func TestPromoteErrors(t *testing.T) {
+	servers := map[string]*localaws.Server{}
+	for _, account := range []string{"111111111111", "222222222222"} {
+		server, err := localaws.Start(t.Context(), localaws.Options{Account: account})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, server.Close()) })
+		servers[account] = server
+	}
+	in := func(account string) func(context.Context) (awsauth.Options, error) {
+		return func(context.Context) (awsauth.Options, error) {
+			return awsauth.Options{CredentialsJSON: `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any"}`, Endpoint: servers[account].Endpoint()}, nil
+		}
+	}
+	for name, tt := range map[string]struct {
+		from, to, failOn, source, target string
+		code                             outcome.Code
+		want                             string
+	}{
+		"misspelled":         {"stagng", "production", "none", "111111111111", "222222222222", outcome.Usage, `did you mean "staging"?`},
+		"no threshold":       {"staging", "production", "bad", "111111111111", "222222222222", outcome.Usage, "bad"},
+		"the same account":   {"staging", "production", "none", "222222222222", "222222222222", outcome.Refused, "environment staging is in account 111111111111"},
+		"accounts exchanged": {"staging", "production", "none", "111111111111", "111111111111", outcome.Refused, "environment production is in account 222222222222"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := inEnvironments(t, "")
+			p.AWS, p.OtherAWS = in(tt.target), in(tt.source)
+			_, err := p.Promote(t.Context(), pipeline.PromoteOptions{From: tt.from, To: tt.to, FailOn: tt.failOn})
+			require.ErrorContains(t, err, tt.want)
+			require.Equal(t, tt.code, outcome.Of(err))
+		})
+	}
+	p, _ := inEnvironments(t, "staging")
+	for with, want := range map[string]string{"staging": "cannot compare staging with itself", "productoin": `--with: no environment "productoin"`} {
+		_, err := p.DiffRunning(t.Context(), nil, with)
+		require.ErrorContains(t, err, want)
+		require.Equal(t, outcome.Usage, outcome.Of(err))
 	}
 }
 

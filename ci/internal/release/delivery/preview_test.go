@@ -70,6 +70,23 @@ func TestSweep(t *testing.T) {
 	require.Len(t, list.Previews, 3)
 	require.Equal(t, []any{true, false, false, report.Missing}, []any{list.Previews[0].Expired, list.Previews[1].Expired, list.Previews[2].Expired, list.Previews[0].State})
 
+	up := func(o delivery.PreviewOptions) report.Preview {
+		o.SHA, d.Services = commitID("1"), d.All
+		return d.PreviewUp(t.Context(), o)
+	}
+	refused := up(delivery.PreviewOptions{Number: 4, Max: 3})
+	require.Equal(t, outcome.Refused, refused.ExitCode)
+	require.Equal(t, "3 previews exist (#1, #2, #3) and --max is 3: remove one (slipway preview down), or those that have expired (slipway preview sweep)", refused.Error)
+	absent := up(delivery.PreviewOptions{Number: 4})
+	require.Equal(t, outcome.Usage, absent.ExitCode, absent.Error)
+	require.Contains(t, absent.Error, "environment staging has no service api to copy")
+	require.Equal(t, outcome.Usage, up(delivery.PreviewOptions{}).ExitCode)
+	none, err := d.PreviewDown(t.Context(), 4)
+	require.NoError(t, err)
+	require.Equal(t, outcome.Done, none.ExitCode)
+	_, err = d.PreviewDown(t.Context(), 0)
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+
 	require.Equal(t, map[int]string{1: "expired 2026-12-01T12:00:00Z"}, numbers(delivery.SweepOptions{}))
 	require.Equal(t, map[int]string{3: "the pull request is closed"}, numbers(delivery.SweepOptions{Open: []int{2}, OpenKnown: true}))
 	require.Empty(t, numbers(delivery.SweepOptions{Open: []int{2}, OpenKnown: true}))
@@ -78,6 +95,9 @@ func TestSweep(t *testing.T) {
 	d.Environment.Name = platform.Production
 	_, err = d.PreviewSweep(t.Context(), delivery.SweepOptions{})
 	require.Equal(t, outcome.Refused, outcome.Of(err))
+	_, err = d.PreviewDown(t.Context(), 1)
+	require.Equal(t, outcome.Refused, outcome.Of(err))
+	require.Equal(t, outcome.Refused, up(delivery.PreviewOptions{Number: 4}).ExitCode)
 }
 
 func TestParseOpen(t *testing.T) {

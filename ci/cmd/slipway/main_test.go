@@ -96,8 +96,10 @@ func TestSecondInterrupt(t *testing.T) {
 		output   string
 	}{
 		"nothing to restore": {"", outcome.Interrupted, "interrupt: stopping; press Ctrl-C again to quit immediately\nquit: run the same command again\n"},
-		"unfinished release": {"aws ecs update-service …", outcome.Unrestored,
-			"interrupt: stopping; the unfinished release is restored; press Ctrl-C again to quit immediately\nquit without restoring: aws ecs update-service …\n"},
+		"unfinished release": {
+			"aws ecs update-service …", outcome.Unrestored,
+			"interrupt: stopping; the unfinished release is restored; press Ctrl-C again to quit immediately\nquit without restoring: aws ecs update-service …\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

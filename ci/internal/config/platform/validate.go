@@ -244,9 +244,12 @@ func (c *checker) checkBuild() {
 		set  bool
 		of   Kind
 	}{
-		{"main", s.Main != "", Go}, {"build_tags", len(s.BuildTags) > 0, Go},
-		{"dockerfile", s.Dockerfile != "", Dockerfile}, {"target", s.Target != "", Dockerfile},
-		{"build_args", len(s.BuildArgs) > 0, Dockerfile}, {"build_secrets", len(s.BuildSecrets) > 0, Dockerfile},
+		{"main", s.Main != "", Go},
+		{"build_tags", len(s.BuildTags) > 0, Go},
+		{"dockerfile", s.Dockerfile != "", Dockerfile},
+		{"target", s.Target != "", Dockerfile},
+		{"build_args", len(s.BuildArgs) > 0, Dockerfile},
+		{"build_secrets", len(s.BuildSecrets) > 0, Dockerfile},
 		{"image", s.Image != "", Prebuilt},
 	} {
 		if field.set && s.Kind != field.of {

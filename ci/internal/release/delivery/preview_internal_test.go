@@ -59,7 +59,7 @@ func TestPreviewState(t *testing.T) {
 	require.Equal(t, report.Degraded, stateOf(service(complete, 0, 0)), "nothing runs")
 	require.Equal(t, report.Deploying, stateOf(service(deploying, 1, 0)))
 	require.Equal(t, report.Degraded, stateOf(types.Service{}))
-	require.Equal(t, report.Degraded, worse(report.Degraded, report.Steady))
-	require.Equal(t, report.Deploying, worse(report.Steady, report.Deploying))
-	require.Equal(t, report.Steady, worse(report.Missing, report.Steady))
+	require.Equal(t, report.Degraded, worseState(report.Degraded, report.Steady))
+	require.Equal(t, report.Deploying, worseState(report.Steady, report.Deploying))
+	require.Equal(t, report.Steady, worseState(report.Missing, report.Steady))
 }

@@ -139,23 +139,39 @@ func TestReleaseTaskFails(t *testing.T) {
 		result  report.Result
 		notes   []string
 	}{
-		"exits with 3": {func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.exit = aws.Int32(3) },
-			"the release task of a failed: container a exited with code 3", "explained: container a exited with code 3", outcome.Failed, report.Failed, []string{undone}},
-		"out of memory": {func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.exit = aws.Int32(137) },
-			"the release task of a failed: container a exited with code 137", "explained: container a exited with code 137", outcome.Failed, report.Failed, []string{undone}},
-		"takes too long": {func(f *releaseFixture, _ context.CancelCauseFunc) {
-			f.ecs.takes, f.prepared.Updates[0].Service.ReleaseTask.Timeout = 0, 60
+		"exits with 3": {
+			func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.exit = aws.Int32(3) },
+			"the release task of a failed: container a exited with code 3", "explained: container a exited with code 3", outcome.Failed, report.Failed,
+			[]string{undone},
 		},
-			"the release task of a failed: the task did not end within 1m0s", "explained: the task did not end within 1m0s", outcome.Failed, report.Failed, []string{undone}},
-		"takes longer than by default": {func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.takes = 0 },
-			"the release task of a failed: the task did not end within 10m0s", "explained: the task did not end within 10m0s", outcome.Failed, report.Failed, []string{undone}},
-		"does not start": {func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.unstarted = true },
-			"the release task of a failed: the task failed to start: CannotPullContainerError: not found", "explained: the task failed to start: CannotPullContainerError: not found", outcome.Failed, report.Failed, nil},
-		"is not listed": {func(f *releaseFixture, _ context.CancelCauseFunc) {
-			f.ecs.fail = on("ListTasks", 0, apiError("AccessDeniedException"))
+		"out of memory": {
+			func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.exit = aws.Int32(137) },
+			"the release task of a failed: container a exited with code 137", "explained: container a exited with code 137", outcome.Failed, report.Failed,
+			[]string{undone},
 		},
+		"takes too long": {
+			func(f *releaseFixture, _ context.CancelCauseFunc) {
+				f.ecs.takes, f.prepared.Updates[0].Service.ReleaseTask.Timeout = 0, 60
+			},
+			"the release task of a failed: the task did not end within 1m0s", "explained: the task did not end within 1m0s", outcome.Failed, report.Failed,
+			[]string{undone},
+		},
+		"takes longer than by default": {
+			func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.takes = 0 },
+			"the release task of a failed: the task did not end within 10m0s", "explained: the task did not end within 10m0s", outcome.Failed, report.Failed,
+			[]string{undone},
+		},
+		"does not start": {
+			func(f *releaseFixture, _ context.CancelCauseFunc) { f.ecs.unstarted = true },
+			"the release task of a failed: the task failed to start: CannotPullContainerError: not found", "explained: the task failed to start: CannotPullContainerError: not found", outcome.Failed, report.Failed, nil,
+		},
+		"is not listed": {
+			func(f *releaseFixture, _ context.CancelCauseFunc) {
+				f.ecs.fail = on("ListTasks", 0, apiError("AccessDeniedException"))
+			},
 			"the release task of a failed: looking for an earlier task of this release: listing tasks of cluster ecs-cluster: explained: api error AccessDeniedException: of the fake",
-			"explained: looking for an earlier task of this release: listing tasks of cluster ecs-cluster: explained: api error AccessDeniedException: of the fake", outcome.Failed, report.Failed, nil},
+			"explained: looking for an earlier task of this release: listing tasks of cluster ecs-cluster: explained: api error AccessDeniedException: of the fake", outcome.Failed, report.Failed, nil,
+		},
 		"is interrupted": {func(f *releaseFixture, cancel context.CancelCauseFunc) {
 			f.ecs.takes = 0
 			f.ecs.fail = func(operation string, n int) error {

@@ -229,7 +229,7 @@ func TestStopped(t *testing.T) {
 		"timeout":       {func(*fixture) {}, "the task did not end within 10m0s", "slipway: not ended within 10m0s"},
 		"no access":     {func(f *fixture) { f.ecs.fail = on("DescribeTasks", 1, apiError("AccessDeniedException")) }, "cannot follow task task-0: explained: api error AccessDeniedException: of the fake", "slipway cannot follow the task"},
 		"not readable":  {func(f *fixture) { f.ecs.fail = on("DescribeTasks", 100, errLost) }, "cannot follow task task-0: explained: read: connection reset", "slipway cannot follow the task"},
-		"never visible": {func(f *fixture) { f.ecs.hidden = time.Hour }, "ECS has no task task-0\ntask task-0 was told to stop, and has not yet stopped", "slipway cannot see the task"},
+		"never visible": {func(f *fixture) { f.ecs.hidden = time.Hour }, "ECS has no task task-0\ntask task-0 is still running after StopTask", "slipway cannot see the task"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -253,11 +253,11 @@ func TestTaskDoesNotStop(t *testing.T) {
 		want   string
 		within time.Duration
 	}{
-		"deaf": {func(f *fixture) { f.ecs.deaf = true }, "task task-0 was told to stop, and has not yet stopped", 50 * time.Second},
+		"deaf": {func(f *fixture) { f.ecs.deaf = true }, "task task-0 is still running after StopTask", 50 * time.Second},
 		"slow to stop": {func(f *fixture) {
 			f.ecs.deaf = true
 			f.spec.Definition.ContainerDefinitions[0].StopTimeout = aws.Int32(120)
-		}, "task task-0 was told to stop, and has not yet stopped", 140 * time.Second},
+		}, "task task-0 is still running after StopTask", 140 * time.Second},
 		"denied":      {func(f *fixture) { f.ecs.fail = on("StopTask", 0, apiError("AccessDeniedException")) }, "stopping task task-0: explained: api error AccessDeniedException: of the fake", time.Second},
 		"unreachable": {func(f *fixture) { f.ecs.fail = on("StopTask", 0, errLost) }, "stopping task task-0: explained: read: connection reset", 10 * time.Second},
 	} {
@@ -292,7 +292,7 @@ func TestWaitInterrupted(t *testing.T) {
 		require.EqualError(t, got.Err, "interrupted by SIGINT")
 		require.Equal(t, report.Interrupted, got.Report("app").Result)
 		require.Equal(t, deaf, f.running() > 0)
-		require.Equal(t, deaf, strings.Contains(f.log(), "has not yet stopped"))
+		require.Equal(t, deaf, strings.Contains(f.log(), "is still running after StopTask"))
 		require.Equal(t, []string{"one", "two"}, f.lines)
 		if !deaf {
 			require.Equal(t, int32(143), *got.ExitCode)
@@ -327,7 +327,7 @@ func TestFind(t *testing.T) {
 		f.ecs.calls, f.ecs.fail = nil, on(operation, 0, errLost)
 		_, err := f.Find(t.Context(), "ecs-cluster", "release", "ecs-app-task")
 		require.EqualError(t, err, want+"explained: read: connection reset")
-		require.Equal(t, callTries, f.ecs.count(operation))
+		require.Equal(t, 5, f.ecs.count(operation), "tries")
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	f.ecs.fail = func(string, int) error { cancel(outcome.Interruption("interrupted by SIGINT")); return errLost }

@@ -57,7 +57,8 @@ func TestChecksOfAnyProgram(t *testing.T) {
 		{Service: "shop", Path: "/shop", Version: "v2", Below: 500, SuccessThreshold: 8},
 		{Service: "shop", Path: "/shop/", Version: "v2", Below: 500},
 		{Service: "site", Path: "/", Below: 500},
-		{Service: "adopted", Path: "/team/", Below: 500}, {Service: "adopted", Path: "/team/up", Below: 400},
+		{Service: "adopted", Path: "/team/", Below: 500},
+		{Service: "adopted", Path: "/team/up", Below: 400},
 	}, got, "/up is routed to site, and /shop/up to shop")
 }
 

@@ -203,10 +203,12 @@ func documentedTree(t *testing.T) string {
 import (
 	"net"
 	"net/http"
+	"os"
 	"testing"
 )
 
 func TestServer(t *testing.T) {
+	os.Args = os.Args[:1] // with arguments it is a one-off task
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +230,7 @@ func TestServer(t *testing.T) {
 	}
 }
 `)
+	sourcetest.Write(t, tree, "terraform/environments/staging.tfvars.json", `{"environment": "staging"}`)
 	script := filepath.Join(tree, ".github", "dagger-call")
 	sourcetest.Write(t, tree, ".github/dagger-call", readFile(t, dir, ".github/dagger-call"))
 	require.NoError(t, os.Chmod(script, 0o755))

@@ -99,6 +99,9 @@ func Environments(dir string) ([]Environment, error) {
 		}
 		file := path.Join(EnvironmentsDir, entry.Name())
 		environment, err := parseEnvironment(name, data)
+		if err == nil {
+			err = checkKeys(dir, data)
+		}
 		if err != nil {
 			return nil, outcome.Usagef("%s: %w", file, err)
 		}
@@ -262,6 +265,29 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 
 // defaultStateKey is the state's key in terraform/terraform.tf.
 const defaultStateKey = "ecs-microservices/prod/terraform.tfstate"
+
+// declared matches the name of a variable in a Terraform file.
+var declared = regexp.MustCompile(`(?m)^variable "(\w+)"`)
+
+// checkKeys finds misspelled keys of an environment's file: keys that are no variable of the
+// platform in the source tree at dir. Terraform only warns of them.
+func checkKeys(dir string, data []byte) error {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(data, &keys); err != nil {
+		return describeJSON(data, err)
+	}
+	known := fieldNames(reflect.TypeFor[Environment]())
+	variables, _ := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path.Dir(ServicesFile)), "variables.tf")) // may be elsewhere
+	for _, match := range declared.FindAllSubmatch(variables, -1) {
+		known = append(known, string(match[1]))
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if near := outcome.Nearest(key, known); near != "" && !slices.Contains(known, key) {
+			return fmt.Errorf("unknown key %q: did you mean %q?", key, near)
+		}
+	}
+	return nil
+}
 
 // checkDistinct checks that environments of one account share no names, and that none share
 // a state. Without account_id, an environment could be in the account of any other. Roles

@@ -10,6 +10,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
 )
 
 // writeEnvironments writes the files of environments to a new source tree.
@@ -81,7 +82,7 @@ func TestSelectEnvironment(t *testing.T) {
 }
 
 func TestDefaultStateKey(t *testing.T) {
-	backend, err := os.ReadFile("../../../../terraform/terraform.tf")
+	backend, err := os.ReadFile(sourcetest.Repository("terraform", "terraform.tf"))
 	require.NoError(t, err)
 	require.Contains(t, string(backend), `key          = "ecs-microservices/prod/terraform.tfstate"`, "as defaultStateKey")
 }

@@ -185,7 +185,6 @@ func TestCopyInterrupted(t *testing.T) {
 		got, err := target.open().Copy(t.Context(), copyOf(source, p))
 		require.NoError(t, err)
 		sent := 8 + 8 - (got.Blobs + got.Manifests) // by the first copy, of 8 blobs and 8 writes of manifests
-		require.LessOrEqual(t, sent, int64(n))
 		require.GreaterOrEqual(t, sent, int64(n)-4, "less those that were in flight at its end")
 		requireCopied(t, target, "a", p)
 	}

@@ -207,6 +207,11 @@ import (
 	"testing"
 )
 
+func TestTask(t *testing.T) {
+	os.Args = []string{"server", "sleep", "1ns"}
+	main()
+}
+
 func TestServer(t *testing.T) {
 	os.Args = os.Args[:1] // with arguments it is a one-off task
 	free, err := net.Listen("tcp", "127.0.0.1:0")

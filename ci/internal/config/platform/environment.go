@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -238,12 +237,7 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 		return e, describeJSON(data, err)
 	}
 	for _, service := range slices.Sorted(maps.Keys(file.Overrides)) {
-		decoder := json.NewDecoder(bytes.NewReader(file.Overrides[service]))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(new(Override)); err != nil {
-			return e, fmt.Errorf("service_overrides: service %q: %w", service, describeJSON(nil, err, reflect.TypeFor[Override]()))
-		}
-		if err := checkJSON(file.Overrides[service], reflect.TypeFor[Override]()); err != nil {
+		if err := decodeStrictly(file.Overrides[service], new(Override)); err != nil {
 			return e, fmt.Errorf("service_overrides: service %q: %w", service, err)
 		}
 	}

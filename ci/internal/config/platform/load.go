@@ -93,12 +93,7 @@ func Parse(data []byte) (Platform, error) {
 	var p Platform
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		service := Service{Name: name}
-		decoder := json.NewDecoder(bytes.NewReader(entries[name]))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&service); err != nil {
-			return Platform{}, fmt.Errorf("service %q: %w", name, describeJSON(nil, err))
-		}
-		if err := checkJSON(entries[name], reflect.TypeFor[Service]()); err != nil {
+		if err := decodeStrictly(entries[name], &service); err != nil {
 			return Platform{}, fmt.Errorf("service %q: %w", name, err)
 		}
 		p.Services = append(p.Services, service)
@@ -151,9 +146,26 @@ func (b Build) Key() string {
 	return string(text)
 }
 
+// decodeStrictly decodes an object and refuses what the JSON decoder would ignore: unknown
+// fields, a key that is given twice, and null as a value of a map.
+func decodeStrictly[T any](object json.RawMessage, to *T) error {
+	decoder := json.NewDecoder(bytes.NewReader(object))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(to); err != nil {
+		err = describeJSON(nil, err)
+		if field, ok := strings.CutPrefix(err.Error(), "unknown field "); ok {
+			if near := outcome.Nearest(strings.Trim(field, `"`), fieldNames(reflect.TypeFor[T]())); near != "" {
+				return fmt.Errorf("%w: did you mean %q?", err, near)
+			}
+		}
+		return err
+	}
+	return checkJSON(object, reflect.TypeFor[T]())
+}
+
 // describeJSON rewrites an error of the JSON decoder without Go's terms. It adds the line
 // of a syntax error in data.
-func describeJSON(data []byte, err error, t ...reflect.Type) error {
+func describeJSON(data []byte, err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
 	switch {
@@ -164,13 +176,7 @@ func describeJSON(data []byte, err error, t ...reflect.Type) error {
 		field := embedded.ReplaceAllString(mismatch.Field, "$1")
 		return fmt.Errorf("%s must be %s, not %s", cmp.Or(field, "the document"), jsonKind(mismatch.Type), mismatch.Value)
 	}
-	message := strings.TrimPrefix(err.Error(), "json: ")
-	if field, ok := strings.CutPrefix(message, "unknown field "); ok {
-		if near := outcome.Nearest(strings.Trim(field, `"`), fieldNames(append(t, reflect.TypeFor[Service]())[0])); near != "" {
-			message += fmt.Sprintf(": did you mean %q?", near)
-		}
-	}
-	return errors.New(message)
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
 
 // fieldNames returns the JSON names of the fields of a type and of the types in it.

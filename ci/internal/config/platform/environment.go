@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"dagger/slipway/internal/report/outcome"
 )
@@ -86,6 +87,7 @@ func Environments(dir string) ([]Environment, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, outcome.Usagef("reading the environments: %w", err)
 	}
+	known := sync.OnceValue(func() []string { return knownKeys(dir) })
 	var all []Environment
 	for _, entry := range entries {
 		name, ok := strings.CutSuffix(entry.Name(), environmentSuffix)
@@ -99,7 +101,7 @@ func Environments(dir string) ([]Environment, error) {
 		file := path.Join(EnvironmentsDir, entry.Name())
 		environment, err := parseEnvironment(name, data)
 		if err == nil {
-			err = checkKeys(dir, data)
+			err = checkKeys(data, known())
 		}
 		if err != nil {
 			return nil, outcome.Usagef("%s: %w", file, err)
@@ -263,20 +265,29 @@ const defaultStateKey = "ecs-microservices/prod/terraform.tfstate"
 // declared matches the name of a variable in a Terraform file.
 var declared = regexp.MustCompile(`(?m)^variable "(\w+)"`)
 
-// checkKeys finds misspelled keys of an environment's file: keys that are no variable of the
-// platform in the source tree at dir. Terraform only warns of them.
-func checkKeys(dir string, data []byte) error {
+// knownKeys returns the keys of an environment's file: ours, and the variables of the
+// platform in the source tree at dir.
+func knownKeys(dir string) []string {
+	keys := fieldNames(reflect.TypeFor[Environment]())
+	variables, _ := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path.Dir(ServicesFile)), "variables.tf")) // may be elsewhere
+	for _, match := range declared.FindAllSubmatch(variables, -1) {
+		keys = append(keys, string(match[1]))
+	}
+	return keys
+}
+
+// checkKeys finds misspelled keys of an environment's file: Terraform only warns of keys
+// that are no variable.
+func checkKeys(data []byte, known []string) error {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(data, &keys); err != nil {
 		return describeJSON(data, err)
 	}
-	known := fieldNames(reflect.TypeFor[Environment]())
-	variables, _ := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path.Dir(ServicesFile)), "variables.tf")) // may be elsewhere
-	for _, match := range declared.FindAllSubmatch(variables, -1) {
-		known = append(known, string(match[1]))
-	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if near := outcome.Nearest(key, known); near != "" && !slices.Contains(known, key) {
+		if slices.Contains(known, key) {
+			continue
+		}
+		if near := outcome.Nearest(key, known); near != "" {
 			return fmt.Errorf("unknown key %q: did you mean %q?", key, near)
 		}
 	}

@@ -142,11 +142,7 @@ func (a *app) environmentNames(*cobra.Command) []string {
 	if err != nil {
 		return nil
 	}
-	var names []string
-	for _, e := range environments {
-		names = append(names, e.Name)
-	}
-	return names
+	return platform.EnvironmentNames(environments)
 }
 
 func (a *app) serviceNames(*cobra.Command) []string {

@@ -46,11 +46,15 @@ func (p Pipeline) Promote(ctx context.Context, o PromoteOptions) (report.Release
 
 // DiffRunning returns how what an environment runs differs from what another one runs.
 func (p Pipeline) DiffRunning(ctx context.Context, services []string, with string) (report.Diff, error) {
-	environment, err := platform.SelectEnvironment(p.Dir, p.Environment)
+	all, err := platform.Environments(p.Dir)
 	if err != nil {
 		return report.Diff{}, err
 	}
-	if _, err := platform.SelectEnvironment(p.Dir, with); err != nil {
+	environment, err := platform.FindEnvironment(all, p.Environment)
+	if err != nil {
+		return report.Diff{}, err
+	}
+	if _, err := platform.FindEnvironment(all, with); err != nil {
 		return report.Diff{}, outcome.Usagef("--with: %w", err)
 	}
 	if with == environment.Name {

@@ -46,7 +46,7 @@ func (p Pipeline) Changes(ctx context.Context, since string) (changes.Changes, e
 func (p Pipeline) Environments() (changes.Environments, error) {
 	all, err := platform.Environments(p.Dir)
 	if err == nil && p.Environment != "" {
-		_, err = platform.SelectEnvironment(p.Dir, p.Environment)
+		_, err = platform.FindEnvironment(all, p.Environment)
 	}
 	return changes.ForWorkflow(all, p.Environment), err
 }

@@ -85,7 +85,11 @@ func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, e
 		if err != nil {
 			return infra.Validation{}, err
 		}
-		if err := settings.CheckEnvironments(p.Dir); err != nil {
+		all, err := platform.Environments(p.Dir)
+		if err != nil {
+			return infra.Validation{}, err
+		}
+		if err := settings.CheckIn(all); err != nil {
 			return infra.Validation{}, err
 		}
 	}

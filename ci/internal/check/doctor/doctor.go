@@ -72,14 +72,10 @@ func Checks(dir string) []Check {
 		}},
 		{"environments", func(context.Context) (string, error) {
 			all, err := platform.Environments(dir)
-			var names []string
-			for _, e := range all {
-				names = append(names, e.Name)
-			}
 			if p, loadErr := platform.Load(dir); err == nil && loadErr == nil {
-				err = p.CheckEnvironments(dir)
+				err = p.CheckIn(all)
 			}
-			return strings.Join(names, ", "), err
+			return strings.Join(platform.EnvironmentNames(all), ", "), err
 		}},
 		{"lock", func(context.Context) (string, error) {
 			_, err := image.ReadLock(dir)

@@ -44,9 +44,7 @@ type MatrixEntry struct {
 // has only that environment.
 func ForWorkflow(all []platform.Environment, name string) Environments {
 	var e Environments
-	var names []string
 	for _, one := range all {
-		names = append(names, one.Name)
 		if name == "" || name == one.Name {
 			role := "AWS_PLAN_ROLE_" + strings.ToUpper(strings.ReplaceAll(one.Name, "-", "_"))
 			e.Matrix = append(e.Matrix, MatrixEntry{one.Name, role})
@@ -55,6 +53,7 @@ func ForWorkflow(all []platform.Environment, name string) Environments {
 	if e.promoteFrom(all); e.Release != "" {
 		return e
 	}
+	names := platform.EnvironmentNames(all)
 	production := slices.Contains(names, platform.Production)
 	switch {
 	case slices.Contains(names, staging):

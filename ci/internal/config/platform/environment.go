@@ -193,11 +193,16 @@ func SelectEnvironment(dir, name string) (Environment, error) {
 	if err != nil {
 		return Environment{}, err
 	}
+	return FindEnvironment(all, name)
+}
+
+// FindEnvironment is [SelectEnvironment] from environments that were read.
+func FindEnvironment(all []Environment, name string) (Environment, error) {
 	if name == "" && len(all) == 1 {
 		return all[0], nil
 	}
 	if name == "" {
-		return Environment{}, outcome.Usagef("several environments: name one with --env: %s", strings.Join(environmentNames(all), ", "))
+		return Environment{}, outcome.Usagef("several environments: name one with --env: %s", strings.Join(EnvironmentNames(all), ", "))
 	}
 	e, err := find(all, name)
 	return e, outcome.With(outcome.Usage, err)
@@ -210,14 +215,15 @@ func find(all []Environment, name string) (Environment, error) {
 			return e, nil
 		}
 	}
-	names := environmentNames(all)
+	names := EnvironmentNames(all)
 	if near := outcome.Nearest(name, names); near != "" {
 		return Environment{}, fmt.Errorf("no environment %q: did you mean %q?", name, near)
 	}
 	return Environment{}, fmt.Errorf("no environment %q in %s: it has %s", name, EnvironmentsDir, strings.Join(names, ", "))
 }
 
-func environmentNames(all []Environment) []string {
+// EnvironmentNames returns the names of environments.
+func EnvironmentNames(all []Environment) []string {
 	var names []string
 	for _, e := range all {
 		names = append(names, e.Name)
@@ -407,12 +413,8 @@ func (p Platform) In(e Environment) (Platform, error) {
 	return p, nil
 }
 
-// CheckEnvironments checks the platform in every environment of the source tree at dir.
-func (p Platform) CheckEnvironments(dir string) error {
-	all, err := Environments(dir)
-	if err != nil {
-		return err
-	}
+// CheckIn checks the platform in each of the environments.
+func (p Platform) CheckIn(all []Environment) error {
 	var problems []error
 	for _, e := range all {
 		if _, err := p.In(e); err != nil {

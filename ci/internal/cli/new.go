@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/scaffold"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -49,7 +48,7 @@ image, which has no folder. Terraform creates the AWS resources from the entry.`
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&kind, "kind", "", "kind of service: "+strings.Join(scaffold.Kinds(), ", ")+" (default none: required)")
+	flags.StringVar(&kind, "kind", "", "kind of service: "+strings.Join(platform.Kinds(), ", ")+" (default none: required)")
 	flags.StringVar(&options.Path, "path", "", "folder of the service (default NAME)")
 	flags.StringArrayVar(&options.Routes, "route", nil, "path that is routed to the service, with /* for all paths below; repeatable (default /NAME and /NAME/*)")
 	flags.IntVar(&options.Port, "port", 0, "port that the container listens on (default the first free port from 8000, for nginx from 8080)")
@@ -61,7 +60,7 @@ image, which has no folder. Terraform creates the AWS resources from the entry.`
 	flags.IntVar(&options.DesiredCount, "desired-count", 2, "number of tasks")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if kind == "" {
-			return outcome.Usagef("service %s has no kind: add --kind %s", args[0], strings.Join(scaffold.Kinds(), ", "))
+			return outcome.Usagef("service %s has no kind: add --kind %s", args[0], strings.Join(platform.Kinds(), ", "))
 		}
 		if worker && (flags.Changed("port") || flags.Changed("route") || flags.Changed("health-path")) {
 			return outcome.Usagef("--worker has no port, routes and health path: leave out --port, --route and --health-path")

@@ -25,8 +25,10 @@ const (
 	Prebuilt   Kind = "image"      // an image of another registry, which is copied
 )
 
-// kinds lists the kinds in the order of messages.
-var kinds = []string{string(Go), string(Nginx), string(Dockerfile), string(Prebuilt)}
+// Kinds lists the kinds in the order of messages.
+func Kinds() []string {
+	return []string{string(Go), string(Nginx), string(Dockerfile), string(Prebuilt)}
+}
 
 // Service is one entry of the services file: a web service with a port and routes, a
 // worker without them, or a scheduled job. Optional fields that are absent have their

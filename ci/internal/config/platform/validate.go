@@ -235,8 +235,8 @@ func (c *checker) checkBuild() {
 	} else if s.Path == "" || path.IsAbs(s.Path) || path.Clean(s.Path) != s.Path || !filepath.IsLocal(s.Path) {
 		c.add("path %q must name a folder inside the source tree", s.Path)
 	}
-	if !slices.Contains(kinds, string(s.Kind)) {
-		c.add("kind %q must be one of %s", s.Kind, strings.Join(kinds, ", "))
+	if !slices.Contains(Kinds(), string(s.Kind)) {
+		c.add("kind %q must be one of %s", s.Kind, strings.Join(Kinds(), ", "))
 		return
 	}
 	for _, field := range []struct {

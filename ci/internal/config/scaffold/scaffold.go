@@ -17,20 +17,15 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Kinds lists the kinds of service.
-func Kinds() []string {
-	return []string{string(platform.Go), string(platform.Nginx), string(platform.Dockerfile), string(platform.Prebuilt)}
-}
-
 // ParseKind returns the kind with a name. An unknown name is a usage error.
 func ParseKind(name string) (platform.Kind, error) {
-	if slices.Contains(Kinds(), name) {
+	if slices.Contains(platform.Kinds(), name) {
 		return platform.Kind(name), nil
 	}
-	if near := outcome.Nearest(name, Kinds()); near != "" {
+	if near := outcome.Nearest(name, platform.Kinds()); near != "" {
 		return "", outcome.Usagef("unknown kind %q: did you mean %q?", name, near)
 	}
-	return "", outcome.Usagef("unknown kind %q: want one of %s", name, strings.Join(Kinds(), ", "))
+	return "", outcome.Usagef("unknown kind %q: want one of %s", name, strings.Join(platform.Kinds(), ", "))
 }
 
 // The first ports that Default tries.

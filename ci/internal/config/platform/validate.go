@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // serviceName allows fewer names than ECS does, so that every derived name is valid, such
@@ -56,6 +57,7 @@ func SmallestSize(leastCPU, leastMemory int) (cpu, memory int, ok bool) {
 // Patterns of names and values. terraform/variables.tf has the same.
 var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	buildTag     = regexp.MustCompile(`^[A-Za-z0-9_.]+$`)
 	ecsName      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 	// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$`)
@@ -70,22 +72,23 @@ var (
 	containerUser = regexp.MustCompile(`^[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?$`)
 	// https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 	rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\)$`)
-	cronExpression = regexp.MustCompile(`^cron\(` + cronMinutes + ` ` + cronHours + ` (\? ` + cronMonths + ` ` + cronWeekdays + `|` + cronDays + ` ` + cronMonths + ` \?) ` + cronYears + `\)$`)
 	timezone       = regexp.MustCompile(`^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$`)
 	action         = regexp.MustCompile(`^(\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$`)
 	efsFileSystem  = regexp.MustCompile(`^fs-[0-9a-f]{8,40}$`)
 	efsAccessPoint = regexp.MustCompile(`^fsap-[0-9a-f]{8,40}$`)
 )
 
-// Fields of a cron expression.
-var (
-	cronMinutes  = cronField(`[0-5]?[0-9]`, ``)
-	cronHours    = cronField(`(2[0-3]|[01]?[0-9])`, ``)
-	cronDays     = cronField(`(3[01]|[12][0-9]|0?[1-9])`, `|L(-[0-9]+)?|LW|[0-9]+W`)
-	cronMonths   = cronField(`(1[0-2]|0?[1-9]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)`, ``)
-	cronWeekdays = cronField(`([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)`, `|L|([1-7]|[A-Z]{3})(L|#[1-5])`)
-	cronYears    = cronField(`(19[7-9][0-9]|2[01][0-9]{2})`, ``)
-)
+// cronExpression is compiled when a job needs it: it is large, and every command loads this
+// package.
+var cronExpression = sync.OnceValue(func() *regexp.Regexp {
+	minutes := cronField(`[0-5]?[0-9]`, ``)
+	hours := cronField(`(2[0-3]|[01]?[0-9])`, ``)
+	days := cronField(`(3[01]|[12][0-9]|0?[1-9])`, `|L(-[0-9]+)?|LW|[0-9]+W`)
+	months := cronField(`(1[0-2]|0?[1-9]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)`, ``)
+	weekdays := cronField(`([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)`, `|L|([1-7]|[A-Z]{3})(L|#[1-5])`)
+	years := cronField(`(19[7-9][0-9]|2[01][0-9]{2})`, ``)
+	return regexp.MustCompile(`^cron\(` + minutes + ` ` + hours + ` (\? ` + months + ` ` + weekdays + `|` + days + ` ` + months + ` \?) ` + years + `\)$`)
+})
 
 // cronField returns a pattern of a list of values, ranges and steps, and of more.
 func cronField(value, more string) string {
@@ -260,7 +263,7 @@ func (c *checker) checkBuild() {
 		c.add(`main %q must be a package below path, such as "./cmd/server"`, main)
 	}
 	for _, tag := range s.BuildTags {
-		if !regexp.MustCompile(`^[A-Za-z0-9_.]+$`).MatchString(tag) {
+		if !buildTag.MatchString(tag) {
 			c.add("build tag %q must be letters, digits, dots and underscores", tag)
 		}
 	}
@@ -366,7 +369,7 @@ func (c *checker) checkSchedule() {
 		}
 		return
 	}
-	if !rateExpression.MatchString(s.Schedule) && !cronExpression.MatchString(s.Schedule) {
+	if !rateExpression.MatchString(s.Schedule) && !cronExpression().MatchString(s.Schedule) {
 		c.add(`schedule %q is no expression of EventBridge Scheduler: write it like "rate(5 minutes)" or "cron(0 3 * * ? *)"`, s.Schedule)
 	}
 	if s.ScheduleTimezone != "" && !timezone.MatchString(s.ScheduleTimezone) {

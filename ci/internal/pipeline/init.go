@@ -99,12 +99,10 @@ func (p Pipeline) folders(paths []string) (map[string]platform.Build, error) {
 			return nil, outcome.Usagef("invalid --path %q: want NAME=FOLDER, with a folder of the source tree, such as api=services/api", pair)
 		}
 		build := platform.Build{Path: filepath.ToSlash(filepath.Clean(folder))}
-		for _, sign := range []struct {
-			file string
-			kind platform.Kind
-		}{{platform.DefaultDockerfile, platform.Dockerfile}, {"go.mod", platform.Go}, {"site", platform.Nginx}} {
-			if _, err := os.Stat(filepath.Join(p.Dir, folder, sign.file)); err == nil && build.Kind == "" {
-				build.Kind = sign.kind
+		for _, kind := range []platform.Kind{platform.Dockerfile, platform.Go, platform.Nginx} {
+			required := platform.Build{Kind: kind}.RequiredFile()
+			if _, err := os.Stat(filepath.Join(p.Dir, folder, required)); err == nil && build.Kind == "" {
+				build.Kind = kind
 			}
 		}
 		if build.Kind == "" {

@@ -313,7 +313,7 @@ func (p Platform) CheckFolders(dir string) error {
 			problems = append(problems, fmt.Errorf("service %q: folder %s does not exist: create it, or correct path", s.Name, s.Path))
 			continue
 		}
-		needs := map[Kind]string{Go: "go.mod", Nginx: "site", Dockerfile: cmp.Or(s.Dockerfile, DefaultDockerfile)}[s.Kind]
+		needs := s.RequiredFile()
 		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(path.Join(s.Path, needs)))); err != nil {
 			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, needs, s.Kind))
 		}

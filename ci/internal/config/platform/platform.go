@@ -265,6 +265,20 @@ func (b Build) DockerfilePath() string {
 	return path.Join(b.Path, cmp.Or(b.Dockerfile, DefaultDockerfile))
 }
 
+// RequiredFile returns the file or folder that the entry's folder must have, relative to
+// it; empty for kind [Prebuilt].
+func (b Build) RequiredFile() string {
+	switch b.Kind {
+	case Go:
+		return "go.mod"
+	case Nginx:
+		return "site"
+	case Dockerfile:
+		return cmp.Or(b.Dockerfile, DefaultDockerfile)
+	}
+	return ""
+}
+
 // ClusterName returns the name of the ECS cluster.
 func (s Service) ClusterName() string {
 	return cmp.Or(s.Cluster, Environment{NamePrefix: s.prefix}.Cluster())

@@ -42,14 +42,24 @@ func (l Logs) JSON(w io.Writer) error {
 
 // Text writes the lines.
 func (l Logs) Text(w io.Writer) error {
-	_, err := io.WriteString(w, l.text())
+	_, err := io.WriteString(w, joinLines(l.printable()))
 	return err
 }
 
-func (l Logs) text() string {
+// printable returns the lines as they are printed.
+func (l Logs) printable() []string {
+	lines := make([]string, len(l.Lines))
+	for n, line := range l.Lines {
+		lines[n] = line.String()
+	}
+	return lines
+}
+
+// joinLines returns the lines, each with a newline.
+func joinLines(lines []string) string {
 	var b strings.Builder
-	for _, line := range l.Lines {
-		b.WriteString(line.String() + "\n")
+	for _, line := range lines {
+		b.WriteString(line + "\n")
 	}
 	return b.String()
 }
@@ -61,15 +71,12 @@ func (l Logs) Markdown(w io.Writer) error {
 	for _, note := range l.Notes {
 		p.Add(fmt.Sprintf("\nNote: %s.\n", Inline(shorten(note, 1000))))
 	}
-	first, size := len(l.Lines), 0
-	for first > 0 && size+len(l.Lines[first-1].String()) < MarkdownLimit-10_000 {
-		first--
-		size += len(l.Lines[first].String()) + 1
-	}
+	lines := l.printable()
+	first := firstOfLast(lines, MarkdownLimit-10_000)
 	if first > 0 {
 		p.Force(fmt.Sprintf("\n%d lines before these are omitted.\n", first))
 	}
-	text := Logs{Lines: l.Lines[first:]}.text()
+	text := joinLines(lines[first:])
 	fence := Fence(text)
 	p.Force(fmt.Sprintf("\n%stext\n%s%s\n", fence, text, fence))
 	return WriteMarkdown(w, p.String())

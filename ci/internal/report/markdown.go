@@ -42,9 +42,7 @@ func (r Release) Markdown(w io.Writer) error {
 	r.imagesTable(p)
 	r.tasksTable(p)
 	r.causes(p)
-	if r.Traffic != nil {
-		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed))
-	}
+	r.traffic(p)
 	r.notes(p)
 	r.staging(p)
 	r.stagesTable(p)
@@ -63,8 +61,12 @@ func (r Release) staging(p *Page) {
 	p.Force(fmt.Sprintf("\n### Release `%s` to %s: %s\n\n", shortSHA(r.Staging.SHA), Inline(r.Staging.Environment), r.Staging.Result))
 	r.Staging.servicesTable(p)
 	r.Staging.causes(p)
-	if t := r.Staging.Traffic; t != nil {
-		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", t.Served, t.Failed))
+	r.Staging.traffic(p)
+}
+
+func (r Release) traffic(p *Page) {
+	if r.Traffic != nil {
+		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed))
 	}
 }
 
@@ -146,11 +148,7 @@ func (c Cause) markdown(service string) string {
 	if len(c.LogTail) == 0 {
 		return b.String()
 	}
-	tail, size := len(c.LogTail), 0
-	for tail > 0 && size+len(c.LogTail[tail-1]) < logTailShare {
-		tail--
-		size += len(c.LogTail[tail]) + 1
-	}
+	tail := firstOfLast(c.LogTail, logTailShare)
 	text := strings.Join(c.LogTail[tail:], "\n")
 	if tail == len(c.LogTail) { // the last line does not fit
 		tail--
@@ -162,6 +160,17 @@ func (c Cause) markdown(service string) string {
 	fence := Fence(text)
 	fmt.Fprintf(&b, "\n%stext\n%s\n%s\n", fence, text, fence)
 	return b.String()
+}
+
+// firstOfLast returns the index of the first of the last lines that together have less
+// than limit bytes.
+func firstOfLast(lines []string, limit int) int {
+	first, size := len(lines), 0
+	for first > 0 && size+len(lines[first-1]) < limit {
+		first--
+		size += len(lines[first]) + 1
+	}
+	return first
 }
 
 func (r Release) notes(p *Page) {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -107,7 +108,7 @@ func (p Previews) Text(w io.Writer) error {
 		b.WriteString("no previews\n")
 	}
 	for _, one := range p.Previews {
-		fmt.Fprintf(&b, "#%-6d %-10s %-12s %-40s age %-8s %s\n", one.Number, one.State, commitOf(one.SHA), orDash(one.URL), one.age(p.At), one.expiry())
+		fmt.Fprintf(&b, "#%-6d %-10s %-12s %-40s age %-8s %s\n", one.Number, one.State, Version{SHA: one.SHA}.Short(), cmp.Or(one.URL, "-"), one.age(p.At), one.expiry())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -123,7 +124,7 @@ func (p Previews) Markdown(w io.Writer) error {
 	}
 	page.Force("| request | state | commit | address | age | expiry |\n|---|---|---|---|---|---|\n")
 	for _, one := range p.Previews {
-		page.Add(fmt.Sprintf("| #%d | %s | `%s` | %s | %s | %s |\n", one.Number, one.State, commitOf(one.SHA), orDash(one.URL), one.age(p.At), one.expiry()))
+		page.Add(fmt.Sprintf("| #%d | %s | `%s` | %s | %s | %s |\n", one.Number, one.State, Version{SHA: one.SHA}.Short(), cmp.Or(one.URL, "-"), one.age(p.At), one.expiry()))
 	}
 	return WriteMarkdown(w, page.String())
 }
@@ -141,20 +142,6 @@ func (s PreviewStatus) expiry() string {
 		return "expired " + formatTime(s.ExpiresAt)
 	}
 	return "until " + formatTime(s.ExpiresAt)
-}
-
-func commitOf(sha string) string {
-	if sha == "" {
-		return "-"
-	}
-	return shortSHA(sha)
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 // PreviewRemoval is the report of removed previews: `preview down` and `preview sweep`

@@ -8,7 +8,6 @@ import (
 
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -92,11 +91,7 @@ failed first release is removed, and the exit code is 1.`,
 	cmd.Flags().DurationVar(&o.TTL, "ttl", delivery.DefaultPreviewTTL, "how long from now the preview is kept; then preview sweep removes it")
 	cmd.Flags().IntVar(&o.Max, "max", delivery.DefaultMaxPreviews, "how many previews the environment may have; one more is refused (exit code 5)")
 	cmd.Flags().StringVar(&o.HostSuffix, "host-suffix", "", "domain of the hosts of previews, such as preview.example.com (default none: they have paths)")
-	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
-	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
-	cmd.Flags().DurationVar(&f.WaitForTurn, "wait-for-turn", 0, "maximum wait for a release in progress to finish, such as 10m (default none)")
-	cmd.Flags().Lookup("wait-for-turn").NoOptDefVal = "30m"
-	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "skip the smoke test; rely on ECS alone")
+	f.bindLimits(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.Max < 1 {
 			return outcome.Usagef("invalid --max %d: want 1 or more, such as %d", o.Max, delivery.DefaultMaxPreviews)

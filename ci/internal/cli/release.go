@@ -49,11 +49,16 @@ func (f *releaseFlags) bindRollout(cmd *cobra.Command) {
 // services and the region.
 func (f *releaseFlags) bindRelease(cmd *cobra.Command) {
 	f.report.bind(cmd)
+	f.bindLimits(cmd)
+	cmd.Flags().StringVar(&f.URL, "url", "", "base URL of the smoke test (default the load balancer's)")
+}
+
+// bindLimits adds the flags of everything that rolls out, including previews.
+func (f *releaseFlags) bindLimits(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
 	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
 	cmd.Flags().DurationVar(&f.WaitForTurn, "wait-for-turn", 0, "maximum wait for a release in progress to finish, such as 10m (default none)")
 	cmd.Flags().Lookup("wait-for-turn").NoOptDefVal = "30m"
-	cmd.Flags().StringVar(&f.URL, "url", "", "base URL of the smoke test (default the load balancer's)")
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "skip the smoke test; rely on ECS alone")
 }
 

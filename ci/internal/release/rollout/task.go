@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/config/platform"
@@ -86,7 +85,7 @@ func (e Engine) rejectTasks(ctx context.Context, services []platform.Service, re
 		if s.ReleaseTask == nil {
 			continue
 		}
-		tasks, err := e.listTasks(ctx, s, types.DesiredStatusRunning)
+		tasks, err := e.familyTasks(ctx, s, types.DesiredStatusRunning)
 		if err != nil {
 			return err
 		}
@@ -221,7 +220,7 @@ func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]
 	var ids []string
 	commits := map[string]string{} // by revision
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		tasks, err := e.listTasks(ctx, s, status)
+		tasks, err := e.familyTasks(ctx, s, status)
 		if err != nil {
 			return nil, err
 		}
@@ -240,40 +239,6 @@ func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]
 		}
 	}
 	return ids, nil
-}
-
-// listTasks returns the tasks of a service's family, standalone ones as well.
-func (e Engine) listTasks(ctx context.Context, s platform.Service, status types.DesiredStatus) ([]types.Task, error) {
-	cluster, family := s.ClusterName(), s.Family()
-	input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
-	var tasks []types.Task
-	for range maxTaskPages {
-		var list *ecs.ListTasksOutput
-		err := Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) (err error) {
-			list, err = e.ECS.ListTasks(ctx, input)
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
-		}
-		if len(list.TaskArns) == 0 {
-			break
-		}
-		err = Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) error {
-			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-			if err == nil {
-				tasks = append(tasks, out.Tasks...)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
-		}
-		if input.NextToken = list.NextToken; list.NextToken == nil {
-			break
-		}
-	}
-	return tasks, nil
 }
 
 // Register registers a definition with tags as a new revision, and returns its ARN.

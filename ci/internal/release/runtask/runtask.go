@@ -26,9 +26,8 @@ import (
 
 // ECS is the part of the ECS API that runs tasks.
 type ECS interface {
+	rollout.TaskReader
 	RunTask(context.Context, *ecs.RunTaskInput, ...func(*ecs.Options)) (*ecs.RunTaskOutput, error)
-	DescribeTasks(context.Context, *ecs.DescribeTasksInput, ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error)
-	ListTasks(context.Context, *ecs.ListTasksInput, ...func(*ecs.Options)) (*ecs.ListTasksOutput, error)
 	StopTask(context.Context, *ecs.StopTaskInput, ...func(*ecs.Options)) (*ecs.StopTaskOutput, error)
 }
 
@@ -177,26 +176,9 @@ func (r Runner) Find(ctx context.Context, cluster, startedBy, family string) ([]
 	var found []types.Task
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
 		input := &ecs.ListTasksInput{Cluster: &cluster, StartedBy: &startedBy, DesiredStatus: status}
-		var group []types.Task
-		for range maxPages {
-			var list *ecs.ListTasksOutput
-			err := r.retry(ctx, "listing tasks of cluster "+cluster, func(ctx context.Context) (err error) {
-				list, err = r.ECS.ListTasks(ctx, input)
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
-			if len(list.TaskArns) > 0 {
-				tasks, err := r.describeAll(ctx, cluster, list.TaskArns)
-				if err != nil {
-					return nil, err
-				}
-				group = append(group, tasks...)
-			}
-			if input.NextToken = list.NextToken; list.NextToken == nil {
-				break
-			}
+		group, err := rollout.ListTasks(ctx, r.ECS, input, "cluster "+cluster, r.retry)
+		if err != nil {
+			return nil, err
 		}
 		group = slices.DeleteFunc(group, func(task types.Task) bool {
 			name, _, _ := strings.Cut(machine.ShortARN(aws.ToString(task.TaskDefinitionArn)), ":")
@@ -206,21 +188,6 @@ func (r Runner) Find(ctx context.Context, cluster, startedBy, family string) ([]
 		found = append(found, group...)
 	}
 	return found, nil
-}
-
-// maxPages is how many pages of tasks are read.
-const maxPages = 5
-
-func (r Runner) describeAll(ctx context.Context, cluster string, arns []string) ([]types.Task, error) {
-	var out *ecs.DescribeTasksOutput
-	err := r.retry(ctx, "describing tasks of cluster "+cluster, func(ctx context.Context) (err error) {
-		out, err = r.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: arns})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out.Tasks, nil
 }
 
 // callTimeout limits one call including the SDK's retries.

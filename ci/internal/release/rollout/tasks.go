@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -19,7 +20,7 @@ import (
 
 // Limits on reads of tasks and logs.
 const (
-	logTail           = 20  // lines of a log
+	LogTailLines      = 20  // lines of a log in a cause
 	maxTaskPages      = 5   // of 100 stopped tasks each
 	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
 )
@@ -114,24 +115,31 @@ func (e Engine) logTail(ctx context.Context, d diagnosis, task types.Task) ([]st
 	if group == "" {
 		return nil, nil
 	}
-	return e.readTail(ctx, group, stream)
+	return LogTail(ctx, e.Logs, group, stream)
 }
 
-func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {
-	out, err := e.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
-		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(logTail), StartFromHead: aws.Bool(false),
+// LogTail returns the last [LogTailLines] lines of a log stream, redacted; none if the
+// container never started.
+func LogTail(ctx context.Context, logs Logs, group, stream string) ([]string, error) {
+	out, err := logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
+		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(LogTailLines), StartFromHead: aws.Bool(false),
 	})
 	if IsCode(err, "ResourceNotFoundException") {
-		return nil, nil // the container never started
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading log stream %s of %s: %w", stream, group, err)
 	}
+	return LogLines(out.Events), nil
+}
+
+// LogLines returns the lines of log events, redacted.
+func LogLines(events []logstypes.OutputLogEvent) []string {
 	var lines []string
-	for _, event := range out.Events {
+	for _, event := range events {
 		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
 	}
-	return leak.RedactLines(lines), nil
+	return leak.RedactLines(lines)
 }
 
 // targetHealth is the health of a target.

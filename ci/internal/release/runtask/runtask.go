@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
@@ -31,15 +30,10 @@ type ECS interface {
 	StopTask(context.Context, *ecs.StopTaskInput, ...func(*ecs.Options)) (*ecs.StopTaskOutput, error)
 }
 
-// Logs reads the log of a container.
-type Logs interface {
-	GetLogEvents(context.Context, *cloudwatchlogs.GetLogEventsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetLogEventsOutput, error)
-}
-
 // Runner runs tasks.
 type Runner struct {
 	ECS   ECS
-	Logs  Logs
+	Logs  rollout.Logs
 	Clock rollout.Clock
 	// Event is called with each line about the task.
 	Event func(text string)
@@ -202,8 +196,8 @@ func (r Runner) retry(ctx context.Context, what string, call func(context.Contex
 	return fmt.Errorf("%s: %w", what, r.explain(err))
 }
 
-func withTimeout(ctx context.Context, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func withTimeout(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return call(ctx)
 }

@@ -61,10 +61,7 @@ func (t *ReleaseTasks) runOne(ctx context.Context, p rollout.Prepared, u rollout
 		t.tasks, t.began[name] = append(t.tasks, report.Task{Service: name, Result: report.Unchanged}), true
 		return nil
 	}
-	result, err := t.result(ctx, p, u)
-	if err != nil {
-		result.Err = err
-	}
+	result := t.result(ctx, p, u)
 	t.tasks = append(t.tasks, result.Report(name))
 	t.began[name] = result.Started
 	if result.Err == nil {
@@ -86,13 +83,13 @@ func (t *ReleaseTasks) runOne(ctx context.Context, p rollout.Prepared, u rollout
 }
 
 // result runs the task, or waits for the one that an earlier process has started.
-func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout.Update) (Result, error) {
+func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout.Update) Result {
 	s := u.Service
 	runner := t.Runner(s.Name)
 	spec := releaseTaskSpec(p, u)
 	earlier, err := runner.Find(ctx, s.ClusterName(), spec.StartedBy, s.Family())
 	if err != nil {
-		return Result{}, fmt.Errorf("looking for an earlier task of this release: %w", err)
+		return Result{Err: fmt.Errorf("looking for an earlier task of this release: %w", err)}
 	}
 	last := ""
 	if len(earlier) > 0 {
@@ -102,17 +99,17 @@ func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout
 		switch {
 		case aws.ToString(task.LastStatus) != "STOPPED":
 			t.Event(s.Name, fmt.Sprintf("release task: waiting for task %s, which an earlier process of this release has started", id))
-			return runner.Wait(ctx, spec, last), nil
+			return runner.Wait(ctx, spec, last)
 		case Succeeded(task, s.ContainerName()) && !deployedSince(p, aws.ToTime(task.CreatedAt)):
 			t.Event(s.Name, fmt.Sprintf("release task: task %s of this release has succeeded: not run again", id))
-			return Result{Task: last, ExitCode: aws.Int32(0), Started: true, Duration: aws.ToTime(task.StoppedAt).Sub(aws.ToTime(task.CreatedAt))}, nil
+			return Result{Task: last, ExitCode: aws.Int32(0), Started: true, Duration: aws.ToTime(task.StoppedAt).Sub(aws.ToTime(task.CreatedAt))}
 		}
 	}
 	// ECS starts one task for a token. An earlier task that failed, or of a release that
 	// has ended, gives another one.
 	spec.ClientToken = Token(spec.StartedBy, s.Name, deployments(p), last)
 	t.Event(s.Name, fmt.Sprintf("release task: running %s", machine.ShortARN(aws.ToString(u.Definition.TaskDefinitionArn))))
-	return runner.Run(ctx, spec), nil
+	return runner.Run(ctx, spec)
 }
 
 func releaseTaskSpec(p rollout.Prepared, u rollout.Update) Spec {

@@ -147,12 +147,9 @@ func (r Runner) Run(ctx context.Context, s Spec) Result {
 }
 
 func (r Runner) notStarted(s Spec, err error, began time.Time) Result {
-	result := Result{Err: err, Duration: r.Clock.Now().Sub(began)}
-	if cause := (report.Cause{Count: 1, Reason: err.Error()}); result.Err != nil {
-		cause.Hint = rollout.Hint(cause, s.Service)
-		result.Cause = &cause
-	}
-	return result
+	cause := report.Cause{Count: 1, Reason: err.Error()}
+	cause.Hint = rollout.Hint(cause, s.Service)
+	return Result{Err: err, Duration: r.Clock.Now().Sub(began), Cause: &cause}
 }
 
 // Token returns the client token for parts that identify a task: ECS allows 64 characters.
@@ -209,7 +206,7 @@ func (r Runner) renew(err error) {
 }
 
 func (r Runner) explain(err error) error {
-	if r.Explain == nil || err == nil {
+	if r.Explain == nil {
 		return err
 	}
 	return r.Explain(err)

@@ -54,6 +54,10 @@ func SmallestSize(leastCPU, leastMemory int) (cpu, memory int, ok bool) {
 	return 0, 0, false
 }
 
+// IsVariableName reports whether an environment variable may have a name: letters, digits
+// and underscores, not beginning with a digit.
+func IsVariableName(name string) bool { return variableName.MatchString(name) }
+
 // Patterns of names and values. terraform/variables.tf has the same.
 var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

@@ -2,7 +2,6 @@ package adopt
 
 import (
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +12,6 @@ import (
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/leak"
 )
-
-// variableName matches the names of variables that an entry may have.
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // setEnvironment sets the environment variables, but no value that looks like a secret, and
 // none that the pipeline sets.
@@ -30,7 +26,7 @@ func (f *file) setEnvironment(to *platform.Container, service types.Service, c t
 			if value != strconv.Itoa(port) {
 				f.note(service, "PORT of container %s is not in the entry, because the pipeline sets it; a release keeps it", container)
 			}
-		case !variableName.MatchString(name):
+		case !platform.IsVariableName(name):
 			f.note(service, "environment variable %q of container %s is not in the entry, because its name is not letters, digits and underscores; a release keeps it", name, container)
 		case found || leak.RedactValue(name, value) != value:
 			f.note(service, "environment variable %s of container %s looks like a secret, so its value is not written: store it in Secrets Manager and name it in secrets", name, container)

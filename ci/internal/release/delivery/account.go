@@ -38,12 +38,15 @@ func NewAccount(config aws.Config) Account {
 // Region returns the account's region.
 func (a Account) Region() string { return a.config.Region }
 
+// renew makes the next call fetch new credentials.
+func (a Account) renew() { awsauth.InvalidateCredentials(a.config) }
+
 // engine returns an engine that releases to the account and reports to the recorder.
 func (d Delivery) engine() rollout.Engine {
 	return rollout.Engine{
 		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Schedules: d.Account.schedules, Clock: d.clock(), Event: d.Recorder.Event,
 		Environment: d.Environment,
-		Renew:       func() { awsauth.InvalidateCredentials(d.Account.config) }, Explain: awsauth.Explain,
+		Renew:       d.Account.renew, Explain: awsauth.Explain,
 	}
 }
 

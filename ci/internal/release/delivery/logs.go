@@ -290,8 +290,7 @@ func redactLog(lines []report.LogLine) []report.LogLine {
 
 // filter makes one call, and repeats it if it was throttled or had no response.
 func (r *logReader) filter(ctx context.Context, input *cloudwatchlogs.FilterLogEventsInput) (out *cloudwatchlogs.FilterLogEventsOutput, err error) {
-	renew := func() { awsauth.InvalidateCredentials(r.Account.config) }
-	err = rollout.Retry(ctx, r.clock(), renew, func(ctx context.Context) (err error) {
+	err = rollout.Retry(ctx, r.clock(), r.Account.renew, func(ctx context.Context) (err error) {
 		out, err = r.Account.logs.FilterLogEvents(ctx, input)
 		return err
 	})

@@ -17,6 +17,7 @@ import (
 	"dagger/slipway/internal/images/registry"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -184,7 +185,7 @@ func promotionProblems(s report.ServiceStatus) (reasons []string) {
 	case s.Job == nil && s.State != report.Steady:
 		reasons = append(reasons, fmt.Sprintf("%s is %s%s: wait until it is steady (slipway status)", s.Name, s.State, suffix(s.Detail)))
 	case s.Release == "":
-		reasons = append(reasons, fmt.Sprintf("%s runs %s, which slipway never released: deploy a commit there first", s.Name, lastPart(s.Version.TaskDefinition)))
+		reasons = append(reasons, fmt.Sprintf("%s runs %s, which slipway never released: deploy a commit there first", s.Name, machine.ShortARN(s.Version.TaskDefinition)))
 	}
 	for _, modified := range s.Modified {
 		reasons = append(reasons, fmt.Sprintf("%s has drifted: %s: deploy a commit there again (slipway deploy --force)", s.Name, modified))
@@ -198,8 +199,6 @@ func suffix(detail string) string {
 	}
 	return " (" + detail + ")"
 }
-
-func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
 // timestamp formats a time for messages.
 func timestamp(at time.Time) string { return at.UTC().Truncate(time.Second).Format(time.RFC3339) }

@@ -465,7 +465,7 @@ func testDrifted(t *testing.T, p promotion) {
 	require.False(t, same.Changed)
 	absent := p.production.delivery(t)
 	absent.Services = append([]platform.Service{}, absent.Services...)
-	absent.Services[1].Names.Service = "gone"
+	absent.Services[1].Service = "gone"
 	diff, err = p.staging.delivery(t).DiffRunning(t.Context(), absent)
 	require.NoError(t, err)
 	require.Equal(t, []report.Change{{Path: "service", From: "exists"}}, diff.Services[1].Changes)

@@ -35,6 +35,6 @@ func (d Delivery) runner(service string, output func([]string)) runtask.Runner {
 	return runtask.Runner{
 		ECS: d.Account.ecs, Logs: d.Account.logs, Clock: d.clock(), Output: output, Explain: awsauth.Explain,
 		Event: func(text string) { d.Recorder.Event(service, text) },
-		Renew: func() { awsauth.InvalidateCredentials(d.Account.config) },
+		Renew: d.Account.renew,
 	}
 }

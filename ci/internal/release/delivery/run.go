@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -49,15 +48,12 @@ func (o RunOptions) check() error {
 	return nil
 }
 
-// environmentName matches the name of an environment variable.
-var environmentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
 // ParseEnvironment parses environment variables as NAME=VALUE.
 func ParseEnvironment(given []string) (map[string]string, error) {
 	environment := map[string]string{}
 	for _, pair := range given {
 		name, value, ok := strings.Cut(pair, "=")
-		if !ok || !environmentName.MatchString(name) {
+		if !ok || !platform.IsVariableName(name) {
 			return nil, outcome.Usagef("invalid --set-env %q: want NAME=VALUE", name) // without the value, which may be secret
 		}
 		environment[name] = value

@@ -50,10 +50,7 @@ var ownFields = []string{"family", "executionRoleArn", "taskRoleArn", ".logConfi
 // of its revision without names, images by digest, the commit and the number of tasks.
 func runningIn(s runningService) Running {
 	container := s.service.ContainerName()
-	r := Running{name: s.service.Name, version: report.Version{Image: imageOf(*s.definition, container), SHA: s.tags.sha}, fields: map[string]field{}}
-	if s.described.TaskDefinition != nil {
-		r.version.TaskDefinition = *s.described.TaskDefinition
-	}
+	r := Running{name: s.service.Name, version: s.version(), fields: map[string]field{}}
 	for path, f := range flatten(normalize(registerInput(*s.definition))) {
 		if path == "containers."+container+".environment."+VersionVariable || isOwnField(path) {
 			continue

@@ -107,30 +107,32 @@ func (e Engine) register(ctx context.Context, services []*servicePlan) error {
 		if s.definition == nil {
 			continue
 		}
-		if err := e.registerOne(ctx, s); err != nil {
+		arn, err := e.registerOne(ctx, s.definition)
+		if err != nil {
 			return fmt.Errorf("registering a revision of %s: %w", s.target.Service.Family(), err)
 		}
-		e.Event(s.Name, "registered "+machine.ShortARN(s.To.TaskDefinition))
+		s.To.TaskDefinition = arn
+		e.Event(s.Name, "registered "+machine.ShortARN(arn))
 	}
 	return nil
 }
 
-func (e Engine) registerOne(ctx context.Context, s *servicePlan) error {
+// registerOne registers a revision and returns its ARN.
+func (e Engine) registerOne(ctx context.Context, input *ecs.RegisterTaskDefinitionInput) (string, error) {
 	for try := 1; ; try++ {
-		out, err := e.callRegister(ctx, s.definition)
+		out, err := e.callRegister(ctx, input)
 		if err == nil {
-			s.To.TaskDefinition = aws.ToString(out.TaskDefinition.TaskDefinitionArn)
-			return nil
+			return aws.ToString(out.TaskDefinition.TaskDefinitionArn), nil
 		}
 		e.renew(err)
 		switch {
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return "", context.Cause(ctx)
 		case CallStatus(err) == machine.Rejected, try >= registerLost && CallStatus(err) != machine.Throttled, try >= registerTries:
-			return err
+			return "", err
 		}
 		if err := e.Clock.Sleep(ctx, registerPause); err != nil {
-			return err
+			return "", err
 		}
 	}
 }

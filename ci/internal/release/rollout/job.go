@@ -346,7 +346,7 @@ func (r *run) addJob(plan *servicePlan, to *report.Service) {
 // jobRuns returns the last runs of a job, newest first. ECS keeps stopped tasks for at
 // least an hour.
 func (e Engine) jobRuns(ctx context.Context, s platform.Service) ([]report.JobRun, error) {
-	tasks, err := e.listTasks(ctx, s, ecstypes.DesiredStatusStopped)
+	tasks, err := e.familyTasks(ctx, s, ecstypes.DesiredStatusStopped)
 	switch {
 	case isUnavailable(err):
 		return nil, nil

@@ -16,6 +16,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -26,6 +27,11 @@ type runningService struct {
 	schedule   *scheduler.GetScheduleOutput // of a job, which has no ECS service; nil otherwise
 	definition *types.TaskDefinition
 	tags       releaseTags
+}
+
+// version returns the version that the service runs.
+func (s runningService) version() report.Version {
+	return report.Version{TaskDefinition: aws.ToString(s.described.TaskDefinition), Image: imageOf(*s.definition, s.service.ContainerName()), SHA: s.tags.sha}
 }
 
 // runningServices looks up what the services run. A missing service is an error.

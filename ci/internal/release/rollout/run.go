@@ -47,7 +47,7 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 	limiter := newUpdateLimiter(r.Clock)
 	for r.machine.Stage() != machine.Finished {
 		if ctx.Err() != nil && r.machine.Stage() != machine.Restoring {
-			r.machine.Interrupt(context.Cause(ctx), r.Clock.Now())
+			r.machine.Fail(context.Cause(ctx), r.Clock.Now())
 		}
 		r.reportEvents()
 		if r.machine.Stage() == machine.Restoring && !putBack { // before the services, which take longer

@@ -61,9 +61,7 @@ func (e Engine) serviceStatus(ctx context.Context, s platform.Service, versions 
 	}
 	at := all[0]
 	status.State, status.Detail = stateOf(at.described)
-	status.Version = report.Version{
-		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.ContainerName()), SHA: at.tags.sha,
-	}
+	status.Version = at.version()
 	status.Release, status.Strategy = at.tags.release, strategyOf(at.described)
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {

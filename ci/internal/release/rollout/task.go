@@ -42,17 +42,19 @@ func (e Engine) beforeUpdate(ctx context.Context, request Request, p releasePlan
 	prepared := Prepared{ID: p.id}
 	for _, s := range changed {
 		prepared.Resumed = prepared.Resumed || s.Joined != ""
-		definition := types.TaskDefinition{TaskDefinitionArn: aws.String(s.To.TaskDefinition)}
-		if s.wanted != nil {
-			definition.Family, definition.ContainerDefinitions = s.wanted.Family, s.wanted.ContainerDefinitions
-			definition.Cpu, definition.Memory = s.wanted.Cpu, s.wanted.Memory
-		}
-		prepared.Updates = append(prepared.Updates, Update{Service: s.target.Service, ECSService: s.service, Definition: definition})
+		prepared.Updates = append(prepared.Updates, Update{Service: s.target.Service, ECSService: s.service, Definition: registered(s.To.TaskDefinition, s.wanted)})
 	}
 	if err := request.BeforeUpdate(ctx, prepared); err != nil {
 		return err
 	}
 	return e.checkNotConcurrent(ctx, request, changed)
+}
+
+// registered returns what running a task needs of a revision that was registered.
+func registered(arn string, input *ecs.RegisterTaskDefinitionInput) types.TaskDefinition {
+	return types.TaskDefinition{
+		TaskDefinitionArn: &arn, Family: input.Family, ContainerDefinitions: input.ContainerDefinitions, Cpu: input.Cpu, Memory: input.Memory,
+	}
 }
 
 // StartedBy returns the value of startedBy for a release or another name. ECS allows 128
@@ -86,7 +88,7 @@ func (e Engine) rejectTasks(ctx context.Context, services []platform.Service, re
 		if s.ReleaseTask == nil {
 			continue
 		}
-		tasks, err := e.listTasks(ctx, s, types.DesiredStatusRunning)
+		tasks, err := e.familyTasks(ctx, s, types.DesiredStatusRunning)
 		if err != nil {
 			return err
 		}
@@ -205,15 +207,12 @@ func (e Engine) RevisionOf(ctx context.Context, s platform.Service, running type
 	}
 	_, digest, _ := strings.Cut(reference, "@")
 	input.Tags = releaseTags{sha: sha, digest: digest}.tags()
-	plan := &servicePlan{definition: input}
-	if err := e.registerOne(ctx, plan); err != nil {
+	arn, err := e.registerOne(ctx, input)
+	if err != nil {
 		return types.TaskDefinition{}, outcome.With(outcome.Of(err), e.explain(err))
 	}
-	e.Event(s.Name, "registered "+machine.ShortARN(plan.To.TaskDefinition))
-	return types.TaskDefinition{
-		TaskDefinitionArn: &plan.To.TaskDefinition, Family: input.Family, ContainerDefinitions: input.ContainerDefinitions,
-		Cpu: input.Cpu, Memory: input.Memory, NetworkMode: input.NetworkMode,
-	}, nil
+	e.Event(s.Name, "registered "+machine.ShortARN(arn))
+	return registered(arn, input), nil
 }
 
 // TasksOf returns the ids of a service's tasks that run a commit, or ran it until lately.
@@ -221,7 +220,7 @@ func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]
 	var ids []string
 	commits := map[string]string{} // by revision
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		tasks, err := e.listTasks(ctx, s, status)
+		tasks, err := e.familyTasks(ctx, s, status)
 		if err != nil {
 			return nil, err
 		}
@@ -242,46 +241,13 @@ func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]
 	return ids, nil
 }
 
-// listTasks returns the tasks of a service's family, standalone ones as well.
-func (e Engine) listTasks(ctx context.Context, s platform.Service, status types.DesiredStatus) ([]types.Task, error) {
-	cluster, family := s.ClusterName(), s.Family()
-	input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
-	var tasks []types.Task
-	for range maxTaskPages {
-		var list *ecs.ListTasksOutput
-		err := Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) (err error) {
-			list, err = e.ECS.ListTasks(ctx, input)
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
-		}
-		if len(list.TaskArns) == 0 {
-			break
-		}
-		err = Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) error {
-			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-			if err == nil {
-				tasks = append(tasks, out.Tasks...)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
-		}
-		if input.NextToken = list.NextToken; list.NextToken == nil {
-			break
-		}
-	}
-	return tasks, nil
-}
-
 // Register registers a definition with tags as a new revision, and returns its ARN.
 func (e Engine) Register(ctx context.Context, definition types.TaskDefinition, tags []types.Tag) (string, error) {
-	plan := &servicePlan{definition: registerInput(definition)}
-	plan.definition.Tags = tags
-	if err := e.registerOne(ctx, plan); err != nil {
+	input := registerInput(definition)
+	input.Tags = tags
+	arn, err := e.registerOne(ctx, input)
+	if err != nil {
 		return "", outcome.With(outcome.Of(err), fmt.Errorf("registering a revision of %s: %w", aws.ToString(definition.Family), e.explain(err)))
 	}
-	return plan.To.TaskDefinition, nil
+	return arn, nil
 }

@@ -3,10 +3,12 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -18,34 +20,72 @@ import (
 
 // Limits on reads of tasks and logs.
 const (
-	logTail           = 20  // lines of a log
+	LogTailLines      = 20  // lines of a log in a cause
 	maxTaskPages      = 5   // of 100 stopped tasks each
 	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
 )
 
 // tasks returns the tasks of a deployment, or all of the service with "". ECS keeps stopped tasks for at least an hour.
 func (e Engine) tasks(ctx context.Context, s platform.Service, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
-	cluster, name := s.ClusterName(), s.ServiceName()
 	input := &ecs.ListTasksInput{
-		Cluster: &cluster, ServiceName: &name,
+		Cluster: aws.String(s.ClusterName()), ServiceName: aws.String(s.ServiceName()),
 		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
 	}
+	tasks, err := ListTasks(ctx, e.ECS, input, s.ServiceName(), once)
+	if deployment == "" {
+		return tasks, err
+	}
+	return slices.DeleteFunc(tasks, func(task types.Task) bool { return aws.ToString(task.StartedBy) != deployment }), err
+}
+
+// familyTasks returns the tasks of a service's family, standalone ones as well.
+func (e Engine) familyTasks(ctx context.Context, s platform.Service, desired types.DesiredStatus) ([]types.Task, error) {
+	input := &ecs.ListTasksInput{Cluster: aws.String(s.ClusterName()), Family: aws.String(s.Family()), DesiredStatus: desired}
+	return ListTasks(ctx, e.ECS, input, s.Family(), func(ctx context.Context, what string, call func(context.Context) error) error {
+		return once(ctx, what, func(ctx context.Context) error { return Retry(ctx, e.Clock, e.Renew, call) })
+	})
+}
+
+// once makes a call. what is what it does, for the error.
+func once(ctx context.Context, what string, call func(context.Context) error) error {
+	if err := call(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// TaskReader is the part of the ECS API that reads tasks.
+type TaskReader interface {
+	ListTasks(context.Context, *ecs.ListTasksInput, ...func(*ecs.Options)) (*ecs.ListTasksOutput, error)
+	DescribeTasks(context.Context, *ecs.DescribeTasksInput, ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error)
+}
+
+// ListTasks returns the tasks that match an input, of at most [maxTaskPages] pages. try
+// makes each call, and adds what it does, such as "listing tasks of " and the name, to its
+// error.
+func ListTasks(ctx context.Context, api TaskReader, input *ecs.ListTasksInput, name string,
+	try func(ctx context.Context, what string, call func(context.Context) error) error,
+) ([]types.Task, error) {
 	var tasks []types.Task
 	for range maxTaskPages {
-		list, err := e.ECS.ListTasks(ctx, input)
+		var list *ecs.ListTasksOutput
+		err := try(ctx, "listing tasks of "+name, func(ctx context.Context) (err error) {
+			list, err = api.ListTasks(ctx, input)
+			return err
+		})
 		if err != nil {
-			return nil, fmt.Errorf("listing tasks of %s: %w", name, err)
+			return nil, err
 		}
-		if len(list.TaskArns) == 0 {
-			return tasks, nil
-		}
-		out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-		if err != nil {
-			return nil, fmt.Errorf("describing tasks of %s: %w", name, err)
-		}
-		for _, task := range out.Tasks {
-			if deployment == "" || aws.ToString(task.StartedBy) == deployment {
-				tasks = append(tasks, task)
+		if len(list.TaskArns) > 0 {
+			err := try(ctx, "describing tasks of "+name, func(ctx context.Context) error {
+				out, err := api.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: input.Cluster, Tasks: list.TaskArns})
+				if err == nil {
+					tasks = append(tasks, out.Tasks...)
+				}
+				return err
+			})
+			if err != nil {
+				return nil, err
 			}
 		}
 		if input.NextToken = list.NextToken; list.NextToken == nil {
@@ -75,24 +115,31 @@ func (e Engine) logTail(ctx context.Context, d diagnosis, task types.Task) ([]st
 	if group == "" {
 		return nil, nil
 	}
-	return e.readTail(ctx, group, stream)
+	return LogTail(ctx, e.Logs, group, stream)
 }
 
-func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {
-	out, err := e.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
-		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(logTail), StartFromHead: aws.Bool(false),
+// LogTail returns the last [LogTailLines] lines of a log stream, redacted; none if the
+// container never started.
+func LogTail(ctx context.Context, logs Logs, group, stream string) ([]string, error) {
+	out, err := logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
+		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(LogTailLines), StartFromHead: aws.Bool(false),
 	})
 	if IsCode(err, "ResourceNotFoundException") {
-		return nil, nil // the container never started
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading log stream %s of %s: %w", stream, group, err)
 	}
+	return LogLines(out.Events), nil
+}
+
+// LogLines returns the lines of log events, redacted.
+func LogLines(events []logstypes.OutputLogEvent) []string {
 	var lines []string
-	for _, event := range out.Events {
+	for _, event := range events {
 		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
 	}
-	return leak.RedactLines(lines), nil
+	return leak.RedactLines(lines)
 }
 
 // targetHealth is the health of a target.

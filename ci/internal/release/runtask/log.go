@@ -3,20 +3,17 @@ package runtask
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 
-	"dagger/slipway/internal/images/leak"
 	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
 // Limits on reads of a log.
 const (
-	tailLines  = 20 // lines in a cause
 	pageLimit  = 20 // pages of one read, of up to 1 MB each
 	drainPause = 500 * time.Millisecond
 	drainTries = 10 // until the log of a container that has ended has appeared
@@ -50,14 +47,12 @@ func (t *tail) read(ctx context.Context) (read bool) {
 			return read
 		}
 		var out *cloudwatchlogs.GetLogEventsOutput
-		err := func() (err error) {
-			ctx, cancel := context.WithTimeout(ctx, logTimeout)
-			defer cancel()
+		err := withTimeout(ctx, logTimeout, func(ctx context.Context) (err error) {
 			out, err = t.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
 				LogGroupName: &t.group, LogStreamName: &t.stream, StartFromHead: aws.Bool(true), NextToken: t.next,
 			})
 			return err
-		}()
+		})
 		t.renew(err)
 		switch {
 		case err == nil:
@@ -70,13 +65,9 @@ func (t *tail) read(ctx context.Context) (read bool) {
 		default: // read again with the next poll
 			return read
 		}
-		var lines []string
-		for _, event := range out.Events {
-			lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
-		}
-		if len(lines) > 0 {
+		if len(out.Events) > 0 {
 			read = true
-			t.add(leak.RedactLines(lines))
+			t.add(rollout.LogLines(out.Events))
 		}
 		end := aws.ToString(out.NextForwardToken) == aws.ToString(t.next)
 		if t.next = out.NextForwardToken; end || t.next == nil {
@@ -92,7 +83,7 @@ func (t *tail) add(lines []string) {
 		t.Output(lines)
 	}
 	t.last = append(t.last, lines...)
-	t.last = t.last[max(0, len(t.last)-tailLines):]
+	t.last = t.last[max(0, len(t.last)-rollout.LogTailLines):]
 }
 
 // drain reads the rest of the log of a container that has ended: it may appear a little
@@ -109,22 +100,14 @@ func (t *tail) drain(ctx context.Context) {
 	}
 }
 
-// readLast returns the last lines of the log.
-func (t *tail) readLast(ctx context.Context) []string {
+// readLast returns the last lines of the log, or nil: the cause is known without them.
+func (t *tail) readLast(ctx context.Context) (lines []string) {
 	if t.unreadable {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, logTimeout)
-	defer cancel()
-	out, err := t.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
-		LogGroupName: &t.group, LogStreamName: &t.stream, Limit: aws.Int32(tailLines), StartFromHead: aws.Bool(false),
+	_ = withTimeout(ctx, logTimeout, func(ctx context.Context) (err error) {
+		lines, err = rollout.LogTail(ctx, t.Logs, t.group, t.stream)
+		return err
 	})
-	if err != nil {
-		return nil // the cause is known without the log
-	}
-	var lines []string
-	for _, event := range out.Events {
-		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
-	}
-	return leak.RedactLines(lines)
+	return lines
 }

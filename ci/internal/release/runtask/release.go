@@ -28,17 +28,20 @@ type ReleaseTasks struct {
 	// Stage runs the tasks as a stage of the report.
 	Stage func(name string, run func() error) error
 
-	tasks  []report.Task
-	causes map[string]report.Cause // by service
-	errs   map[string]error        // by service
-	began  map[string]bool         // services whose task may have changed something
+	ran []releaseTask
+}
+
+// releaseTask is a release task that ran.
+type releaseTask struct {
+	Result
+	report report.Task
 }
 
 // Run runs the tasks of all services that are updated, one after another in the order of
 // their names, once a release: it waits for a task that an earlier process has started,
 // and does not repeat one that has succeeded.
 func (t *ReleaseTasks) Run(ctx context.Context, p rollout.Prepared) error {
-	t.tasks, t.causes, t.errs, t.began = nil, map[string]report.Cause{}, map[string]error{}, map[string]bool{}
+	t.ran = nil
 	updates := slices.DeleteFunc(slices.Clone(p.Updates), func(u rollout.Update) bool { return u.Service.ReleaseTask == nil })
 	if len(updates) == 0 {
 		return nil
@@ -58,27 +61,21 @@ func (t *ReleaseTasks) runOne(ctx context.Context, p rollout.Prepared, u rollout
 	name := u.Service.Name
 	if p.Resumed {
 		t.Event(name, "the release task ran before the first service of this release was updated: not run again")
-		t.tasks, t.began[name] = append(t.tasks, report.Task{Service: name, Result: report.Unchanged}), true
+		t.ran = append(t.ran, releaseTask{Result{Started: true}, report.Task{Service: name, Result: report.Unchanged}})
 		return nil
 	}
-	result, err := t.result(ctx, p, u)
-	if err != nil {
-		result.Err = err
-	}
-	t.tasks = append(t.tasks, result.Report(name))
-	t.began[name] = result.Started
+	result := t.result(ctx, p, u)
+	t.ran = append(t.ran, releaseTask{result, result.Report(name)})
 	if result.Err == nil {
 		t.Event(name, "the release task has succeeded")
 		return nil
 	}
 	if result.Cause != nil {
-		t.causes[name] = *result.Cause
 		t.Event(name, "cause: "+result.Cause.Headline())
 		if result.Cause.Hint != "" {
 			t.Event(name, "hint: "+result.Cause.Hint)
 		}
 	}
-	t.errs[name] = result.Err
 	if errors.Is(result.Err, context.Canceled) {
 		return result.Err
 	}
@@ -86,13 +83,13 @@ func (t *ReleaseTasks) runOne(ctx context.Context, p rollout.Prepared, u rollout
 }
 
 // result runs the task, or waits for the one that an earlier process has started.
-func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout.Update) (Result, error) {
+func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout.Update) Result {
 	s := u.Service
 	runner := t.Runner(s.Name)
 	spec := releaseTaskSpec(p, u)
 	earlier, err := runner.Find(ctx, s.ClusterName(), spec.StartedBy, s.Family())
 	if err != nil {
-		return Result{}, fmt.Errorf("looking for an earlier task of this release: %w", err)
+		return Result{Err: fmt.Errorf("looking for an earlier task of this release: %w", err)}
 	}
 	last := ""
 	if len(earlier) > 0 {
@@ -102,17 +99,17 @@ func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout
 		switch {
 		case aws.ToString(task.LastStatus) != "STOPPED":
 			t.Event(s.Name, fmt.Sprintf("release task: waiting for task %s, which an earlier process of this release has started", id))
-			return runner.Wait(ctx, spec, last), nil
+			return runner.Wait(ctx, spec, last)
 		case Succeeded(task, s.ContainerName()) && !deployedSince(p, aws.ToTime(task.CreatedAt)):
 			t.Event(s.Name, fmt.Sprintf("release task: task %s of this release has succeeded: not run again", id))
-			return Result{Task: last, ExitCode: aws.Int32(0), Started: true, Duration: aws.ToTime(task.StoppedAt).Sub(aws.ToTime(task.CreatedAt))}, nil
+			return Result{Task: last, ExitCode: aws.Int32(0), Started: true, Duration: aws.ToTime(task.StoppedAt).Sub(aws.ToTime(task.CreatedAt))}
 		}
 	}
 	// ECS starts one task for a token. An earlier task that failed, or of a release that
 	// has ended, gives another one.
 	spec.ClientToken = Token(spec.StartedBy, s.Name, deployments(p), last)
 	t.Event(s.Name, fmt.Sprintf("release task: running %s", machine.ShortARN(aws.ToString(u.Definition.TaskDefinitionArn))))
-	return runner.Run(ctx, spec), nil
+	return runner.Run(ctx, spec)
 }
 
 func releaseTaskSpec(p rollout.Prepared, u rollout.Update) Spec {
@@ -150,26 +147,28 @@ func deployments(p rollout.Prepared) string {
 // AddTo adds the tasks to the report of their release. After a failure it adds
 // notes about what the tasks may have changed.
 func (t *ReleaseTasks) AddTo(release *report.Release) {
-	release.Tasks = t.tasks
-	for n := range release.Services {
+	for _, task := range t.ran {
+		release.Tasks = append(release.Tasks, task.report)
+		n := slices.IndexFunc(release.Services, func(s report.Service) bool { return s.Name == task.report.Service })
+		if task.Err == nil || n < 0 {
+			continue
+		}
 		s := &release.Services[n]
-		if err := t.errs[s.Name]; err != nil {
-			s.Error = strings.ReplaceAll(leak.Redact(t.Runner(s.Name).explain(err).Error()), "\n", "; ")
-			if cause, ok := t.causes[s.Name]; ok {
-				s.Causes = append(s.Causes, cause)
-			}
+		s.Error = strings.ReplaceAll(leak.Redact(t.Runner(s.Name).explain(task.Err).Error()), "\n", "; ")
+		if task.Cause != nil {
+			s.Causes = append(s.Causes, *task.Cause)
 		}
 	}
 	if release.ExitCode == outcome.Done {
 		return
 	}
-	for _, task := range t.tasks {
-		switch {
-		case !t.began[task.Service]:
-		case task.Result == report.Failed, task.Result == report.Interrupted:
-			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has not ended successfully, and is not undone: transactions that it committed stay, so check the database before the next release", task.Service))
+	for _, task := range t.ran {
+		switch service := task.report.Service; {
+		case !task.Started:
+		case task.Err != nil:
+			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has not ended successfully, and is not undone: transactions that it committed stay, so check the database before the next release", service))
 		default:
-			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has run and is not undone: the new version's schema stays, and the previous version must work with it", task.Service))
+			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has run and is not undone: the new version's schema stays, and the previous version must work with it", service))
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
@@ -26,21 +25,15 @@ import (
 
 // ECS is the part of the ECS API that runs tasks.
 type ECS interface {
+	rollout.TaskReader
 	RunTask(context.Context, *ecs.RunTaskInput, ...func(*ecs.Options)) (*ecs.RunTaskOutput, error)
-	DescribeTasks(context.Context, *ecs.DescribeTasksInput, ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error)
-	ListTasks(context.Context, *ecs.ListTasksInput, ...func(*ecs.Options)) (*ecs.ListTasksOutput, error)
 	StopTask(context.Context, *ecs.StopTaskInput, ...func(*ecs.Options)) (*ecs.StopTaskOutput, error)
-}
-
-// Logs reads the log of a container.
-type Logs interface {
-	GetLogEvents(context.Context, *cloudwatchlogs.GetLogEventsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetLogEventsOutput, error)
 }
 
 // Runner runs tasks.
 type Runner struct {
 	ECS   ECS
-	Logs  Logs
+	Logs  rollout.Logs
 	Clock rollout.Clock
 	// Event is called with each line about the task.
 	Event func(text string)
@@ -154,12 +147,9 @@ func (r Runner) Run(ctx context.Context, s Spec) Result {
 }
 
 func (r Runner) notStarted(s Spec, err error, began time.Time) Result {
-	result := Result{Err: err, Duration: r.Clock.Now().Sub(began)}
-	if cause := (report.Cause{Count: 1, Reason: err.Error()}); result.Err != nil {
-		cause.Hint = rollout.Hint(cause, s.Service)
-		result.Cause = &cause
-	}
-	return result
+	cause := report.Cause{Count: 1, Reason: err.Error()}
+	cause.Hint = rollout.Hint(cause, s.Service)
+	return Result{Err: err, Duration: r.Clock.Now().Sub(began), Cause: &cause}
 }
 
 // Token returns the client token for parts that identify a task: ECS allows 64 characters.
@@ -177,26 +167,9 @@ func (r Runner) Find(ctx context.Context, cluster, startedBy, family string) ([]
 	var found []types.Task
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
 		input := &ecs.ListTasksInput{Cluster: &cluster, StartedBy: &startedBy, DesiredStatus: status}
-		var group []types.Task
-		for range maxPages {
-			var list *ecs.ListTasksOutput
-			err := r.retry(ctx, "listing tasks of cluster "+cluster, func(ctx context.Context) (err error) {
-				list, err = r.ECS.ListTasks(ctx, input)
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
-			if len(list.TaskArns) > 0 {
-				tasks, err := r.describeAll(ctx, cluster, list.TaskArns)
-				if err != nil {
-					return nil, err
-				}
-				group = append(group, tasks...)
-			}
-			if input.NextToken = list.NextToken; list.NextToken == nil {
-				break
-			}
+		group, err := rollout.ListTasks(ctx, r.ECS, input, "cluster "+cluster, r.retry)
+		if err != nil {
+			return nil, err
 		}
 		group = slices.DeleteFunc(group, func(task types.Task) bool {
 			name, _, _ := strings.Cut(machine.ShortARN(aws.ToString(task.TaskDefinitionArn)), ":")
@@ -206,21 +179,6 @@ func (r Runner) Find(ctx context.Context, cluster, startedBy, family string) ([]
 		found = append(found, group...)
 	}
 	return found, nil
-}
-
-// maxPages is how many pages of tasks are read.
-const maxPages = 5
-
-func (r Runner) describeAll(ctx context.Context, cluster string, arns []string) ([]types.Task, error) {
-	var out *ecs.DescribeTasksOutput
-	err := r.retry(ctx, "describing tasks of cluster "+cluster, func(ctx context.Context) (err error) {
-		out, err = r.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: arns})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out.Tasks, nil
 }
 
 // callTimeout limits one call including the SDK's retries.
@@ -235,8 +193,8 @@ func (r Runner) retry(ctx context.Context, what string, call func(context.Contex
 	return fmt.Errorf("%s: %w", what, r.explain(err))
 }
 
-func withTimeout(ctx context.Context, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func withTimeout(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return call(ctx)
 }
@@ -248,7 +206,7 @@ func (r Runner) renew(err error) {
 }
 
 func (r Runner) explain(err error) error {
-	if r.Explain == nil || err == nil {
+	if r.Explain == nil {
 		return err
 	}
 	return r.Explain(err)

@@ -38,7 +38,7 @@ func (r Runner) Start(ctx context.Context, s Spec) (string, error) {
 			return "", context.Cause(ctx)
 		}
 		var out *ecs.RunTaskOutput
-		err := withTimeout(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
+		err := withTimeout(context.WithoutCancel(ctx), callTimeout, func(ctx context.Context) (err error) {
 			out, err = r.ECS.RunTask(ctx, input)
 			return err
 		})

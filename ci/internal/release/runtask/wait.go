@@ -88,7 +88,7 @@ func (w *wait) pause(now time.Time) time.Duration {
 // describe returns the task, nil if ECS does not show it.
 func (w *wait) describe(ctx context.Context) (*types.Task, error) {
 	var out *ecs.DescribeTasksOutput
-	err := withTimeout(ctx, func(ctx context.Context) (err error) {
+	err := withTimeout(ctx, callTimeout, func(ctx context.Context) (err error) {
 		out, err = w.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(w.spec.Service.ClusterName()), Tasks: []string{w.arn}})
 		return err
 	})

@@ -49,7 +49,7 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 				checks = append(checks, check)
 			}
 		}
-		if s.Kind == platform.Dockerfile || s.Kind == platform.Prebuilt || s.Names.Service != "" {
+		if s.Kind == platform.Dockerfile || s.Kind == platform.Prebuilt || s.Service != "" {
 			for _, check := range anyProgram(s, versions[s.Name]) {
 				add(check)
 			}

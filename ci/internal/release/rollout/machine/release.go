@@ -294,11 +294,8 @@ func (r *Release) restore(cause error, now time.Time) {
 	r.finishRestore()
 }
 
-// Interrupt is called when the release is interrupted. It restores what has changed.
-func (r *Release) Interrupt(cause error, now time.Time) { r.restore(cause, now) }
-
-// Fail is called if the release fails for another reason than a service's deployment. It
-// restores what has changed.
+// Fail is called if the release fails for another reason than a service's deployment, such
+// as an interruption. It restores what has changed.
 func (r *Release) Fail(cause error, now time.Time) { r.restore(cause, now) }
 
 // Verified is called with the result of the verification.

@@ -112,7 +112,7 @@ func after(d time.Duration) step { return func(_ *testing.T, r *release) { r.now
 
 func unreadable(_ *testing.T, r *release) { r.Unreadable(errors.New("unreadable"), r.now) }
 
-func interrupt(_ *testing.T, r *release) { r.Interrupt(errors.New("interrupted"), r.now) }
+func interrupt(_ *testing.T, r *release) { r.Fail(errors.New("interrupted"), r.now) }
 
 func trouble(text string) step { return func(_ *testing.T, r *release) { r.SetProblem(0, text) } }
 

@@ -249,7 +249,7 @@ type contextFile struct {
 func (b Builder) contextFiles(ctx context.Context, service platform.Service) ([]contextFile, error) {
 	dockerfile, err := filepath.Rel(filepath.FromSlash(service.Path), filepath.FromSlash(service.DockerfilePath()))
 	if err != nil {
-		return nil, outcome.Usagef("dockerfile %q of %s: %w", service.Build.Dockerfile, service.Name, err)
+		return nil, outcome.Usagef("dockerfile %q of %s: %w", service.Dockerfile, service.Name, err)
 	}
 	dockerfile = filepath.ToSlash(dockerfile)
 	ignore := path.Join(service.Path, IgnoreFile)
@@ -376,7 +376,7 @@ func inputsDigest(service platform.Service, platforms []v1.Platform, files []con
 		Build         string
 		Platforms     []string
 		Architectures []string
-	}{1, service.Build.Key(), platformNames(platforms), slices.Sorted(slices.Values(service.ImageOf().Architectures))})
+	}{1, service.Key(), platformNames(platforms), slices.Sorted(slices.Values(service.ImageOf().Architectures))})
 	if err != nil {
 		return "", err
 	}

@@ -181,7 +181,7 @@ func (f *file) noteRepositories() {
 		if n < 0 {
 			continue // left out
 		}
-		first := f.entries[slices.IndexFunc(f.entries, func(s platform.Service) bool { return s.Build.Key() == f.entries[n].Build.Key() })]
+		first := f.entries[slices.IndexFunc(f.entries, func(s platform.Service) bool { return s.Key() == f.entries[n].Key() })]
 		if first.Name == needed.entry {
 			f.note(needed.service, needed.note, first.Repository())
 		} else {

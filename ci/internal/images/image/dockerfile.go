@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -209,7 +210,7 @@ func checkSecrets(service platform.Service, img v1.Image, secrets leak.Values) e
 	if err != nil {
 		return err
 	}
-	if id, _ := secrets.Find(strings.NewReader(string(config))); id != "" {
+	if id, _ := secrets.Find(bytes.NewReader(config)); id != "" {
 		return refusal(id, "the configuration or history")
 	}
 	layers, err := img.Layers()

@@ -302,8 +302,8 @@ func (b Builder) contextFiles(ctx context.Context, service platform.Service) ([]
 		if file.link != "" && name == dockerfile {
 			return nil, outcome.Usagef("%s is a symbolic link: set dockerfile of %s to the file itself, such as %q", source.Display(full), service.Name, path.Join(path.Dir(name), file.link))
 		}
-		if found, leaks := leak.Find(file.data); leaks {
-			return nil, outcome.Refusedf("%s:%d contains %s, which anyone who can pull the image could read: remove it, or exclude the file in %s", source.Display(full), found.Line, found.Kind, ignore)
+		if err := checkLeak(full, file.data, ignore); err != nil {
+			return nil, err
 		}
 		file.name, file.hidden = name, !names[name]
 		files = append(files, file)

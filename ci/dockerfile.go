@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,15 +36,10 @@ func (c containers) BuildSecret(ctx context.Context, id string) (string, bool, e
 func (c containers) BuildDockerfile(ctx context.Context, build image.DockerfileBuild) error {
 	defer logElapsed(build.Name)()
 	return span(ctx, build.Name, func(ctx context.Context) error {
-		here, err := os.Getwd()
-		if err != nil {
-			return fmt.Errorf("finding the module's directory: %w", err)
-		}
-		below, err := filepath.Rel(here, build.Dir)
+		directory, err := workdir(build.Dir)
 		if err != nil {
 			return fmt.Errorf("reading the build context: %w", err)
 		}
-		directory := dag.CurrentModule().Workdir(below)
 		// The engine reads the Dockerfile from the context, of which it is not a part.
 		const dockerfile = ".slipway.Dockerfile"
 		options := dagger.DirectoryDockerBuildOpts{

@@ -232,13 +232,22 @@ func useModuleTempDir() error {
 // exportDirectory copies a directory of the module's disk to the engine. The original may
 // then be removed.
 func exportDirectory(ctx context.Context, dir string) (*dagger.Directory, error) {
+	directory, err := workdir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("exporting %s: %w", dir, err)
+	}
+	return directory.Sync(ctx)
+}
+
+// workdir returns a directory of the module's disk.
+func workdir(dir string) (*dagger.Directory, error) {
 	here, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("finding the module's directory: %w", err)
 	}
 	below, err := filepath.Rel(here, dir)
 	if err != nil {
-		return nil, fmt.Errorf("exporting %s: %w", dir, err)
+		return nil, err
 	}
-	return dag.CurrentModule().Workdir(below).Sync(ctx)
+	return dag.CurrentModule().Workdir(below), nil
 }

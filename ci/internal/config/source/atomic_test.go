@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -31,4 +32,19 @@ func TestWriteFileAtomic(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
+}
+
+func TestCreateFileAtomic(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, source.CreateFileAtomic(name, []byte("first"), 0o640))
+	require.ErrorIs(t, source.CreateFileAtomic(name, []byte("second"), 0o640), fs.ErrExist)
+	got, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Equal(t, "first", string(got))
+	info, err := os.Stat(name)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o640), info.Mode())
+	entries, err := os.ReadDir(filepath.Dir(name))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "no temporary file is left")
 }

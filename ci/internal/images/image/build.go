@@ -79,10 +79,10 @@ func (b Builder) Build(ctx context.Context, services []platform.Service) ([]Imag
 	var group errgroup.Group
 	group.SetLimit(max(2, runtime.NumCPU()))
 	for n, service := range services {
-		if _, shared := first[service.Build.Key()]; shared {
+		if _, shared := first[service.Key()]; shared {
 			continue
 		}
-		first[service.Build.Key()] = n
+		first[service.Key()] = n
 		group.Go(func() error {
 			images[n], failures[n] = b.build(ctx, service)
 			return nil
@@ -90,7 +90,7 @@ func (b Builder) Build(ctx context.Context, services []platform.Service) ([]Imag
 	}
 	_ = group.Wait() // failures has all errors
 	for n, service := range services {
-		images[n] = images[first[service.Build.Key()]]
+		images[n] = images[first[service.Key()]]
 		images[n].Service = service
 	}
 	return images, errors.Join(failures...)

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -209,7 +210,7 @@ func checkSecrets(service platform.Service, img v1.Image, secrets leak.Values) e
 	if err != nil {
 		return err
 	}
-	if id, _ := secrets.Find(strings.NewReader(string(config))); id != "" {
+	if id, _ := secrets.Find(bytes.NewReader(config)); id != "" {
 		return refusal(id, "the configuration or history")
 	}
 	layers, err := img.Layers()
@@ -249,7 +250,7 @@ type contextFile struct {
 func (b Builder) contextFiles(ctx context.Context, service platform.Service) ([]contextFile, error) {
 	dockerfile, err := filepath.Rel(filepath.FromSlash(service.Path), filepath.FromSlash(service.DockerfilePath()))
 	if err != nil {
-		return nil, outcome.Usagef("dockerfile %q of %s: %w", service.Build.Dockerfile, service.Name, err)
+		return nil, outcome.Usagef("dockerfile %q of %s: %w", service.Dockerfile, service.Name, err)
 	}
 	dockerfile = filepath.ToSlash(dockerfile)
 	ignore := path.Join(service.Path, IgnoreFile)
@@ -301,8 +302,8 @@ func (b Builder) contextFiles(ctx context.Context, service platform.Service) ([]
 		if file.link != "" && name == dockerfile {
 			return nil, outcome.Usagef("%s is a symbolic link: set dockerfile of %s to the file itself, such as %q", source.Display(full), service.Name, path.Join(path.Dir(name), file.link))
 		}
-		if found, leaks := leak.Find(file.data); leaks {
-			return nil, outcome.Refusedf("%s:%d contains %s, which anyone who can pull the image could read: remove it, or exclude the file in %s", source.Display(full), found.Line, found.Kind, ignore)
+		if err := checkLeak(full, file.data, ignore); err != nil {
+			return nil, err
 		}
 		file.name, file.hidden = name, !names[name]
 		files = append(files, file)
@@ -376,7 +377,7 @@ func inputsDigest(service platform.Service, platforms []v1.Platform, files []con
 		Build         string
 		Platforms     []string
 		Architectures []string
-	}{1, service.Build.Key(), platformNames(platforms), slices.Sorted(slices.Values(service.ImageOf().Architectures))})
+	}{1, service.Key(), platformNames(platforms), slices.Sorted(slices.Values(service.ImageOf().Architectures))})
 	if err != nil {
 		return "", err
 	}

@@ -48,31 +48,32 @@ func findHostBuilder(ctx context.Context, executor step.Executor) (hostBuilder, 
 		return hostBuilder{}, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	works := func(args ...string) (bool, error) {
-		result, err := executor.Run(ctx, step.Step{Name: "find a builder", Args: args, Stdout: "version"}, dir)
-		if err != nil && !errors.Is(err, exec.ErrNotFound) {
-			return false, err
+	works := func(program tool.Tool, probes [][]string) (bool, error) {
+		for _, args := range probes {
+			result, err := executor.Run(ctx, step.Step{Name: "find a builder", Args: program.Command(args...), Stdout: "version"}, dir)
+			if err != nil && !errors.Is(err, exec.ErrNotFound) {
+				return false, err
+			}
+			if err != nil || result.ExitCode != 0 {
+				return false, nil
+			}
 		}
-		return err == nil && result.ExitCode == 0, nil
+		return true, nil
 	}
 	for _, candidate := range []struct {
-		tool   tool.Tool
-		probes [][]string
+		program tool.Tool
+		probes  [][]string
 	}{
 		{tool.Docker, [][]string{{"buildx", "version"}, {"version"}}}, // docker version needs the daemon
 		{tool.Podman, [][]string{{"--version"}}},
 		{tool.Buildah, [][]string{{"--version"}}},
 	} {
-		found := true
-		for _, args := range candidate.probes {
-			if found {
-				if found, err = works(candidate.tool.Command(args...)...); err != nil {
-					return hostBuilder{}, err
-				}
-			}
+		found, err := works(candidate.program, candidate.probes)
+		if err != nil {
+			return hostBuilder{}, err
 		}
 		if found {
-			return hostBuilder{executor, candidate.tool}, nil
+			return hostBuilder{executor, candidate.program}, nil
 		}
 	}
 	return hostBuilder{}, fmt.Errorf("%w, and a Dockerfile needs one: %s, or run it with Dagger", errNoBuilder, tool.Buildah.Install)
@@ -94,41 +95,35 @@ func (h hostBuilder) BuildSecret(_ context.Context, id string) (string, bool, er
 // BuildDockerfile implements [DockerfileBuilder].
 func (h hostBuilder) BuildDockerfile(ctx context.Context, build DockerfileBuild) error {
 	if h.program.Name != tool.Docker.Name {
-		return h.buildAndPush(ctx, build)
+		return h.buildAndExport(ctx, build)
 	}
 	output, err := h.run(ctx, build, h.buildStep(build, "--output=type=oci,tar=false,rewrite-timestamp=true,dest="+step.Out+"/"+LayoutName))
 	if err == nil || !strings.Contains(strings.ToLower(output), "oci exporter") {
 		return err
 	}
 	// Docker's own driver has no OCI exporter, unless it uses containerd's image store.
-	if _, err := h.run(ctx, build, h.buildStep(build, "--load", "--iidfile="+step.Out+"/"+imageIDFile)); err != nil {
-		return err
-	}
-	id, err := readImageID(build.Dir)
-	if err != nil {
-		return err
-	}
-	_, err = h.run(ctx, build, step.Step{Name: build.Name + ": export", Args: h.program.Command("save", "--output="+step.Out+"/"+ArchiveName, id)})
-	_, _ = h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: h.program.Command("image", "rm", "--no-prune", id)}) // it may have a tag of the user's
-	return err
+	return h.buildAndExport(ctx, build, "--load")
 }
 
-// buildAndPush builds with podman or buildah, which keep the image in their storage, and
-// copies it to an OCI layout.
-func (h hostBuilder) buildAndPush(ctx context.Context, build DockerfileBuild) error {
-	if _, err := h.run(ctx, build, h.buildStep(build, "--iidfile="+step.Out+"/"+imageIDFile)); err != nil {
+// buildAndExport builds with a builder that keeps the image in its own storage, and copies
+// the image from there.
+func (h hostBuilder) buildAndExport(ctx context.Context, build DockerfileBuild, output ...string) error {
+	if _, err := h.run(ctx, build, h.buildStep(build, append(output, "--iidfile="+step.Out+"/"+imageIDFile)...)); err != nil {
 		return err
 	}
 	id, err := readImageID(build.Dir)
 	if err != nil {
 		return err
 	}
-	_, err = h.run(ctx, build, step.Step{Name: build.Name + ": export", Args: h.program.Command("push", id, "oci:"+step.Out+"/"+LayoutName)})
-	remove := h.program.Command("rmi", id)
-	if h.program.Name == tool.Podman.Name {
-		remove = h.program.Command("rmi", "--no-prune", id) // keep the cached layers
+	export, remove := []string{"push", id, "oci:" + step.Out + "/" + LayoutName}, []string{"rmi", id}
+	switch h.program.Name {
+	case tool.Docker.Name:
+		export, remove = []string{"save", "--output=" + step.Out + "/" + ArchiveName, id}, []string{"image", "rm", "--no-prune", id}
+	case tool.Podman.Name:
+		remove = []string{"rmi", "--no-prune", id} // keep the cached layers
 	}
-	_, _ = h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: remove}) // it may have a tag of the user's
+	_, err = h.run(ctx, build, step.Step{Name: build.Name + ": export", Args: h.program.Command(export...)})
+	_, _ = h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: h.program.Command(remove...)}) // it may have a tag of the user's
 	return err
 }
 

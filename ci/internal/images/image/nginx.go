@@ -249,12 +249,21 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
 		}
-		if found, leaks := leak.Find(data); leaks {
-			return nil, outcome.Refusedf("%s:%d contains %s, which anyone who can pull the image could read: remove it, or exclude the file in %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
+		if err := checkLeak(full, data, service+"/"+IgnoreFile); err != nil {
+			return nil, err
 		}
 		files = append(files, file{path: path.Join(target, inside), mode: 0o644, data: data, time: contentTime(data)})
 	}
 	return files, nil
+}
+
+// checkLeak refuses a file of the tree that contains a secret.
+func checkLeak(file string, data []byte, ignore string) error {
+	found, leaks := leak.Find(data)
+	if !leaks {
+		return nil
+	}
+	return outcome.Refusedf("%s:%d contains %s, which anyone who can pull the image could read: remove it, or exclude the file in %s", source.Display(file), found.Line, found.Kind, ignore)
 }
 
 // withoutPath returns err without its path, for callers that report the path

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync/atomic"
 
@@ -11,8 +10,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sync/errgroup"
-
-	"dagger/slipway/internal/report/outcome"
 )
 
 // CopyRequest is an image to copy to a repository of another registry, or to another
@@ -78,48 +75,32 @@ type copier struct {
 
 // copy copies what is missing. It reports whether the tag existed.
 func (c *copier) copy(ctx context.Context, request CopyRequest) (tagged bool, err error) {
-	tag, reference := c.to.name.Tag(request.Tag), request.Digest
-	if tagged, err = c.to.tagExists(ctx, tag, reference); err != nil {
+	tag, digest := c.to.name.Tag(request.Tag), request.Digest
+	if tagged, err = c.to.tagExists(ctx, tag, digest); err != nil {
 		return tagged, err
 	}
+	var desc *remote.Descriptor
 	if !tagged {
-		existing, err := c.to.resolve(ctx, c.to.name.Digest(reference.String()))
+		if desc, err = c.get(ctx, digest); err != nil {
+			return false, err
+		}
+		existing, err := c.to.resolve(ctx, c.to.name.Digest(digest.String()))
 		if err != nil {
 			return false, c.to.explain(ctx, "checking for the image", err)
 		}
-		if existing != reference {
-			if err := c.manifest(ctx, reference); err != nil {
+		if existing != digest {
+			if err := c.push(ctx, desc); err != nil {
 				return false, err
 			}
 		}
 	}
-	if err := c.referrers(ctx, reference); err != nil {
+	if err := c.referrers(ctx, digest); err != nil {
 		return tagged, err
 	}
-	if err := c.cosignArtifacts(ctx, reference); err != nil || tagged {
+	if err := c.cosignArtifacts(ctx, digest); err != nil || tagged {
 		return tagged, err
 	}
-	return false, c.tag(ctx, request)
-}
-
-// tag tags the copy.
-func (c *copier) tag(ctx context.Context, request CopyRequest) error {
-	tag := c.to.name.Tag(request.Tag)
-	desc, err := c.get(ctx, request.Digest)
-	if err != nil {
-		return err
-	}
-	failed := c.to.pusher.Put(ctx, tag, desc)
-	exists, err := c.to.tagExists(ctx, tag, request.Digest)
-	switch {
-	case err != nil && (failed == nil || outcome.Of(err) == outcome.Refused):
-		return err
-	case failed != nil && !exists:
-		return c.to.explain(ctx, "tagging", failed)
-	case !exists:
-		return fmt.Errorf("the registry %s accepted tag %s of %s but does not have it: promote again; if that does not help, the registry is faulty", c.to.registry.Host, request.Tag, c.to.name.RepositoryStr())
-	}
-	return nil
+	return false, c.to.putTag(ctx, tag, digest, desc, "promote again")
 }
 
 // get reads a manifest of the source.
@@ -131,12 +112,17 @@ func (c *copier) get(ctx context.Context, digest v1.Hash) (*remote.Descriptor, e
 	return desc, nil
 }
 
-// manifest copies an image or index, its content first.
+// manifest copies an image or index.
 func (c *copier) manifest(ctx context.Context, digest v1.Hash) error {
 	desc, err := c.get(ctx, digest)
 	if err != nil {
 		return err
 	}
+	return c.push(ctx, desc)
+}
+
+// push copies an image or index that was read, its content first.
+func (c *copier) push(ctx context.Context, desc *remote.Descriptor) (err error) {
 	if desc.MediaType.IsIndex() {
 		err = c.children(ctx, desc)
 	} else {
@@ -145,7 +131,7 @@ func (c *copier) manifest(ctx context.Context, digest v1.Hash) error {
 	if err != nil {
 		return err
 	}
-	return c.to.explain(ctx, "pushing", c.to.pusher.Put(ctx, c.to.name.Digest(digest.String()), desc))
+	return c.to.explain(ctx, "pushing", c.to.pusher.Put(ctx, c.to.name.Digest(desc.Digest.String()), desc))
 }
 
 // children copies the manifests of an index.
@@ -243,42 +229,23 @@ func (c *copier) cosignArtifacts(ctx context.Context, subject v1.Hash) error {
 
 // cosignArtifact copies the artifact of a tag, unless the target has the tag.
 func (c *copier) cosignArtifact(ctx context.Context, tag string) error {
-	digest, err := c.from.resolve(ctx, c.from.name.Tag(tag))
-	if err != nil {
-		return c.from.explain(ctx, "checking for tag "+tag, err)
+	digest, err := c.from.tagDigest(ctx, tag)
+	if err != nil || digest == (v1.Hash{}) {
+		return err
 	}
-	if digest == (v1.Hash{}) {
-		return nil
-	}
-	existing, err := c.to.resolve(ctx, c.to.name.Tag(tag))
-	if err != nil {
-		return c.to.explain(ctx, "checking for tag "+tag, err)
-	}
-	if existing != (v1.Hash{}) {
-		return nil
-	}
-	if err := c.manifest(ctx, digest); err != nil {
+	existing, err := c.to.tagDigest(ctx, tag)
+	if err != nil || existing != (v1.Hash{}) {
 		return err
 	}
 	desc, err := c.get(ctx, digest)
 	if err != nil {
 		return err
 	}
+	if err := c.push(ctx, desc); err != nil {
+		return err
+	}
 	c.attached.Add(1)
 	return c.to.explain(ctx, "tagging", c.to.pusher.Put(ctx, c.to.name.Tag(tag), desc))
-}
-
-// referrers lists the artifacts whose subject is an image.
-func (c *connection) referrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
-	index, err := remote.Referrers(c.name.Digest(subject.String()), c.remote(ctx)...)
-	if err != nil {
-		return nil, c.explain(ctx, "listing referrers", err)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return nil, c.explain(ctx, "listing referrers", err)
-	}
-	return manifest.Manifests, nil
 }
 
 // pulledLayer is a layer that is read from another repository. Its errors are explained

@@ -98,17 +98,24 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash)
 	if err := c.tagInputs(ctx, p); err != nil {
 		return false, err
 	}
-	failed := c.pusher.Put(ctx, tag, p.Index)
+	err = c.putTag(ctx, tag, digest, p.Index, "publish again")
+	return err == nil, err
+}
+
+// putTag writes an image's own tag, when everything that it refers to is stored. again is
+// what to do if the registry does not have it then.
+func (c *connection) putTag(ctx context.Context, tag name.Tag, digest v1.Hash, image remote.Taggable, again string) error {
+	failed := c.pusher.Put(ctx, tag, image)
 	exists, err := c.tagExists(ctx, tag, digest)
 	switch {
 	case err != nil && (failed == nil || outcome.Of(err) == outcome.Refused):
-		return false, err
+		return err
 	case failed != nil && !exists:
-		return false, c.explain(ctx, "tagging", failed)
+		return c.explain(ctx, "tagging", failed)
 	case !exists:
-		return false, fmt.Errorf("the registry %s accepted tag %s of %s but does not have it: publish again; if that does not help, the registry is faulty", c.registry.Host, p.Tag, c.name.RepositoryStr())
+		return fmt.Errorf("the registry %s accepted tag %s of %s but does not have it: %s; if that does not help, the registry is faulty", c.registry.Host, tag.TagStr(), c.name.RepositoryStr(), again)
 	}
-	return true, nil
+	return nil
 }
 
 // beforeTag pushes the image by digest and calls BeforeTag.
@@ -129,14 +136,11 @@ func (c *connection) tagInputs(ctx context.Context, p Publication) error {
 	if p.Inputs == "" {
 		return nil
 	}
+	existing, err := c.tagDigest(ctx, p.Inputs)
+	if err != nil || existing != (v1.Hash{}) {
+		return err
+	}
 	tag := c.name.Tag(p.Inputs)
-	existing, err := c.resolve(ctx, tag)
-	if err != nil {
-		return c.explain(ctx, "checking for tag "+p.Inputs, err)
-	}
-	if existing != (v1.Hash{}) {
-		return nil
-	}
 	failed := c.pusher.Put(ctx, tag, p.Index)
 	if failed == nil {
 		return nil
@@ -150,16 +154,22 @@ func (c *connection) tagInputs(ctx context.Context, p Publication) error {
 // tagExists reports whether the tag names the digest. It refuses a tag that names
 // another.
 func (c *connection) tagExists(ctx context.Context, tag name.Tag, digest v1.Hash) (bool, error) {
-	current, err := c.resolve(ctx, tag)
+	current, err := c.tagDigest(ctx, tag.TagStr())
 	switch {
 	case err != nil:
-		return false, c.explain(ctx, "checking for tag "+tag.TagStr(), err)
+		return false, err
 	case current == digest:
 		return true, nil
 	case current == (v1.Hash{}):
 		return false, nil
 	}
 	return false, outcome.Refusedf("tag %s already names %s in %s, not %s: a tag is never moved; commit the change and publish that commit", tag.TagStr(), current, c.name.RepositoryStr(), digest)
+}
+
+// tagDigest returns the digest that a tag names, or the zero digest if it does not exist.
+func (c *connection) tagDigest(ctx context.Context, tag string) (v1.Hash, error) {
+	digest, err := c.resolve(ctx, c.name.Tag(tag))
+	return digest, c.explain(ctx, "checking for tag "+tag, err)
 }
 
 // resolve returns the digest of a reference, or the zero digest if it does not
@@ -245,12 +255,9 @@ func (r *Registry) FindIndex(ctx context.Context, repository, tag string) (v1.Im
 	if err != nil {
 		return nil, err
 	}
-	digest, err := c.resolve(ctx, c.name.Tag(tag))
-	if err != nil {
-		return nil, c.explain(ctx, "checking for tag "+tag, err)
-	}
-	if digest == (v1.Hash{}) {
-		return nil, nil
+	digest, err := c.tagDigest(ctx, tag)
+	if err != nil || digest == (v1.Hash{}) {
+		return nil, err
 	}
 	return r.Index(ctx, repository, digest)
 }
@@ -262,12 +269,9 @@ func (r *Registry) Find(ctx context.Context, repository, tag string) (reference 
 	if err != nil {
 		return "", false, err
 	}
-	digest, err := c.resolve(ctx, c.name.Tag(tag))
-	if err != nil {
-		return "", false, c.explain(ctx, "checking for tag "+tag, err)
-	}
-	if digest == (v1.Hash{}) {
-		return "", false, nil
+	digest, err := c.tagDigest(ctx, tag)
+	if err != nil || digest == (v1.Hash{}) {
+		return "", false, err
 	}
 	return r.Reference(repository, digest), true, nil
 }

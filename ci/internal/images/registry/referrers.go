@@ -65,20 +65,16 @@ func (r *Registry) Referrers(ctx context.Context, repository string, subject v1.
 	if err != nil {
 		return nil, err
 	}
-	options := c.remote(ctx)
+	var filter []remote.Option
 	if artifactType != "" {
-		options = append(options, remote.WithFilter("artifactType", artifactType))
+		filter = append(filter, remote.WithFilter("artifactType", artifactType))
 	}
-	index, err := remote.Referrers(c.name.Digest(subject.String()), options...)
+	found, err := c.referrers(ctx, subject, filter...)
 	if err != nil {
-		return nil, c.explain(ctx, "listing referrers", err)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return nil, c.explain(ctx, "listing referrers", err)
+		return nil, err
 	}
 	var artifacts []v1.Image
-	for _, descriptor := range manifest.Manifests {
+	for _, descriptor := range found {
 		artifact, err := remote.Image(c.name.Digest(descriptor.Digest.String()), c.remote(ctx)...) // index.Image panics
 		if err != nil {
 			return nil, c.explain(ctx, "reading referrer "+descriptor.Digest.String(), err)
@@ -86,6 +82,19 @@ func (r *Registry) Referrers(ctx context.Context, repository string, subject v1.
 		artifacts = append(artifacts, artifact)
 	}
 	return artifacts, nil
+}
+
+// referrers lists the artifacts whose subject is an image.
+func (c *connection) referrers(ctx context.Context, subject v1.Hash, filter ...remote.Option) ([]v1.Descriptor, error) {
+	index, err := remote.Referrers(c.name.Digest(subject.String()), append(c.remote(ctx), filter...)...)
+	if err != nil {
+		return nil, c.explain(ctx, "listing referrers", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, c.explain(ctx, "listing referrers", err)
+	}
+	return manifest.Manifests, nil
 }
 
 // Index opens an image of the repository. Its content is read on use, within ctx.

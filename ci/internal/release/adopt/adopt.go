@@ -60,7 +60,7 @@ func (r Reader) Read(ctx context.Context, cluster string) ([]platform.Service, [
 	if err != nil {
 		return nil, nil, err
 	}
-	f := &file{build: r.Build, cluster: cluster, routes: routes, taken: map[string]bool{}, patterns: map[string]string{}}
+	f := &file{build: r.Build, cluster: cluster, routes: routes, taken: map[string]bool{}, patterns: map[string]string{}, images: map[string]string{}}
 	for _, service := range services {
 		if f.isUnsupported(service) { // some have no task definition
 			continue
@@ -89,9 +89,9 @@ const notRead = "autoscaling, alarms and scheduled tasks are not read; a release
 // services returns the services of a cluster, sorted by name.
 func (r Reader) services(ctx context.Context, cluster string) ([]types.Service, error) {
 	var arns []string
-	input := &ecs.ListServicesInput{Cluster: &cluster, MaxResults: aws.Int32(100)}
-	for {
-		page, err := r.ECS.ListServices(ctx, input)
+	pages := ecs.NewListServicesPaginator(r.ECS, &ecs.ListServicesInput{Cluster: &cluster, MaxResults: aws.Int32(100)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
 		if errors.As(err, new(*types.ClusterNotFoundException)) {
 			return nil, outcome.Usagef("cluster %s does not exist: check its name, account and region (AWS_PROFILE, AWS_REGION, --region)", cluster)
 		}
@@ -99,9 +99,6 @@ func (r Reader) services(ctx context.Context, cluster string) ([]types.Service, 
 			return nil, fmt.Errorf("listing services of cluster %s: %w", cluster, err)
 		}
 		arns = append(arns, page.ServiceArns...)
-		if input.NextToken = page.NextToken; aws.ToString(page.NextToken) == "" {
-			break
-		}
 	}
 	if len(arns) == 0 {
 		return nil, outcome.Usagef("cluster %s has no services: name one that has, or add a service with slipway new service NAME", cluster)
@@ -181,7 +178,7 @@ func (f *file) noteRepositories() {
 		if n < 0 {
 			continue // left out
 		}
-		first := f.entries[slices.IndexFunc(f.entries, func(s platform.Service) bool { return s.Build.Key() == f.entries[n].Build.Key() })]
+		first := f.entries[slices.IndexFunc(f.entries, func(s platform.Service) bool { return s.Key() == f.entries[n].Key() })]
 		if first.Name == needed.entry {
 			f.note(needed.service, needed.note, first.Repository())
 		} else {

@@ -366,6 +366,7 @@ func TestWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1, "no temporary file is left")
 	require.Error(t, adopt.Write(filepath.Join(file, "x"), nil, false))
+	require.Error(t, adopt.Write(filepath.Dir(file), nil, true), "a folder is not replaced")
 }
 
 func TestEncode(t *testing.T) {

@@ -47,9 +47,6 @@ func (f *file) add(service types.Service, definition types.TaskDefinition, diges
 	f.setSidecars(&entry, service, definition, main, digests)
 	f.setVolumes(&entry, service, definition, main)
 	f.noteDefinition(service, definition, main)
-	if f.images == nil {
-		f.images = map[string]string{}
-	}
 	image := imageOf(main, digests)
 	f.images[image] = cmp.Or(f.images[image], entry.Name)
 	f.entries = append(f.entries, entry)
@@ -74,12 +71,15 @@ func essential(c types.ContainerDefinition) bool { return c.Essential == nil || 
 // derivedName matches the names of services that slipway creates.
 var derivedName = regexp.MustCompile(`^` + platform.Project + `-(.+)-service$`)
 
+// invalidInName matches what the name of an entry cannot contain.
+var invalidInName = regexp.MustCompile(`[^a-z0-9]+`)
+
 // entryName returns a valid name for the entry of an ECS service that no other entry has.
 func (f *file) entryName(service string) string {
 	if match := derivedName.FindStringSubmatch(service); match != nil {
 		service = match[1]
 	}
-	name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(service), "-"), "-")
+	name := strings.Trim(invalidInName.ReplaceAllString(strings.ToLower(service), "-"), "-")
 	if name == "" || name[0] < 'a' {
 		name = "s-" + name
 	}

@@ -67,9 +67,9 @@ func targetGroupOf(s types.Service) string {
 
 // addRules adds the patterns of the rules of a load balancer.
 func (r Reader) addRules(ctx context.Context, balancer string, routes map[string]route) error {
-	listeners := &elb.DescribeListenersInput{LoadBalancerArn: &balancer}
-	for {
-		page, err := r.ELB.DescribeListeners(ctx, listeners)
+	pages := elb.NewDescribeListenersPaginator(r.ELB, &elb.DescribeListenersInput{LoadBalancerArn: &balancer})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return fmt.Errorf("describing listeners of %s: %w", balancer, err)
 		}
@@ -77,24 +77,27 @@ func (r Reader) addRules(ctx context.Context, balancer string, routes map[string
 			if listener.Protocol != elbtypes.ProtocolEnumHttp && listener.Protocol != elbtypes.ProtocolEnumHttps {
 				continue // a network load balancer has no rules
 			}
-			rules := &elb.DescribeRulesInput{ListenerArn: listener.ListenerArn}
-			for {
-				page, err := r.ELB.DescribeRules(ctx, rules)
-				if err != nil {
-					return fmt.Errorf("describing rules of listener %s: %w", aws.ToString(listener.ListenerArn), err)
-				}
-				for _, rule := range page.Rules {
-					addRule(rule, routes)
-				}
-				if rules.Marker = page.NextMarker; aws.ToString(page.NextMarker) == "" {
-					break
-				}
+			if err := r.addRulesOf(ctx, aws.ToString(listener.ListenerArn), routes); err != nil {
+				return err
 			}
 		}
-		if listeners.Marker = page.NextMarker; aws.ToString(page.NextMarker) == "" {
-			return nil
+	}
+	return nil
+}
+
+// addRulesOf adds the patterns of the rules of a listener.
+func (r Reader) addRulesOf(ctx context.Context, listener string, routes map[string]route) error {
+	pages := elb.NewDescribeRulesPaginator(r.ELB, &elb.DescribeRulesInput{ListenerArn: &listener})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return fmt.Errorf("describing rules of listener %s: %w", listener, err)
+		}
+		for _, rule := range page.Rules {
+			addRule(rule, routes)
 		}
 	}
+	return nil
 }
 
 // addRule adds the patterns of a rule to the target groups that it forwards to.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -32,9 +33,13 @@ type Entry struct {
 // CheckTarget returns an error if a file exists and must not be replaced.
 func CheckTarget(file string, force bool) error {
 	if _, err := os.Stat(file); err == nil && !force {
-		return outcome.Usagef("%s exists and is not overwritten: write another file with --out, or replace it with --force", file)
+		return existsError(file)
 	}
 	return nil
+}
+
+func existsError(file string) error {
+	return outcome.Usagef("%s exists and is not overwritten: write another file with --out, or replace it with --force", file)
 }
 
 // Write writes a file. Without force, an existing one is an error.
@@ -42,22 +47,13 @@ func Write(file string, data []byte, force bool) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("creating the folder of %s: %w", file, err)
 	}
-	temporary, err := os.CreateTemp(filepath.Dir(file), ".services-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
-	}
-	defer os.Remove(temporary.Name())
-	_, err = temporary.Write(data)
-	if err := errors.Join(err, temporary.Chmod(0o644), temporary.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
-	}
+	write := source.CreateFileAtomic
 	if force {
-		err = os.Rename(temporary.Name(), file)
-	} else {
-		err = os.Link(temporary.Name(), file) // fails if the file exists
+		write = source.WriteFileAtomic
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return CheckTarget(file, force)
+	err := write(file, data, 0o644)
+	if errors.Is(err, fs.ErrExist) && !force {
+		return existsError(file)
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", file, err)

@@ -36,6 +36,12 @@ func (c *Scaled) Scale(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / c.scale)
 }
 
+// Nominal returns the nominal duration that takes a real time on this clock: the reverse
+// of [Scaled.Scale].
+func (c *Scaled) Nominal(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * c.scale)
+}
+
 // AtLeast is like [Scaled.Scale] with a minimum in real time. It is for timeouts of real
 // work, such as a health check or the stop of a process, which does not scale.
 func (c *Scaled) AtLeast(d, floor time.Duration) time.Duration {

@@ -13,6 +13,7 @@ import (
 func TestFastShortensWaits(t *testing.T) {
 	c := clock.NewScaled(10)
 	require.Equal(t, time.Second, c.Scale(10*time.Second))
+	require.Equal(t, 10*time.Second, c.Nominal(time.Second))
 	require.Zero(t, c.Scale(-time.Second))
 	require.Equal(t, 2*time.Second, c.AtLeast(10*time.Second, 2*time.Second), "the floor")
 	require.Equal(t, 10*time.Second, c.AtLeast(100*time.Second, 2*time.Second), "above the floor")

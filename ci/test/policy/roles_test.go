@@ -289,26 +289,30 @@ func TestApplyRoleDoesItsWork(t *testing.T) {
 // TestDeployRoleRunsTasks is the same for the tasks and schedules of the deploy role. The
 // apply role and the others run nothing.
 func TestDeployRoleRunsTasks(t *testing.T) {
+	deploy, others := rolePolicies(t, "deploy"), map[string]policy.Policies{}
+	for _, role := range []string{"build", "plan", "apply"} {
+		others[role] = rolePolicies(t, role)
+	}
 	for name, request := range map[string]policy.Request{
 		"a task of a family":            {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", cluster)},
 		"its tags":                      {Action: "ecs:TagResource", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/*", Context: conditionContext("ecs:CreateAction", "RunTask")},
 		"its end":                       {Action: "ecs:StopTask", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/a", Context: conditionContext("ecs:cluster", cluster)},
 		"the events of all its streams": {Action: "logs:FilterLogEvents", Resource: "arn:aws:logs" + regional + "log-group:/ecs/ecs-backend:*"},
 	} {
-		require.Equal(t, policy.Allowed, decide(t, rolePolicies(t, "deploy"), request).Decision, name)
-		for _, role := range []string{"build", "plan", "apply"} {
-			require.Equal(t, policy.NotAllowed, decide(t, rolePolicies(t, role), request).Decision, "%s: %s", role, name)
+		require.Equal(t, policy.Allowed, decide(t, deploy, request).Decision, name)
+		for role, policies := range others {
+			require.Equal(t, policy.NotAllowed, decide(t, policies, request).Decision, "%s: %s", role, name)
 		}
 	}
 	for name, request := range map[string]policy.Request{
 		"a schedule's revision":       {Action: "scheduler:UpdateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"},
 		"a role passed to a schedule": {Action: "iam:PassRole", Resource: schedule, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
 	} {
-		require.Equal(t, policy.Allowed, decide(t, rolePolicies(t, "deploy"), request).Decision, name)
+		require.Equal(t, policy.Allowed, decide(t, deploy, request).Decision, name)
 	}
 	for _, action := range []string{"scheduler:CreateSchedule", "scheduler:DeleteSchedule"} {
 		request := policy.Request{Action: action, Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"}
-		require.Equal(t, policy.NotAllowed, decide(t, rolePolicies(t, "deploy"), request).Decision, action)
+		require.Equal(t, policy.NotAllowed, decide(t, deploy, request).Decision, action)
 	}
 }
 

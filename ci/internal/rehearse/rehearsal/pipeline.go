@@ -211,7 +211,7 @@ func (r *rehearsal) registerFault(ctx context.Context, scenario Scenario) error 
 func (p *pipeline) releaseToStaging(ctx context.Context) (report.Release, error) {
 	r := p.staging
 	r.recorder.SetEnvironment(Staging)
-	if err := r.publish(ctx, r.delivery(r.transport)); err != nil {
+	if err := r.publish(ctx); err != nil {
 		return report.Release{}, fmt.Errorf("%s: %w", Staging, err)
 	}
 	var release report.Release

@@ -137,8 +137,7 @@ func (r *rehearsal) stages(ctx context.Context) (report.Release, error) {
 	if err := r.prepare(ctx); err != nil {
 		return report.Release{}, err
 	}
-	d := r.delivery(r.transport)
-	if err := r.publish(ctx, d); err != nil {
+	if err := r.publish(ctx); err != nil {
 		return report.Release{}, err
 	}
 	if err := r.stage("bootstrap", func() error { return r.bootstrap(ctx) }); err != nil {
@@ -164,7 +163,7 @@ func (r *rehearsal) testAndBuild(ctx context.Context) error {
 	if r.options.Test != nil {
 		both.Go(func() { tested = r.stage("test", func() error { return r.options.Test(ctx) }) })
 	}
-	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx, r.server.RunsImages()) }) })
+	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx) }) })
 	both.Wait()
 	return errors.Join(tested, built)
 }
@@ -173,9 +172,9 @@ func (r *rehearsal) stage(name string, run func() error) error {
 	return r.recorder.Stage(name, func() (report.Result, error) { return report.Succeeded, run() })
 }
 
-// build builds the images of both versions. Without runsImages, images of other programs
-// than static ones are built to find errors, and then replaced by stand-ins.
-func (r *rehearsal) build(ctx context.Context, runsImages bool) error {
+// build builds the images of both versions. If the embedded AWS runs only static programs,
+// images of others are built to find errors, and then replaced by stand-ins.
+func (r *rehearsal) build(ctx context.Context) error {
 	builder := image.Builder{
 		Source: r.options.Source, Exec: r.options.Exec, Lock: r.options.Lock,
 		Platforms: []v1.Platform{image.HostPlatform()}, Offline: true, Cache: r.options.Cache,
@@ -185,7 +184,7 @@ func (r *rehearsal) build(ctx context.Context, runsImages bool) error {
 		return err
 	}
 	for n, img := range built {
-		if runsImages || img.Service.Kind != platform.Dockerfile || isStandIn(img) {
+		if r.server.RunsImages() || img.Service.Kind != platform.Dockerfile || isStandIn(img) {
 			continue
 		}
 		if built[n], err = standIn(ctx, builder, img.Service); err != nil {
@@ -209,7 +208,8 @@ func (r *rehearsal) prepare(ctx context.Context) error {
 }
 
 // publish publishes the images of the next version.
-func (r *rehearsal) publish(ctx context.Context, d delivery.Delivery) error {
+func (r *rehearsal) publish(ctx context.Context) error {
+	d := r.delivery(r.transport)
 	to, err := d.Account.Destination(ctx)
 	if err != nil {
 		return err
@@ -344,10 +344,10 @@ func (r *rehearsal) notes() []string {
 	var notes, withoutBase []string
 	for _, img := range r.images.next {
 		switch {
-		case img.MissingBase != "" && img.Service.Kind == platform.Nginx:
-			withoutBase = append(withoutBase, img.Service.Name)
-		case img.MissingBase != "":
+		case isStandIn(img):
 			notes = append(notes, fmt.Sprintf("a stand-in runs in place of the image of %s: %s", img.Service.Name, img.MissingBase))
+		case img.MissingBase != "":
+			withoutBase = append(withoutBase, img.Service.Name)
 		}
 	}
 	if len(withoutBase) > 0 {

@@ -51,8 +51,8 @@ func parseSecret(valueFrom string) secretRef {
 // placeholders as values, and returns where they are in the embedded AWS by valueFrom. The
 // ARNs of the services file are of another account.
 func (e *environment) createSecrets(ctx context.Context, services []platform.Service) (map[string]string, error) {
-	created := map[string]string{}
-	keys := map[string][]string{} // of secrets by name
+	refs := map[string]secretRef{} // by valueFrom
+	keys := map[string][]string{}  // of secrets by name
 	for _, s := range services {
 		settings := []platform.Container{s.Container}
 		for _, sidecar := range s.Sidecars {
@@ -61,7 +61,7 @@ func (e *environment) createSecrets(ctx context.Context, services []platform.Ser
 		for _, c := range settings {
 			for _, valueFrom := range c.Secrets {
 				ref := parseSecret(valueFrom)
-				created[valueFrom] = ref.name
+				refs[valueFrom] = ref
 				if !ref.parameter {
 					keys[ref.name] = append(keys[ref.name], ref.key)
 				}
@@ -76,9 +76,9 @@ func (e *environment) createSecrets(ctx context.Context, services []platform.Ser
 		}
 		arns[name] = aws.ToString(made.ARN)
 	}
-	for _, valueFrom := range slices.Sorted(maps.Keys(created)) {
-		ref := parseSecret(valueFrom)
-		switch {
+	created := map[string]string{}
+	for _, valueFrom := range slices.Sorted(maps.Keys(refs)) {
+		switch ref := refs[valueFrom]; {
 		case ref.parameter:
 			_, err := e.parameters.PutParameter(ctx, &ssm.PutParameterInput{
 				Name: &ref.name, Value: aws.String(placeholder), Type: ssmtypes.ParameterTypeSecureString, Overwrite: aws.Bool(true),
@@ -86,6 +86,7 @@ func (e *environment) createSecrets(ctx context.Context, services []platform.Ser
 			if err != nil {
 				return nil, fmt.Errorf("creating parameter %s: %w", ref.name, err)
 			}
+			created[valueFrom] = ref.name
 		case ref.key != "":
 			created[valueFrom] = arns[ref.name] + ":" + ref.key + "::"
 		default:

@@ -36,8 +36,10 @@ func startTraffic(ctx context.Context, base string, paths []string) *traffic {
 		Timeout:   requestTimeout,
 		Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: clients}, // all of it is on loopback
 	}}
-	for n := range min(clients, clients*len(paths)) { // none without a web service
-		t.done.Go(func() { t.run(ctx, base, paths, n) })
+	if len(paths) > 0 { // of web services
+		for n := range clients {
+			t.done.Go(func() { t.run(ctx, base, paths, n) })
+		}
 	}
 	return t
 }

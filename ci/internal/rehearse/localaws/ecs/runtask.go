@@ -161,9 +161,7 @@ func (c *ControlPlane) requireRunTaskPermissions(ctx context.Context, in *awsecs
 			wire.RequirePermission(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
 		}
 	}
-	if len(in.Tags) > 0 {
-		wire.RequirePermission(ctx, "ecs", "TagResource", c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/*"), map[string]string{"ecs:CreateAction": "RunTask"})
-	}
+	requireTagResource(ctx, "RunTask", c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/*"), in.Tags)
 }
 
 func (c *ControlPlane) validateRunTask(in *awsecs.RunTaskInput, d *types.TaskDefinition, count int) error {

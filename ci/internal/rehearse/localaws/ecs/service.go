@@ -86,7 +86,7 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 	if !familyName.MatchString(name) {
 		return nil, wire.Errorf("InvalidParameterException", "Service name must contain 1 to 255 letters, numbers, hyphens and underscores.")
 	}
-	c.requireTagResource(ctx, "CreateService", arn, in.Tags)
+	requireTagResource(ctx, "CreateService", arn, in.Tags)
 	if old, ok := cl.services[name]; ok && old.status == statusDraining {
 		return nil, wire.Errorf("InvalidParameterException", "Unable to Start a service that is still Draining.")
 	}

@@ -12,13 +12,19 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
+func tagMap(tags []types.Tag) map[string]string {
+	values := map[string]string{}
+	for _, t := range tags {
+		values[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return values
+}
+
 func (c *ControlPlane) setTags(arn string, tags []types.Tag) {
 	if c.tags[arn] == nil {
 		c.tags[arn] = map[string]string{}
 	}
-	for _, t := range tags {
-		c.tags[arn][aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
+	maps.Copy(c.tags[arn], tagMap(tags))
 }
 
 func (c *ControlPlane) listTags(arn string) []types.Tag {
@@ -33,28 +39,13 @@ func (c *ControlPlane) listTags(arn string) []types.Tag {
 func (c *ControlPlane) addServiceResource(ctx context.Context, cl *cluster, ref *string) {
 	arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(aws.ToString(ref)))
 	wire.AddResources(ctx, arn)
-	c.addTagConditions(ctx, arn)
-}
-
-// addTagConditions records the tags of a resource that a call changes.
-func (c *ControlPlane) addTagConditions(ctx context.Context, arn string) {
-	for key, value := range c.tags[arn] {
-		wire.AddCondition(ctx, "aws:ResourceTag/"+key, value)
-	}
+	wire.AddResourceTags(ctx, c.tags[arn])
 }
 
 // requireTagResource records the permission that a call with tags needs, and the tags.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
-func (c *ControlPlane) requireTagResource(ctx context.Context, action, arn string, tags []types.Tag) {
-	if len(tags) == 0 {
-		return
-	}
-	conditions := map[string]string{"ecs:CreateAction": action}
-	for _, t := range tags {
-		conditions["aws:RequestTag/"+aws.ToString(t.Key)] = aws.ToString(t.Value)
-		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
-	}
-	wire.RequirePermission(ctx, "ecs", "TagResource", arn, conditions)
+func requireTagResource(ctx context.Context, call, arn string, tags []types.Tag) {
+	wire.RequireTagging(ctx, "ecs", "TagResource", call, arn, tagMap(tags))
 }
 
 func (c *ControlPlane) tagResource(ctx context.Context, in *awsecs.TagResourceInput) (*awsecs.TagResourceOutput, error) {
@@ -63,10 +54,8 @@ func (c *ControlPlane) tagResource(ctx context.Context, in *awsecs.TagResourceIn
 	if err := c.exists(arn); err != nil {
 		return nil, err
 	}
-	c.addTagConditions(ctx, arn)
-	for _, t := range in.Tags {
-		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
-	}
+	wire.AddResourceTags(ctx, c.tags[arn])
+	wire.AddRequestTags(ctx, tagMap(in.Tags))
 	c.setTags(arn, in.Tags)
 	return &awsecs.TagResourceOutput{}, nil
 }

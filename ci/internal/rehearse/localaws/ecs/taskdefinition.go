@@ -66,7 +66,7 @@ func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.Re
 	name := aws.ToString(in.Family)
 	arns := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*")
 	wire.AddResources(ctx, arns)
-	c.requireTagResource(ctx, "RegisterTaskDefinition", arns, in.Tags)
+	requireTagResource(ctx, "RegisterTaskDefinition", arns, in.Tags)
 	normalizeSizes(in)
 	if err := validateDefinition(in); err != nil {
 		return nil, err

@@ -43,9 +43,7 @@ func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	if wait := s.c.cfg.Clock.Scale(grace) - age; wait > 0 {
 		return wait
 	}
-	s.event("%s", v.message)
-	t.failedHealthCheck = true
-	t.requestStop(types.TaskStopCodeServiceSchedulerInitiated, v.stopReason)
+	s.stopUnhealthy(t, v)
 	s.event("(service %s) has stopped 1 running tasks: (task %s).", s.name, t.id)
 	s.reportDeregistered([]*taskRun{t})
 	return resyncInterval
@@ -57,9 +55,15 @@ func (s *service) stopUnhealthyStart(t *taskRun) {
 	if t.stopping || t.record.HealthStatus != types.HealthStatusUnhealthy {
 		return
 	}
-	s.event("(service %s) (task %s) failed container health checks.", s.name, t.id)
+	v, _ := s.taskHealth(t)
+	s.stopUnhealthy(t, v)
+}
+
+// stopUnhealthy stops a task whose health checks have failed.
+func (s *service) stopUnhealthy(t *taskRun, v healthResult) {
+	s.event("%s", v.message)
 	t.failedHealthCheck = true
-	t.requestStop(types.TaskStopCodeServiceSchedulerInitiated, "Task failed container health checks")
+	t.requestStop(types.TaskStopCodeServiceSchedulerInitiated, v.stopReason)
 }
 
 // taskHealth returns the result of a task's target groups and container health checks.

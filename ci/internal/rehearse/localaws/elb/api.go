@@ -120,13 +120,19 @@ func (b *Balancer) describeTargetHealth(ctx context.Context, in *elbv2.DescribeT
 	return out, nil
 }
 
+func tagMap(tags []types.Tag) map[string]string {
+	values := map[string]string{}
+	for _, t := range tags {
+		values[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return values
+}
+
 func (b *Balancer) setTags(arn string, tags []types.Tag) {
 	if b.tags[arn] == nil {
 		b.tags[arn] = map[string]string{}
 	}
-	for _, t := range tags {
-		b.tags[arn][aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
+	maps.Copy(b.tags[arn], tagMap(tags))
 }
 
 // maxTaggedResources is how many resources DescribeTags and AddTags take.
@@ -162,23 +168,8 @@ func (b *Balancer) taggable(ctx context.Context, arns []string) error {
 
 // requireAddTags records the permission that a call with tags needs, and the tags.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/tagging-resources-during-creation.html
-func (b *Balancer) requireAddTags(ctx context.Context, action, arn string, tags []types.Tag) {
-	if len(tags) == 0 {
-		return
-	}
-	conditions := map[string]string{"elasticloadbalancing:CreateAction": action}
-	for _, t := range tags {
-		conditions["aws:RequestTag/"+aws.ToString(t.Key)] = aws.ToString(t.Value)
-		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
-	}
-	wire.RequirePermission(ctx, "elasticloadbalancing", "AddTags", arn, conditions)
-}
-
-// addTagConditions records the tags of a resource that a call changes.
-func (b *Balancer) addTagConditions(ctx context.Context, arn string) {
-	for key, value := range b.tags[arn] {
-		wire.AddCondition(ctx, "aws:ResourceTag/"+key, value)
-	}
+func requireAddTags(ctx context.Context, call, arn string, tags []types.Tag) {
+	wire.RequireTagging(ctx, "elasticloadbalancing", "AddTags", call, arn, tagMap(tags))
 }
 
 func (b *Balancer) addTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.AddTagsOutput, error) {
@@ -186,12 +177,10 @@ func (b *Balancer) addTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.
 		return nil, err
 	}
 	for _, arn := range in.ResourceArns {
-		b.addTagConditions(ctx, arn)
+		wire.AddResourceTags(ctx, b.tags[arn])
 		b.setTags(arn, in.Tags)
 	}
-	for _, t := range in.Tags {
-		wire.AddCondition(ctx, "aws:RequestTag/"+aws.ToString(t.Key), aws.ToString(t.Value))
-	}
+	wire.AddRequestTags(ctx, tagMap(in.Tags))
 	return &elbv2.AddTagsOutput{}, nil
 }
 

@@ -18,7 +18,7 @@ func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*
 		return nil, err
 	}
 	wire.AddResources(ctx, *in.ListenerArn)
-	b.requireAddTags(ctx, "CreateRule", b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/*"), in.Tags)
+	requireAddTags(ctx, "CreateRule", b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/*"), in.Tags)
 	if n := aws.ToInt32(in.Priority); n < 1 || n > maxPriority {
 		return nil, wire.Errorf("ValidationError", "Rule priority '%d' must be between 1 and %d", n, maxPriority)
 	}
@@ -166,7 +166,7 @@ func (b *Balancer) deleteRule(ctx context.Context, in *elbv2.DeleteRuleInput) (*
 		return nil, err
 	}
 	wire.AddResources(ctx, *in.RuleArn)
-	b.addTagConditions(ctx, *in.RuleArn)
+	wire.AddResourceTags(ctx, b.tags[*in.RuleArn])
 	if aws.ToBool(r.IsDefault) {
 		return nil, wire.Errorf("OperationNotPermitted", "Default rule '%s' cannot be deleted", *in.RuleArn)
 	}

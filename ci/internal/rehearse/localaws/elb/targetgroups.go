@@ -30,7 +30,7 @@ func (b *Balancer) createTargetGroup(ctx context.Context, in *elbv2.CreateTarget
 			return nil, wire.Errorf("DuplicateTargetGroupName", "A target group with the same name '%s' exists, but with different settings", name)
 		}
 	}
-	b.requireAddTags(ctx, "CreateTargetGroup", b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/*"), in.Tags)
+	requireAddTags(ctx, "CreateTargetGroup", b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/*"), in.Tags)
 	arn := b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/"+wire.RandomHex(16))
 	g := &targetGroup{attributes: map[string]string{
 		deregistrationDelay: "300", "stickiness.enabled": "false", "stickiness.type": "lb_cookie",
@@ -122,7 +122,7 @@ func (b *Balancer) modifyTargetGroup(ctx context.Context, in *elbv2.ModifyTarget
 func (b *Balancer) deleteTargetGroup(ctx context.Context, in *elbv2.DeleteTargetGroupInput) (*elbv2.DeleteTargetGroupOutput, error) {
 	arn := aws.ToString(in.TargetGroupArn)
 	wire.AddResources(ctx, arn)
-	b.addTagConditions(ctx, arn)
+	wire.AddResourceTags(ctx, b.tags[arn])
 	if len(b.forwardingLoadBalancers(arn)) > 0 {
 		return nil, wire.Errorf("ResourceInUse", "Target group '%s' is currently in use by a listener or a rule", arn)
 	}
@@ -154,7 +154,7 @@ func (b *Balancer) modifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mo
 		return nil, err
 	}
 	wire.AddResources(ctx, aws.ToString(in.TargetGroupArn))
-	b.addTagConditions(ctx, aws.ToString(in.TargetGroupArn))
+	wire.AddResourceTags(ctx, b.tags[aws.ToString(in.TargetGroupArn)])
 	for _, a := range in.Attributes {
 		g.attributes[aws.ToString(a.Key)] = aws.ToString(a.Value)
 	}

@@ -138,13 +138,13 @@ func parseCron(fields []string, zone *time.Location) (expression, error) {
 	return c, nil
 }
 
-// addRange adds *, N, N-M, each optionally with /STEP, to a set.
+// addRange adds *, N, N-M, each optionally with /STEP, or /STEP alone, to a set.
 func addRange(set []bool, item string, lowest, limit int, names []string) error {
 	span, step, stepped := strings.Cut(item, "/")
 	from, to, ranged := strings.Cut(span, "-")
 	first, last, by := lowest, limit, 1
 	var err error
-	if span != "*" {
+	if span != "*" && (span != "" || !stepped) {
 		if first, err = number(from, lowest, limit, names); err != nil {
 			return err
 		}
@@ -182,9 +182,13 @@ func number(text string, lowest, limit int, names []string) (int, error) {
 	return n, nil
 }
 
-// monthDay parses an item of the day of month: a range, L (the last day), LW (the last
-// weekday) or NW (the weekday nearest to N).
+// monthDay parses an item of the day of month: a range, L (the last day), L-N (N days
+// before it), LW (the last weekday) or NW (the weekday nearest to N).
 func monthDay(item string) (func(time.Time) bool, error) {
+	if before, ok := strings.CutPrefix(item, "L-"); ok {
+		n, err := number(before, 0, 30, nil)
+		return func(at time.Time) bool { return at.Day() == lastDay(at)-n }, err
+	}
 	switch day, nearest := strings.CutSuffix(item, "W"); {
 	case item == "L":
 		return func(at time.Time) bool { return at.Day() == lastDay(at) }, nil

@@ -38,8 +38,7 @@ func (s *Scheduler) DeadLetters() []DeadLetter {
 
 // now returns the scaled time, by which schedules run.
 func (s *Scheduler) now() time.Time {
-	scale := float64(time.Hour) / float64(s.cfg.Clock.Scale(time.Hour))
-	return s.epoch.Add(time.Duration(float64(time.Since(s.epoch)) * scale))
+	return s.epoch.Add(s.cfg.Clock.Nominal(time.Since(s.epoch)))
 }
 
 // run runs a schedule until it is changed, if it is enabled. The lock is held.

@@ -4,6 +4,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -104,10 +105,7 @@ func (s *Scheduler) arn(ctx context.Context, group, name *string) string {
 }
 
 func groupName(group *string) string {
-	if aws.ToString(group) == "" {
-		return defaultGroup
-	}
-	return *group
+	return cmp.Or(aws.ToString(group), defaultGroup)
 }
 
 func (s *Scheduler) find(group, name *string) (*schedule, error) {
@@ -192,8 +190,8 @@ func (s *Scheduler) set(ctx context.Context, to *schedule, in scheduler.UpdateSc
 	target := *in.Target
 	policy := types.RetryPolicy{MaximumEventAgeInSeconds: new(int32(24 * 60 * 60)), MaximumRetryAttempts: new(int32(185))}
 	if given := target.RetryPolicy; given != nil {
-		policy.MaximumEventAgeInSeconds = cmpOr(given.MaximumEventAgeInSeconds, policy.MaximumEventAgeInSeconds)
-		policy.MaximumRetryAttempts = cmpOr(given.MaximumRetryAttempts, policy.MaximumRetryAttempts)
+		policy.MaximumEventAgeInSeconds = cmp.Or(given.MaximumEventAgeInSeconds, policy.MaximumEventAgeInSeconds)
+		policy.MaximumRetryAttempts = cmp.Or(given.MaximumRetryAttempts, policy.MaximumRetryAttempts)
 	}
 	target.RetryPolicy = &policy
 	to.GetScheduleOutput = scheduler.GetScheduleOutput{
@@ -208,13 +206,6 @@ func (s *Scheduler) set(ctx context.Context, to *schedule, in scheduler.UpdateSc
 	}
 	to.after = to.start.Add(-time.Nanosecond)
 	return nil
-}
-
-func cmpOr[T any](a, b *T) *T {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // principal is the service principal that the role of a target is passed to.

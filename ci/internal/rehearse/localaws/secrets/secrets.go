@@ -180,15 +180,21 @@ func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecre
 	made := &secret{arn: arn, name: name, description: in.Description, created: s.now(), tags: in.Tags}
 	out := &secretsmanager.CreateSecretOutput{ARN: &made.arn, Name: &made.name}
 	if in.SecretString != nil || in.SecretBinary != nil { // a secret may have no value yet
-		first := &version{
-			id: cmp.Or(aws.ToString(in.ClientRequestToken), wire.NewUUID()), stages: []string{currentStage},
-			text: in.SecretString, binary: in.SecretBinary, created: made.created,
-		}
+		first := s.newVersion(in.ClientRequestToken, in.SecretString, in.SecretBinary)
 		made.add(first)
 		out.VersionId = &first.id
 	}
 	s.secrets[name] = made
 	return out, nil
+}
+
+// newVersion returns a version with staging labels, by default AWSCURRENT. Its id is the
+// call's token, if it has one.
+func (s *Store) newVersion(token, text *string, binary []byte, stages ...string) *version {
+	if len(stages) == 0 {
+		stages = []string{currentStage}
+	}
+	return &version{id: cmp.Or(aws.ToString(token), wire.NewUUID()), stages: slices.Clone(stages), text: text, binary: binary, created: s.now()}
 }
 
 func (s *Store) putSecretValue(ctx context.Context, in *secretsmanager.PutSecretValueInput) (*secretsmanager.PutSecretValueOutput, error) {
@@ -201,13 +207,7 @@ func (s *Store) putSecretValue(ctx context.Context, in *secretsmanager.PutSecret
 	case in.SecretString == nil && in.SecretBinary == nil:
 		return nil, wire.Errorf("InvalidParameterException", "You must provide either SecretString or SecretBinary.")
 	}
-	v := &version{
-		id: cmp.Or(aws.ToString(in.ClientRequestToken), wire.NewUUID()), stages: slices.Clone(in.VersionStages),
-		text: in.SecretString, binary: in.SecretBinary, created: s.now(),
-	}
-	if len(v.stages) == 0 {
-		v.stages = []string{currentStage}
-	}
+	v := s.newVersion(in.ClientRequestToken, in.SecretString, in.SecretBinary, in.VersionStages...)
 	if same := found.find("", v.id); same == nil {
 		found.add(v)
 	} else if aws.ToString(same.text) != aws.ToString(v.text) || string(same.binary) != string(v.binary) {

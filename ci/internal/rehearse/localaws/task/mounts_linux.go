@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -70,30 +71,31 @@ func (s *Sandbox) mountRoot(spec Spec) (string, error) {
 		return "", fmt.Errorf("creating the working directory: %w", err)
 	}
 	if spec.ReadOnly {
-		if err := makeReadOnly(root); err != nil {
+		if err := s.makeReadOnly(root); err != nil {
 			return "", fmt.Errorf("making the root file system read-only: %w", err)
 		}
 	}
 	return root, nil
 }
 
-// makeReadOnly makes a mount read-only. It is busy while a process that this one is just
-// starting has a copy of an open file of it.
-func makeReadOnly(root string) error {
-	for try := 1; ; try++ {
-		err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
-		if !errors.Is(err, unix.EBUSY) || try == busyTries {
-			return err
-		}
-		time.Sleep(busyPause)
-	}
-}
-
-// How often, and after which pause, a busy mount is made read-only.
+// For how long, and after which pause, a busy mount is made read-only again.
 const (
-	busyTries = 50
+	maxBusy   = time.Second
 	busyPause = 20 * time.Millisecond
 )
+
+// makeReadOnly makes a mount read-only. It is busy while a process that this one is just
+// starting has a copy of an open file of it.
+func (s *Sandbox) makeReadOnly(root string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), maxBusy)
+	defer cancel()
+	for {
+		err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
+		if !errors.Is(err, unix.EBUSY) || s.rt.cfg.Clock.Sleep(ctx, busyPause) != nil {
+			return err
+		}
+	}
+}
 
 // mountTmpfs mounts a file system in memory for what the task writes.
 func (s *Sandbox) mountTmpfs() error {

@@ -2,20 +2,21 @@
 # a release replaces those.
 
 locals {
+  # Images that task definitions begin with, by entry.
+  images = { for name, s in local.services : name => "${local.registry}/${s.repository}${try("@${var.initial_images[name]}", ":set-by-a-release")}" }
+
   # Containers by service and name, the main one first by its key.
   containers = merge([for name, s in local.services : merge(
     { "${name} ${s.container}" = {
       service   = name, name = s.container, kind = s.kind, main = true, essential = true, port = s.port, cpu = 0, memory = 0
-      image     = "${local.registry}/${s.repository}${try("@${var.initial_images[name]}", ":set-by-a-release")}"
+      image     = local.images[name]
       command   = s.command, environment = s.environment, secrets = s.secrets, user = s.user, depends_on = s.depends_on
       read_only = s.readonly_root_filesystem, stop_timeout = s.stop_timeout, health_check = s.health_check, health_checked = s.health_checked
     } },
     { for sidecar, c in s.sidecars : "${name} ${sidecar}" => {
-      service = name, name = sidecar, kind = c.image_of == "" ? "image" : local.services[c.image_of].kind, main = false, essential = c.essential
-      port    = c.port, cpu = c.cpu, memory = c.memory
-      image = (c.image != "" ? c.image
-        : "${local.registry}/${local.services[c.image_of].repository}${try("@${var.initial_images[c.image_of]}", ":set-by-a-release")}"
-      )
+      service        = name, name = sidecar, kind = c.image_of == "" ? "image" : local.services[c.image_of].kind, main = false, essential = c.essential
+      port           = c.port, cpu = c.cpu, memory = c.memory
+      image          = c.image != "" ? c.image : local.images[c.image_of]
       command        = c.command, environment = c.environment, secrets = c.secrets, user = c.user, depends_on = c.depends_on
       read_only      = c.readonly_root_filesystem, stop_timeout = c.stop_timeout, health_check = c.health_check
       health_checked = c.health_check != null && try(join(" ", c.health_check.command), "") != "NONE"

@@ -15,6 +15,17 @@ locals {
     }]
   })
 
+  # Trust policies of services that act in this account.
+  trust = { for service in ["scheduler", "vpc-flow-logs"] : service => jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "${service}.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  }) }
+
   repository_arn = "arn:${local.partition}:ecr:${var.region}:${local.images_in}:repository"
   log_group_arn  = "arn:${local.partition}:logs:${var.region}:${local.account}:log-group"
 }
@@ -177,15 +188,7 @@ resource "aws_iam_role" "flow_logs" {
   name                 = "${local.prefix}-flow-logs-role"
   description          = "Writes the VPC's flow logs"
   permissions_boundary = local.boundary
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Principal = { Service = "vpc-flow-logs.amazonaws.com" }
-      Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
-    }]
-  })
+  assume_role_policy   = local.trust["vpc-flow-logs"]
 }
 
 resource "aws_iam_role_policy" "flow_logs" {

@@ -86,15 +86,7 @@ resource "aws_iam_role" "schedule" {
   name                 = "${each.value.derived}-schedule-role"
   description          = "Runs job ${each.key}"
   permissions_boundary = local.boundary
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Principal = { Service = "scheduler.amazonaws.com" }
-      Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
-    }]
-  })
+  assume_role_policy   = local.trust["scheduler"]
 }
 
 resource "aws_iam_role_policy" "schedule" {

@@ -262,9 +262,12 @@ locals {
     [for container, on in local.waits_16[name] : "container \"${container}\" depends on itself in a circle: remove one dependency" if contains(on, container)],
   ]) }
 
+  # depends_on of containers.
+  depends_on = { for name, s in var.services : name => merge({ for sidecar, c in s.sidecars : sidecar => c.depends_on }, { (local.services[name].container) = s.depends_on }) }
+
   # Dependencies of containers, with what matters of the container that is waited for.
   dependencies = { for name, s in var.services : name => flatten([
-    for container, conditions in merge({ for sidecar, c in s.sidecars : sidecar => c.depends_on }, { (local.services[name].container) = s.depends_on }) : [
+    for container, conditions in local.depends_on[name] : [
       for on, condition in conditions : {
         container = container, on = on, condition = condition
         essential = try(s.sidecars[on].essential, true)
@@ -275,7 +278,7 @@ locals {
 
   # The containers that each container waits for, over at most 1, 2, 4, 8 and 16 steps.
   # A task has at most 10 containers.
-  waits    = { for name, s in var.services : name => { for container, conditions in merge({ for sidecar, c in s.sidecars : sidecar => c.depends_on }, { (local.services[name].container) = s.depends_on }) : container => keys(conditions) } }
+  waits    = { for name, containers in local.depends_on : name => { for container, conditions in containers : container => keys(conditions) } }
   waits_2  = { for name, waits in local.waits : name => { for container, on in waits : container => distinct(concat(on, flatten([for other in on : lookup(waits, other, [])]))) } }
   waits_4  = { for name, waits in local.waits_2 : name => { for container, on in waits : container => distinct(concat(on, flatten([for other in on : lookup(waits, other, [])]))) } }
   waits_8  = { for name, waits in local.waits_4 : name => { for container, on in waits : container => distinct(concat(on, flatten([for other in on : lookup(waits, other, [])]))) } }

@@ -77,14 +77,15 @@ func TestCapacityProviders(t *testing.T) {
 	require.Equal(t, map[string]int{"FARGATE": 1, "FARGATE_SPOT": 3}, providers(p.DescribeTasks(ecstypes.DesiredStatusRunning)))
 	require.ErrorContains(t, put([]string{"FARGATE"}, strategy{}), "The specified capacity provider is in use and cannot be removed.")
 
-	update := func(s strategy, force bool) error {
-		_, err := p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app"), CapacityProviderStrategy: s, ForceNewDeployment: force})
+	var updated *ecs.UpdateServiceOutput
+	update := func(s strategy, force bool) (err error) {
+		updated, err = p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app"), CapacityProviderStrategy: s, ForceNewDeployment: force})
 		return err
 	}
 	require.NoError(t, update(strategy{on("FARGATE", 1, 1), on("FARGATE_SPOT", 0, 3)}, false), "no change")
 	require.ErrorContains(t, update(strategy{on("FARGATE", 0, 1)}, false), "you must force a new deployment.")
 	require.NoError(t, update(strategy{on("FARGATE", 0, 1)}, true))
-	s = p.DescribeService()
+	s = *updated.Service // the answer itself: the deployment may complete before another call
 	require.Equal(t, strategy{on("FARGATE", 0, 1)}, s.CapacityProviderStrategy)
 	require.Len(t, s.Deployments, 2)
 	revisions, err := p.ECS.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: []string{*s.CurrentServiceRevisions[1].Arn}})

@@ -21,6 +21,7 @@ const (
 	Failed      Result = "failed"      // failed; the exit code shows whether production has changed
 	Refused     Result = "refused"     // refused by a guard before anything changed
 	Interrupted Result = "interrupted" // interrupted, and the previous version runs again
+	Paused      Result = "paused"      // waits for a person to continue or abort it
 	Started     Result = "started"     // a task that is not waited for
 )
 

@@ -65,6 +65,9 @@ type Service struct {
 	MaxCount *int `json:"max_count"`
 	// Scaling replaces the platform's scaling targets.
 	Scaling *Scaling `json:"scaling"`
+	// Strategy is how a release replaces the tasks of the previous version; nil means
+	// [Rolling].
+	Strategy *Strategy `json:"strategy"`
 	// Spot is the percentage of tasks on Fargate Spot, 0 to 100.
 	Spot int `json:"spot"`
 	// Architecture is X86_64 or ARM64; empty means the platform's.
@@ -186,6 +189,51 @@ type Sidecar struct {
 	// CPU, in CPU units, and Memory, in MiB, limit the sidecar; 0 means the task's.
 	CPU    int `json:"cpu"`
 	Memory int `json:"memory"`
+}
+
+// StrategyType is an ECS deployment strategy.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+type StrategyType string
+
+// Deployment strategies. All but [Rolling] start all new tasks beside the old ones and then
+// shift the load balancer's traffic.
+const (
+	Rolling   StrategyType = "rolling"
+	BlueGreen StrategyType = "blue_green" // all traffic at once
+	Canary    StrategyType = "canary"     // a small share, then the rest
+	Linear    StrategyType = "linear"     // in equal steps
+)
+
+// Strategy is the deployment strategy of a service.
+type Strategy struct {
+	Type StrategyType `json:"type"`
+	// Percent is the share of traffic of the canary (0.1 to 100; 0 means ECS's 5), or of each
+	// linear step (3 to 100; 0 means ECS's 10).
+	Percent float64 `json:"percent"`
+	// StepBake is how many minutes ECS waits after the canary or a linear step, 0 to 1440;
+	// nil means ECS's 10 (canary) or 6 (linear).
+	StepBake *int `json:"step_bake_minutes"`
+	// Bake is how many minutes the old tasks run on after all traffic was shifted, 0 to
+	// 1440; nil means [DefaultBake].
+	Bake *int `json:"bake_minutes"`
+	// EarlySuccess is the percentage of healthy new tasks at which a rolling deployment
+	// counts as successful, while old tasks still drain; 0 means when it is complete.
+	EarlySuccess int `json:"early_success_percent"`
+	// FailureThreshold is when the circuit breaker of a rolling deployment trips; nil means
+	// ECS's default.
+	FailureThreshold *FailureThreshold `json:"failure_threshold"`
+}
+
+// DefaultBake is the default of [Strategy.Bake], in minutes.
+const DefaultBake = 5
+
+// FailureThreshold is the threshold of ECS's deployment circuit breaker.
+type FailureThreshold struct {
+	// Type is count, bounded_percent or unbounded_percent.
+	Type  string `json:"type"`
+	Value int    `json:"value"`
+	// KeepOnHealthyTask keeps the count of failed tasks when a task becomes healthy.
+	KeepOnHealthyTask bool `json:"keep_on_healthy_task"`
 }
 
 // Scaling has the targets of autoscaling: average CPU and memory in percent, and requests

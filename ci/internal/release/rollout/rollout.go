@@ -24,6 +24,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/release/rollout/machine"
 )
 
 // ECS is the part of the ECS API that a release calls.
@@ -32,6 +33,7 @@ type ECS interface {
 	RegisterTaskDefinition(context.Context, *ecs.RegisterTaskDefinitionInput, ...func(*ecs.Options)) (*ecs.RegisterTaskDefinitionOutput, error)
 	UpdateService(context.Context, *ecs.UpdateServiceInput, ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error)
 	StopServiceDeployment(context.Context, *ecs.StopServiceDeploymentInput, ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error)
+	ContinueServiceDeployment(context.Context, *ecs.ContinueServiceDeploymentInput, ...func(*ecs.Options)) (*ecs.ContinueServiceDeploymentOutput, error)
 }
 
 // Reader is the part of [ECS] that changes nothing.
@@ -77,6 +79,31 @@ type Target struct {
 	// one of the family, and Tags are further tags of the new revision.
 	Template *types.TaskDefinition
 	Tags     []types.Tag
+	// Strategy, if set, replaces the service's.
+	Strategy *platform.Strategy
+	// Shift is what ECS shifts the service's traffic with; nil means what the ECS service
+	// has already.
+	Shift *Shift
+}
+
+// Shift is what ECS shifts the traffic of a service with, by ARN.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AdvancedConfiguration.html
+type Shift struct {
+	TargetGroup          string // the one that Terraform calls the service's
+	AlternateTargetGroup string
+	ProductionRule       string // listener rules
+	TestRule             string
+	Role                 string // infrastructure role
+}
+
+// ShiftedTraffic is a service whose production traffic is being shifted.
+type ShiftedTraffic struct {
+	Service string // the entry's name
+	// Previous and New are the ARNs of the target groups of both versions.
+	Previous, New string
+	// Percent is the share of the new version, and Since when it got its first share.
+	Percent float64
+	Since   time.Time
 }
 
 // ImageTarget returns the target that releases an entry's image, and those of the entries
@@ -115,6 +142,21 @@ type Request struct {
 	// BeforeUpdate, if set, is called once the revisions are registered, before the first
 	// service is updated. An error ends the release.
 	BeforeUpdate func(context.Context, Prepared) error
+	// PauseAt is the stage at which the release waits for a person's decision, "" for none:
+	// one of [PauseStages]. Release returns then, and the result is [report.Paused].
+	PauseAt machine.PauseStage
+	// PauseLimit is how long ECS waits for the decision before it rolls back; zero means a
+	// day. ECS knows whole minutes.
+	PauseLimit time.Duration
+	// Continue continues a release that is paused, past the stage where it is; it is an
+	// error if there is none.
+	Continue bool
+	// TestNew, if set, is called once the new versions of services receive test traffic, and
+	// before any receives production traffic. An error fails the release.
+	TestNew func(ctx context.Context, versions map[string]string) error
+	// CheckTraffic, if set, is called while traffic is shifted and while the new versions
+	// bake, at most every 30 s. An error fails the release.
+	CheckTraffic func(context.Context, []ShiftedTraffic) error
 	// Verify, if set, is called once all services run the new version, with the value of
 	// VERSION of each changed service that runs tasks, "" if it declares none. An error
 	// fails the release.

@@ -64,6 +64,21 @@ func TestPromote(t *testing.T) {
 	require.Equal(t, "production", diff.With)
 	require.Equal(t, report.Change{Path: "commit", From: sha}, diff.Services[0].Changes[0])
 
+	status := append([]string{"status"}, difference[1:]...)
+	code, stdout, stderr = run(t, append(status, "--output", "json")...)
+	require.Equal(t, outcome.Done, code, stderr)
+	schematest.RequireValid(t, "status", []byte(stdout))
+	both := decode[report.Status](t, stdout)
+	require.Equal(t, []string{"staging", "production", sha, ""}, []string{both.Environment, both.With.Environment, both.Services[0].Version.SHA, both.With.Services[0].Version.SHA})
+	code, stdout, stderr = run(t, status...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Regexp(t, `(?m)^service +staging +production$`, stdout)
+	require.Regexp(t, `(?m)^s000 +commit +`+sha[:12]+` +.* differs$`, stdout)
+	code, stdout, stderr = run(t, append(status, "--output", "markdown")...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "## What runs in staging and production\n")
+	require.Contains(t, stdout, "| s000 | tasks | `1 of 1 run` | `1 of 1 run` |  |\n")
+
 	t.Setenv("AWS_PROFILE", "production")
 	unchecked := []string{"promote", "--source", dir, "--to", "production", "--allow-unsigned", "--fail-on", "none", "--skip-smoke"}
 	code, _, stderr = run(t, unchecked...)
@@ -109,6 +124,9 @@ func TestPromoteBadInput(t *testing.T) {
 		"with itself":         {[]string{"diff", "--env", "staging", "--with", "staging"}, "cannot compare staging with itself"},
 		"with unknown":        {[]string{"diff", "--env", "staging", "--with", "prodction"}, `--with: no environment "prodction": did you mean "production"?`},
 		"with a commit":       {[]string{"diff", "--env", "staging", "--with", "production", "--sha", "x"}, "--with and --sha exclude each other"},
+		"status with itself":  {[]string{"status", "--env", "staging", "--with", "staging"}, "cannot compare staging with itself"},
+		"status and drift":    {[]string{"status", "--env", "staging", "--with", "production", "--infra"}, "--with and --infra exclude each other: leave out one of them"},
+		"credentials too":     {[]string{"status", "--env", "staging", "--with-role", "x"}, "--with-profile and --with-role need --with: add it"},
 		"credentials of none": {[]string{"diff", "--env", "staging", "--with-profile", "x"}, "--with-profile and --with-role need --with: add it"},
 	} {
 		t.Run(name, func(t *testing.T) {

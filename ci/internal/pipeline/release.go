@@ -61,7 +61,7 @@ func (p Pipeline) delivery(ctx context.Context, services []string, published boo
 	if err != nil {
 		return d, err
 	}
-	d.Account = delivery.NewAccount(config)
+	d.Account = delivery.NewAccount(config).In(d.Environment)
 	return d, nil
 }
 

@@ -172,7 +172,9 @@ revision of a task definition.`,
 // runRelease runs a release and prints its report.
 func (a *app) runRelease(f releaseFlags, run func(pipeline.Pipeline) (report.Release, error)) error {
 	view, _ := a.view()
-	release, err := run(a.pipeline(f.region, view))
+	p := a.pipeline(f.region, view)
+	p.Notify = notifySettings()
+	release, err := run(p)
 	view.Close()
 	if err != nil {
 		return err

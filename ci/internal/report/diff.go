@@ -25,7 +25,10 @@ type ServiceDiff struct {
 	From    Version `json:"from"`
 	To      Version `json:"to"`
 	// Strategy is the deployment strategy, unless it is ROLLING.
-	Strategy string   `json:"strategy,omitempty"`
+	Strategy string `json:"strategy,omitempty"`
+	// Shift is the state of a deployment that shifts traffic or has hooks; nil if none is in
+	// progress.
+	Shift   *Shift   `json:"shift,omitempty"`
 	Changes  []Change `json:"changes"`
 }
 

@@ -226,6 +226,17 @@ func (s *Server) Traffic(loadBalancer string) (served, failed int64) {
 	return s.balancer.Traffic(loadBalancer)
 }
 
+// TargetGroupFigures returns the figures of a target group, the oldest minute first.
+func (s *Server) TargetGroupFigures(arn string) []elb.MinuteFigures {
+	return s.balancer.TargetGroupFigures(arn)
+}
+
+// ListenerRequests returns how many requests to a listener of a load balancer went to a
+// target of each target group, by the group's ARN.
+func (s *Server) ListenerRequests(loadBalancer string, port int32) map[string]int64 {
+	return s.balancer.ListenerRequests(loadBalancer, port)
+}
+
 // ListenerAddress returns the host and port at which a listener of a load balancer is
 // served, or "" if it has no listener on that port. The first listener's address is
 // the load balancer's DNSName.

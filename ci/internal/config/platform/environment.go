@@ -48,6 +48,9 @@ type Environment struct {
 	// PromoteFrom is the only environment from which releases are promoted to this one;
 	// empty means any.
 	PromoteFrom string `json:"promote_from"`
+	// TestListener is the port of the listener for test traffic; 0 means
+	// [DefaultTestListenerPort].
+	TestListener int `json:"test_listener_port"`
 	// Overrides replace fields of the services file, by service.
 	Overrides map[string]Override `json:"service_overrides"`
 
@@ -65,6 +68,7 @@ type Override struct {
 	MinCount     *int              `json:"min_count"`
 	MaxCount     *int              `json:"max_count"`
 	Scaling      *Scaling          `json:"scaling"`
+	Strategy     *Strategy         `json:"strategy"`
 	Spot         *int              `json:"spot"`
 	Environment  map[string]string `json:"environment"`
 	Secrets      map[string]string `json:"secrets"`
@@ -261,6 +265,7 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 	check(e.Region == "" || regionName.MatchString(e.Region), "region %q is no AWS region: write it like us-east-1", e.Region)
 	check(e.NamePrefix == "" || namePrefix.MatchString(e.NamePrefix), "name_prefix %q must be 2 to 15 lower-case letters, digits and hyphens", e.NamePrefix)
 	check(!strings.HasPrefix(e.NamePrefix+"-", "internal-"), "name_prefix %q must not begin with internal-, as AWS's own load balancers do: choose another", e.NamePrefix)
+	check(e.TestListener >= 0 && e.TestListener <= 65535 && e.TestListener != 80 && e.TestListener != 443, "test_listener_port %d must be 1 to 65535, but neither 80 nor 443", e.TestListener)
 	check(e.StateKey == "" || stateKey.MatchString(e.StateKey), "state_key %q must be a path of letters, digits, dots, hyphens and underscores", e.StateKey)
 	return e, joinOneLine(problems)
 }
@@ -376,6 +381,12 @@ func (e Environment) Cluster() string { return e.Prefix() + "-cluster" }
 // LoadBalancer returns the name of the load balancer.
 func (e Environment) LoadBalancer() string { return e.Prefix() + "-alb" }
 
+// InfrastructureRole returns the name of the role that ECS shifts traffic with.
+func (e Environment) InfrastructureRole() string { return e.Prefix() + "-ecs-infrastructure-role" }
+
+// TestListenerPort returns the load balancer's port for requests to new versions.
+func (e Environment) TestListenerPort() int { return cmp.Or(e.TestListener, DefaultTestListenerPort) }
+
 // maxTargetGroupName is the length of the longest name that is derived from an entry's.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
 const maxTargetGroupName = 32
@@ -436,6 +447,7 @@ func (o Override) apply(s *Service) {
 		}
 	}
 	s.MinCount, s.MaxCount, s.Scaling = cmp.Or(o.MinCount, s.MinCount), cmp.Or(o.MaxCount, s.MaxCount), cmp.Or(o.Scaling, s.Scaling)
+	s.Strategy = cmp.Or(o.Strategy, s.Strategy)
 	s.Environment, s.Secrets = merged(s.Environment, o.Environment), merged(s.Secrets, o.Secrets)
 	for name := range o.Secrets { // a secret may replace a variable, and the reverse
 		if _, both := o.Environment[name]; !both {

@@ -93,7 +93,7 @@ func TestIn(t *testing.T) {
 	count, none := 1, 0
 	in, err := p.In(platform.Environment{Name: "staging", NamePrefix: "stg", File: "f", Overrides: map[string]platform.Override{
 		"worker": {DesiredCount: &none, Environment: map[string]string{"LOG": "debug"}, Secrets: map[string]string{"KEY": "/key"}},
-		"api":    {DesiredCount: &count},
+		"api":    {DesiredCount: &count, Strategy: &platform.Strategy{Type: platform.Canary}},
 	}})
 	require.NoError(t, err)
 	api, worker := in.Services[0], in.Services[2]
@@ -105,6 +105,12 @@ func TestIn(t *testing.T) {
 	require.Equal(t, "stg-api-tg", api.TargetGroup())
 	require.Equal(t, "stg-cluster", api.ClusterName())
 	require.Equal(t, "stg-alb", in.Environment.LoadBalancer())
+	require.Equal(t, "stg-api-t2", api.AlternateTargetGroup())
+	require.Equal(t, "stg-ecs-infrastructure-role", api.InfrastructureRole())
+	require.Equal(t, 10080, in.Environment.TestListenerPort())
+	require.Equal(t, 10081, platform.Environment{TestListener: 10081}.TestListenerPort())
+	require.True(t, api.ShiftsTraffic())
+	require.False(t, p.Services[0].ShiftsTraffic(), "unchanged")
 	require.Equal(t, 0, worker.DesiredCount)
 	require.Equal(t, map[string]string{"LOG": "debug", "MODE": "live"}, worker.Environment)
 	require.Equal(t, map[string]string{"KEY": "/key"}, worker.Secrets)
@@ -119,6 +125,7 @@ func TestInErrors(t *testing.T) {
 	for want, environment := range map[string]platform.Environment{
 		`service_overrides: no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`: {Overrides: map[string]platform.Override{"ap": {}}},
 		`with service_overrides: service "api": cpu 300 is not a Fargate size`:                           {Overrides: map[string]platform.Override{"api": {CPU: &odd}}},
+		`with service_overrides: service "api": strategy: percent 200 must be between`:                   {Overrides: map[string]platform.Override{"api": {Strategy: &platform.Strategy{Type: platform.Canary, Percent: 200}}}},
 		`name_prefix "a-very-long-prefix-of-names" is too long for service "api"`:                        {NamePrefix: "a-very-long-prefix-of-names"},
 	} {
 		_, err := p.In(environment)

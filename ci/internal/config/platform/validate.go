@@ -142,7 +142,7 @@ func (p Platform) validate() error {
 	if len(regions) > 1 {
 		problems = append(problems, fmt.Errorf("secrets are in regions %s: ECS reads only those of the service's own region", strings.Join(slices.Sorted(maps.Keys(regions)), " and ")))
 	}
-	return joinOneLine(append(problems, checkPriorities(p.Services)...))
+	return joinOneLine(slices.Concat(problems, checkPriorities(p.Services), checkOrder(p.Services)))
 }
 
 // CheckRegion returns an error if a secret is in another region than the account's
@@ -440,12 +440,10 @@ func (c *checker) checkStrategy() {
 		c.add("strategy: early_success_percent %d must be 100: the platform keeps 100 %% of tasks healthy, and ECS allows no less", s.EarlySuccess)
 	}
 	if threshold := s.FailureThreshold; threshold != nil {
-		highest, types := map[string]int{"count": 5000, "bounded_percent": 100, "unbounded_percent": 100}, []string{"count", "bounded_percent", "unbounded_percent"}
-		if most, ok := highest[threshold.Type]; ok {
-			c.within("strategy: failure_threshold: value", threshold.Value, 1, most)
-		} else {
+		if types := []string{"count", "bounded_percent", "unbounded_percent"}; !slices.Contains(types, threshold.Type) {
 			c.add("strategy: failure_threshold: type %q must be one of %s", threshold.Type, strings.Join(types, ", "))
 		}
+		c.within("strategy: failure_threshold: value", threshold.Value, 1, 5000)
 	}
 	if n := len(c.service.Routes); c.service.ShiftsTraffic() && n > maxRulePatterns {
 		c.add("%d routes are too many for strategy %q: ECS shifts one listener rule, which has at most %d patterns; use fewer, or type %q", n, s.Type, maxRulePatterns, Rolling)

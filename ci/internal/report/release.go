@@ -56,6 +56,8 @@ type Release struct {
 	Notes []string `json:"notes,omitempty"`
 	// Next is the command to run if a restore has failed.
 	Next string `json:"next,omitempty"`
+	// Pause is where a paused release waits.
+	Pause *Pause `json:"pause,omitempty"`
 	// Traffic counts the requests during the release of a rehearsal.
 	Traffic *Traffic `json:"traffic,omitempty"`
 	// Staging is the release to staging, which this one promotes, in a rehearsal of both.

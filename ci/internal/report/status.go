@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -46,7 +47,9 @@ type ServiceStatus struct {
 	Version Version `json:"version"`
 	Release string  `json:"release,omitempty"`
 	// Strategy is the deployment strategy, unless it is ROLLING.
-	Strategy    string        `json:"strategy,omitempty"`
+	Strategy string `json:"strategy,omitempty"`
+	// Shift is nil for a service that is only rolled.
+	Shift       *Shift        `json:"shift,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
 	Deployments []Deployment  `json:"deployments"`
@@ -159,8 +162,8 @@ func (s Status) Text(w io.Writer) error {
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
-		if service.Strategy != "" {
-			fmt.Fprintf(&b, "  strategy %s\n", unsupportedStrategy(service.Strategy))
+		if service.Strategy != "" || service.Shift != nil {
+			fmt.Fprintf(&b, "  %s\n", strings.Join(service.Shift.lines(cmp.Or(service.Strategy, "ROLLING")), "\n  "))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
@@ -235,8 +238,8 @@ func (s Status) Markdown(w io.Writer) error {
 			codeSpan(lastSegment(service.Version.TaskDefinition)), service.tasks(), formatTime(service.Since))
 	}
 	for _, service := range s.Services {
-		if service.Strategy != "" {
-			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, unsupportedStrategy(service.Strategy))
+		if service.Strategy != "" || service.Shift != nil {
+			fmt.Fprintf(&b, "\n- %s: %s", service.Name, strings.Join(service.Shift.lines(cmp.Or(service.Strategy, "ROLLING")), "; "))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))

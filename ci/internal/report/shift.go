@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -53,19 +54,20 @@ type Hook struct {
 	Until  time.Time `json:"until,omitzero"`
 }
 
-// lines describes a strategy and how far the deployment is.
-func (s *Shift) lines(strategy string) []string {
+// text describes a strategy, "" for ROLLING, and how far the deployment is, in parts that
+// separator separates. s may be nil.
+func (s *Shift) text(strategy, separator string) string {
+	line := "strategy " + cmp.Or(strategy, "ROLLING")
 	if s == nil {
-		return []string{"strategy " + strategy}
+		return line
 	}
-	line := "strategy " + strategy
 	if s.Percent > 0 {
-		line += fmt.Sprintf(" by %s every %d min", percent(s.Percent), s.StepBakeMinutes)
-		if strategy == "CANARY" {
-			line = fmt.Sprintf("strategy CANARY with %s for %d min", percent(s.Percent), s.StepBakeMinutes)
-		}
+		line += fmt.Sprintf(" with %s and %d min per step", percent(s.Percent), s.StepBakeMinutes)
 	}
-	lines := []string{line + fmt.Sprintf(", bake %d min", s.BakeMinutes)}
+	if strategy != "" {
+		line += fmt.Sprintf(", bake %d min", s.BakeMinutes)
+	}
+	lines := []string{line}
 	if s.Stage != "" {
 		lines = append(lines, fmt.Sprintf("stage %s, %s of the traffic to the new version", s.Stage, percent(s.Share)))
 	}
@@ -76,7 +78,7 @@ func (s *Shift) lines(strategy string) []string {
 		}
 		lines = append(lines, line)
 	}
-	return lines
+	return strings.Join(lines, separator)
 }
 
 // percent formats a percentage with at most one decimal.

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -163,7 +162,7 @@ func (s Status) Text(w io.Writer) error {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
 		if service.Strategy != "" || service.Shift != nil {
-			fmt.Fprintf(&b, "  %s\n", strings.Join(service.Shift.lines(cmp.Or(service.Strategy, "ROLLING")), "\n  "))
+			fmt.Fprintf(&b, "  %s\n", service.Shift.text(service.Strategy, "\n  "))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
@@ -239,7 +238,7 @@ func (s Status) Markdown(w io.Writer) error {
 	}
 	for _, service := range s.Services {
 		if service.Strategy != "" || service.Shift != nil {
-			fmt.Fprintf(&b, "\n- %s: %s", service.Name, strings.Join(service.Shift.lines(cmp.Or(service.Strategy, "ROLLING")), "; "))
+			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Shift.text(service.Strategy, "; ")))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))

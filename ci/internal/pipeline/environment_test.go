@@ -197,7 +197,7 @@ func TestPromoteErrors(t *testing.T) {
 		})
 	}
 	p, _ := inEnvironments(t, "staging")
-	for with, want := range map[string]string{"staging": "cannot compare staging with itself", "productoin": `--with: no environment "productoin"`} {
+	for with, want := range map[string]string{"staging": "cannot compare staging with itself", "prod": `--with: no environment "prod"`} {
 		_, err := p.DiffRunning(t.Context(), nil, with)
 		require.ErrorContains(t, err, want)
 		require.Equal(t, outcome.Usage, outcome.Of(err))

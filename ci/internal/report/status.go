@@ -49,8 +49,7 @@ type ServiceStatus struct {
 	Release string  `json:"release,omitempty"`
 	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy string `json:"strategy,omitempty"`
-	// Shift is the state of a deployment that shifts traffic or has hooks; nil if none is in
-	// progress.
+	// Shift is nil for a service that is only rolled.
 	Shift       *Shift        `json:"shift,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
@@ -117,23 +116,6 @@ type Deployment struct {
 	Failed  int32   `json:"failed"`
 }
 
-// Shift is the state of a deployment that shifts traffic in steps, or has lifecycle hooks.
-type Shift struct {
-	Stage   string  `json:"stage"`   // of ECS's deployment lifecycle
-	Percent float64 `json:"percent"` // of production traffic that the new version receives
-	// Bake is for how many minutes ECS keeps the previous tasks after it shifted all traffic.
-	Bake  int32  `json:"bake_minutes"`
-	Hooks []Hook `json:"hooks,omitempty"`
-}
-
-// Hook is a lifecycle hook that ECS runs, or waits at.
-type Hook struct {
-	Type    string    `json:"type"`             // PAUSE or AWS_LAMBDA
-	Target  string    `json:"target,omitempty"` // ARN of the function
-	Status  string    `json:"status"`
-	Expires time.Time `json:"expires,omitzero"`
-}
-
 // PastRelease is a past deployment of a service.
 type PastRelease struct {
 	At time.Time `json:"at"`
@@ -191,8 +173,8 @@ func (s Status) Text(w io.Writer) error {
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
-		if service.Strategy != "" {
-			fmt.Fprintf(&b, "  strategy %s\n", unsupportedStrategy(service.Strategy))
+		if service.Strategy != "" || service.Shift != nil {
+			fmt.Fprintf(&b, "  %s\n", service.Shift.text(service.Strategy, "\n  "))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
@@ -270,8 +252,8 @@ func (s Status) Markdown(w io.Writer) error {
 			codeSpan(lastSegment(service.Version.TaskDefinition)), service.tasks(), formatTime(service.Since))
 	}
 	for _, service := range s.Services {
-		if service.Strategy != "" {
-			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, unsupportedStrategy(service.Strategy))
+		if service.Strategy != "" || service.Shift != nil {
+			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Shift.text(service.Strategy, "; ")))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))

@@ -25,6 +25,9 @@ type Balancer interface {
 	Drain(targetGroup, ip string, port int) <-chan struct{}
 	Remove(targetGroup, ip string, port int)
 	Health(targetGroup, ip string, port int) elb.Health
+	RuleExists(rule string) bool
+	SetWeights(rule string, weights []elb.GroupWeight) error
+	Attach(rule, targetGroup string) error
 }
 
 // Logs receives the tasks' output.
@@ -111,6 +114,7 @@ func (c *ControlPlane) Service() wire.Service {
 			wire.NewLockedOperation(&c.mu, "DescribeServiceDeployments", c.describeServiceDeployments),
 			wire.NewLockedOperation(&c.mu, "DescribeServiceRevisions", c.describeServiceRevisions),
 			wire.NewLockedOperation(&c.mu, "StopServiceDeployment", c.stopServiceDeployment),
+			wire.NewLockedOperation(&c.mu, "ContinueServiceDeployment", c.continueServiceDeployment),
 			wire.NewLockedOperation(&c.mu, "RunTask", c.runTask),
 			wire.NewLockedOperation(&c.mu, "StopTask", c.stopTask),
 			wire.NewLockedOperation(&c.mu, "ListTasks", c.listTasks),

@@ -14,7 +14,8 @@ import (
 type revision struct {
 	arn           string
 	definition    *types.TaskDefinition
-	loadBalancers []types.LoadBalancer
+	loadBalancers []types.LoadBalancer // as configured
+	targets       []types.LoadBalancer // with the target group that its tasks get
 	network       *types.NetworkConfiguration
 	launch        launch
 	createdAt     time.Time
@@ -55,6 +56,8 @@ type serviceDeployment struct {
 	stoppedAt      *time.Time
 	finishedAt     *time.Time
 	rollback       *types.Rollback
+	shift          *shift  // nil for a rolling deployment
+	hooks          []*hook // of the current stage
 }
 
 // finished reports whether a service deployment has a final status.
@@ -95,9 +98,11 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		s.record.LaunchType, s.record.CapacityProviderStrategy = rollbackTo.revision.launch.launchType, rollbackTo.revision.launch.strategy
 		s.adoptTasks(next)
 	} else {
+		rolling := s.record.DeploymentConfiguration.Strategy == types.DeploymentStrategyRolling
 		next.revision = &revision{
 			arn:        s.c.cfg.Scope.ARN("ecs", "service-revision/"+s.cluster.name+"/"+s.name+"/"+digits),
 			definition: d, loadBalancers: s.record.LoadBalancers, network: s.record.NetworkConfiguration, createdAt: now, service: s,
+			targets: resolveTargets(s.record.LoadBalancers, s.source(), rolling),
 			digests: map[string]string{}, launch: launch{s.record.LaunchType, s.record.CapacityProviderStrategy},
 		}
 		s.c.revisions[next.revision.arn] = next.revision
@@ -128,6 +133,7 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 		d.circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoring
 	}
 	d.alarms = s.c.newAlarms(d.config.Alarms)
+	d.shift = s.newShift(d.config)
 	for _, old := range s.deployments {
 		running, pending, wanted := s.counts(old)
 		d.sources = append(d.sources, types.ServiceRevisionSummary{
@@ -138,6 +144,10 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 		s.serviceDeployments[0].setStatus(types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.", now)
 		s.serviceDeployments[0].circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
 		s.serviceDeployments[0].alarms.complete()
+		s.serviceDeployments[0].hooks = nil
+		if old := s.serviceDeployments[0]; old.shift != nil && d.shift == nil {
+			s.setTraffic(old, 0, 0) // a rolling deployment has no stage that does it
+		}
 	}
 	s.serviceDeployments = append([]*serviceDeployment{d}, s.serviceDeployments...)
 	s.c.deployments[d.arn] = d
@@ -153,6 +163,7 @@ func (s *service) rollBack(failed *deployment, cause rollbackCause) {
 	rec := failed.serviceDeployment
 	if rec != nil {
 		rec.alarms.complete()
+		rec.hooks = nil
 	}
 	if !cause.rollBack || rec == nil {
 		if rec != nil {

@@ -60,7 +60,10 @@ func (s *service) reconcile() time.Duration {
 	s.countFailures()
 	s.checkCircuitBreaker()
 	s.checkAlarms()
-	if s.primary().state != types.DeploymentRolloutStateFailed || s.status == statusDraining {
+	switch shifting := s.shifting(); {
+	case shifting != nil:
+		next = min(next, s.advanceShift(shifting))
+	case s.primary().state != types.DeploymentRolloutStateFailed || s.status == statusDraining:
 		next = min(next, s.scaleUp())
 		s.scaleDown()
 	}
@@ -113,16 +116,21 @@ func (s *service) scaleUp() time.Duration {
 		}
 	}
 	maxTasks := s.desired * int(*s.record.DeploymentConfiguration.MaximumPercent) / 100
-	missing := min(s.desired-current, maxTasks-all)
+	return s.startTasks(p, min(s.desired-current, maxTasks-all))
+}
+
+// startTasks starts tasks of a deployment, unless too many of its tasks have failed
+// lately. It returns when to try again.
+func (s *service) startTasks(d *deployment, missing int) time.Duration {
 	if missing <= 0 {
 		return resyncInterval
 	}
-	if wait := time.Until(p.nextStart); wait > 0 {
+	if wait := time.Until(d.nextStart); wait > 0 {
 		return wait
 	}
 	var names []string
 	for range missing {
-		names = append(names, "(task "+s.startTask(p).id+")")
+		names = append(names, "(task "+s.startTask(d).id+")")
 	}
 	s.steady = false
 	s.event("(service %s) has started %d tasks: %s.", s.name, missing, strings.Join(names, " "))
@@ -223,10 +231,10 @@ func (s *service) reportDeregistered(tasks []*taskRun) {
 		if !t.registered {
 			continue
 		}
-		for _, lb := range t.deployment.revision.loadBalancers {
+		for _, lb := range t.deployment.revision.targets {
 			groups[aws.ToString(lb.TargetGroupArn)]++
 		}
-		if len(t.deployment.revision.loadBalancers) > 0 {
+		if len(t.deployment.revision.targets) > 0 {
 			drains[t.deployment.id]++
 		}
 	}
@@ -243,7 +251,7 @@ func (s *service) removeStopped() {
 	s.taskRuns = slices.DeleteFunc(s.taskRuns, func(t *taskRun) bool { return t.counted && t.status() == "STOPPED" })
 	tasks := s.activeTasks()
 	s.deployments = slices.DeleteFunc(s.deployments, func(d *deployment) bool {
-		return d != s.deployments[0] && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment == d })
+		return d != s.deployments[0] && (s.shifting() == nil || d != s.shifting().shift.source) && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment == d })
 	})
 }
 
@@ -254,6 +262,9 @@ func (s *service) completeIfStable() time.Duration {
 	if s.status == statusDraining && len(tasks) == 0 {
 		s.status = statusInactive
 		close(s.deleted)
+		return resyncInterval
+	}
+	if s.shifting() != nil {
 		return resyncInterval
 	}
 	p := s.primary()

@@ -34,6 +34,7 @@ type deployment struct {
 	failedTasks       int // tasks that failed since the last healthy one
 	total             int // all tasks that failed
 	nextStart         time.Time
+	keep              int       // tasks that an older, completed revision still has to have: failed ones are replaced with their own revision
 	readyAt           time.Time // when all its tasks were healthy and the bake time began
 	serviceDeployment *serviceDeployment
 }
@@ -58,6 +59,7 @@ type serviceDeployment struct {
 	rollback       *types.Rollback
 	shift          *shift  // nil for a rolling deployment
 	hooks          []*hook // of the current stage
+	rollingStage   string  // of a rolling deployment with hooks
 }
 
 // finished reports whether a service deployment has a final status.
@@ -108,6 +110,9 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		s.c.revisions[next.revision.arn] = next.revision
 		next.serviceDeployment = s.newServiceDeployment(next.revision, now)
 	}
+	if len(s.deployments) > 0 && s.primary().state == types.DeploymentRolloutStateCompleted {
+		s.primary().keep = len(s.tasksOf(s.primary()))
+	}
 	s.deployments = append([]*deployment{next}, s.deployments...)
 	s.steady, s.blockedReported = false, false
 	s.wake()
@@ -118,6 +123,7 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 func (s *service) adoptTasks(next *deployment) {
 	for _, t := range s.activeTasks() {
 		if t.deployment.revision == next.revision && !t.stopping {
+			t.deployment.keep = 0
 			t.deployment = next
 		}
 	}

@@ -115,6 +115,32 @@ func (d *serviceDeployment) advanceHooks() (done bool, wait time.Duration, rollB
 	return done, wait, rollBack
 }
 
+// rollingHooks runs the hooks that a rolling deployment has at a stage: PRE_SCALE_UP
+// before it starts tasks, POST_SCALE_UP once only healthy ones of the new revision are
+// left. AWS documents PAUSE hooks for any strategy without the stages of a rolling
+// deployment; the others shift traffic, which it does not do.
+func (s *service) rollingHooks(stage string) (passed bool, wait time.Duration) {
+	p := s.primary()
+	d := p.serviceDeployment
+	if d == nil || d.status != types.ServiceDeploymentStatusInProgress || d.shift != nil || s.status != statusActive || len(d.config.LifecycleHooks) == 0 {
+		return true, resyncInterval
+	}
+	if slices.Index(stages, d.rollingStage) < slices.Index(stages, stage) {
+		d.rollingStage = stage
+		d.startHooks(stage)
+	}
+	if d.rollingStage != stage {
+		return true, resyncInterval
+	}
+	passed, wait, back := d.advanceHooks()
+	if back {
+		s.event("(service %s) (deployment %s) deployment failed: hook execution failure(s) detected.", s.name, p.id)
+		s.rollBack(p, hookRollback())
+		return false, time.Millisecond
+	}
+	return passed, wait
+}
+
 func (d *serviceDeployment) describeHooks() []types.DeploymentLifecycleHookDetail {
 	var details []types.DeploymentLifecycleHookDetail
 	for _, h := range d.hooks {

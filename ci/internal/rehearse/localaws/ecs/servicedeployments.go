@@ -112,6 +112,7 @@ func (d *serviceDeployment) describe() types.ServiceDeployment {
 	if d.reason != "" {
 		out.StatusReason = new(d.reason)
 	}
+	out.LifecycleStage = types.ServiceDeploymentLifecycleStage(d.rollingStage)
 	if d.shift != nil {
 		out.LifecycleStage = types.ServiceDeploymentLifecycleStage(d.shift.stage)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/document"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
@@ -217,4 +218,270 @@ func TestBlueGreen(t *testing.T) {
 	require.Equal(t, [2]int32{100, 0}, p.weights(p.production))
 	require.Equal(t, "three", p.Version())
 	p.WaitStable()
+}
+
+// TestShiftRollsBack checks the rollback from each stage and by each cause: the traffic
+// is back at the old version, whose target group serves all, and the new tasks are gone.
+func TestShiftRollsBack(t *testing.T) {
+	t.Parallel()
+	alarms := &ecstypes.DeploymentAlarms{Enable: true, Rollback: true, AlarmNames: []string{"5xx"}}
+	stop := func(p *shifted, d ecstypes.ServiceDeployment) {
+		_, err := p.ECS.StopServiceDeployment(p.Context(), &ecs.StopServiceDeploymentInput{
+			ServiceDeploymentArn: d.ServiceDeploymentArn, StopType: ecstypes.StopServiceDeploymentStopTypeRollback,
+		})
+		p.RequireNoError(err)
+	}
+	hookReason := "Service deployment rolled back because of lifecycle hook execution failure(s)."
+	userReason := "Service deployment rolled back because of a user request."
+	tests := map[string]struct {
+		stage   string
+		timeout int32
+		act     func(p *shifted, d ecstypes.ServiceDeployment)
+		reason  string
+	}{
+		"stopped before scale-up":       {"PRE_SCALE_UP", 60, stop, userReason},
+		"stopped after scale-up":        {"POST_SCALE_UP", 60, stop, userReason},
+		"stopped after the test shift":  {"POST_TEST_TRAFFIC_SHIFT", 60, stop, userReason},
+		"stopped after the first share": {"POST_PRODUCTION_TRAFFIC_SHIFT", 60, stop, userReason},
+		"hook answered with ROLLBACK": {"PRE_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, d ecstypes.ServiceDeployment) {
+			p.resume("PRE_PRODUCTION_TRAFFIC_SHIFT", back)
+		}, hookReason},
+		"hook expired": {"POST_TEST_TRAFFIC_SHIFT", 1, func(*shifted, ecstypes.ServiceDeployment) {}, hookReason},
+		"alarm while paused": {"POST_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, _ ecstypes.ServiceDeployment) {
+			p.Server.SetAlarm("5xx", true)
+		}, "Service deployment rolled back because one or more deployment alarms were triggered."},
+		"alarm while baking": {"POST_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, _ ecstypes.ServiceDeployment) {
+			p.resume("POST_PRODUCTION_TRAFFIC_SHIFT", cont)
+			p.waitUntil(func(d ecstypes.ServiceDeployment) bool { return d.LifecycleStage == "BAKE_TIME" })
+			p.Server.SetAlarm("5xx", true)
+		}, "Service deployment rolled back because one or more deployment alarms were triggered."},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newShifted(t, blueGreen(0, nil), 60)
+			first := p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+			config := blueGreen(1440, pauseAt(tt.timeout, "", tt.stage))
+			config.Alarms = alarms
+			p.configure(config)
+			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+			d, _ := p.waitPaused(tt.stage)
+			require.Equal(t, back, d.LifecycleHookDetails[0].TimeoutAction, "the default")
+			tt.act(p, d)
+			d = p.waitStatus(ecstypes.ServiceDeploymentStatusRollbackSuccessful)
+			require.Equal(t, tt.reason, *d.StatusReason)
+			require.Equal(t, *first.TargetServiceRevision.Arn, *d.Rollback.ServiceRevisionArn)
+			require.Empty(t, d.LifecycleHookDetails)
+			require.Equal(t, [2]int32{100, 0}, p.weights(p.production))
+			require.Equal(t, [2]float64{0, 100}, [2]float64{*d.TargetServiceRevision.RequestedProductionTrafficWeight, *d.SourceServiceRevisions[0].RequestedProductionTrafficWeight})
+			require.Equal(t, []string{"one", "one"}, []string{p.Version(), p.versionAtTest()})
+			s := p.WaitStable()
+			require.Equal(t, int32(2), s.RunningCount)
+			require.Equal(t, p.Group, p.resolved(first.TargetServiceRevision.Arn))
+
+			// The next deployment goes to the alternate target group again.
+			p.Server.SetAlarm("5xx", false)
+			p.configure(blueGreen(0, nil))
+			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("three")))
+			d = p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+			require.Equal(t, p.alternate, p.resolved(d.TargetServiceRevision.Arn))
+			require.Equal(t, "three", p.Version())
+		})
+	}
+}
+
+// TestRollbackLosesNoRequest shifts all traffic to the new version and back under load.
+func TestRollbackLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	p := newShifted(t, blueGreen(0, nil), 20)
+	p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	p.WaitStable()
+	stop := load(p.Platform)
+	p.configure(blueGreen(60, pauseAt(60, back, "POST_PRODUCTION_TRAFFIC_SHIFT")))
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+	p.waitPaused("POST_PRODUCTION_TRAFFIC_SHIFT")
+	require.Equal(t, "two", p.Version())
+	p.resume("POST_PRODUCTION_TRAFFIC_SHIFT", back)
+	p.waitStatus(ecstypes.ServiceDeploymentStatusRollbackSuccessful)
+	good, bad := stop()
+	require.Zero(t, bad)
+	require.Positive(t, good)
+}
+
+// TestCircuitBreakerStopsGreen checks that new tasks that fail get no request.
+func TestCircuitBreakerStopsGreen(t *testing.T) {
+	t.Parallel()
+	p := newShifted(t, blueGreen(0, nil), 60)
+	p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("bad", "exit", "7")))
+	d := p.waitStatus(ecstypes.ServiceDeploymentStatusRollbackSuccessful)
+	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusTriggered, d.DeploymentCircuitBreaker.Status)
+	require.Zero(t, p.Server.ListenerRequests("alb", 80)[p.alternate])
+	require.Equal(t, "one", p.Version())
+	p.WaitStable()
+}
+
+func TestCanaryAndLinear(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		config ecstypes.DeploymentConfiguration
+		shares []float64
+	}{
+		"canary": {ecstypes.DeploymentConfiguration{
+			Strategy:            ecstypes.DeploymentStrategyCanary,
+			CanaryConfiguration: &ecstypes.CanaryConfiguration{CanaryPercent: aws.Float64(5), CanaryBakeTimeInMinutes: aws.Int32(1)},
+		}, []float64{0, 5}},
+		"tenths": {ecstypes.DeploymentConfiguration{
+			Strategy:            ecstypes.DeploymentStrategyCanary,
+			CanaryConfiguration: &ecstypes.CanaryConfiguration{CanaryPercent: aws.Float64(0.3), CanaryBakeTimeInMinutes: aws.Int32(0)},
+		}, []float64{0, 0.3}},
+		"linear": {ecstypes.DeploymentConfiguration{
+			Strategy:            ecstypes.DeploymentStrategyLinear,
+			LinearConfiguration: &ecstypes.LinearConfiguration{StepPercent: aws.Float64(40), StepBakeTimeInMinutes: aws.Int32(1)},
+		}, []float64{0, 40, 80}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newShifted(t, &tt.config, 60)
+			p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+			p.configure(&ecstypes.DeploymentConfiguration{LifecycleHooks: pauseAt(60, back, "PRE_PRODUCTION_TRAFFIC_SHIFT", "POST_PRODUCTION_TRAFFIC_SHIFT")})
+			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+			last := ""
+			for _, share := range tt.shares {
+				d := p.waitUntil(func(d ecstypes.ServiceDeployment) bool {
+					return string(d.LifecycleStage) == "PRE_PRODUCTION_TRAFFIC_SHIFT" && len(d.LifecycleHookDetails) == 1 && *d.LifecycleHookDetails[0].HookId != last
+				})
+				require.InDelta(t, share, *d.TargetServiceRevision.RequestedProductionTrafficWeight, 1e-9)
+				w := p.weights(p.production)
+				require.InDelta(t, share/100, float64(w[1])/float64(w[0]+w[1]), 1e-9)
+				last = *d.LifecycleHookDetails[0].HookId
+				p.resume("PRE_PRODUCTION_TRAFFIC_SHIFT", "")
+				if share != tt.shares[len(tt.shares)-1] && name != "tenths" {
+					p.waitUntil(func(d ecstypes.ServiceDeployment) bool { return d.LifecycleStage == "PRODUCTION_TRAFFIC_SHIFT" })
+				}
+			}
+			p.resume("POST_PRODUCTION_TRAFFIC_SHIFT", cont)
+			p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+			require.Equal(t, [2]int32{0, 100}, p.weights(p.production))
+			require.Equal(t, "two", p.Version())
+		})
+	}
+}
+
+// TestUpdateDuringShift checks that a newer deployment gives the traffic back to the last
+// completed revision first, and that ECS does not notice weights that somebody changed
+// until it sets them itself.
+func TestUpdateDuringShift(t *testing.T) {
+	t.Parallel()
+	p := newShifted(t, blueGreen(0, nil), 60)
+	p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	p.configure(blueGreen(0, pauseAt(60, back, "RECONCILE_SERVICE", "POST_PRODUCTION_TRAFFIC_SHIFT")))
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+	p.waitPaused("POST_PRODUCTION_TRAFFIC_SHIFT")
+	require.Equal(t, "two", p.Version())
+
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("three")))
+	p.waitPaused("RECONCILE_SERVICE")
+	require.Equal(t, [2]int32{100, 0}, p.weights(p.production))
+	require.Equal(t, "one", p.Version())
+	require.Equal(t, ecstypes.ServiceDeploymentStatusStopped, serviceDeployments(p.Platform)[1].Status)
+	_, err := p.ELB.ModifyRule(t.Context(), &elbv2.ModifyRuleInput{RuleArn: &p.production, Actions: []elbtypes.Action{{
+		Type: elbtypes.ActionTypeEnumForward, ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: []elbtypes.TargetGroupTuple{
+			{TargetGroupArn: &p.Group, Weight: aws.Int32(70)}, {TargetGroupArn: &p.alternate, Weight: aws.Int32(30)},
+		}},
+	}}})
+	require.NoError(t, err)
+	d := p.resume("RECONCILE_SERVICE", cont)
+	require.Len(t, d.SourceServiceRevisions, 2)
+	p.waitUntil(func(d ecstypes.ServiceDeployment) bool { return d.LifecycleStage != "RECONCILE_SERVICE" })
+	p.resume("POST_PRODUCTION_TRAFFIC_SHIFT", cont)
+	p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	require.Equal(t, [2]int32{0, 100}, p.weights(p.production))
+	require.Equal(t, "three", p.Version())
+	p.WaitStable()
+
+	// A rolling deployment stays in the target group that serves production.
+	rolling := blueGreen(0, nil)
+	rolling.Strategy = ecstypes.DeploymentStrategyRolling
+	p.configure(rolling)
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("four")))
+	d = p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	require.Empty(t, d.LifecycleStage)
+	require.Nil(t, d.TargetServiceRevision.RequestedProductionTrafficWeight)
+	require.Equal(t, "four", p.Version())
+	require.Equal(t, p.alternate, p.resolved(d.TargetServiceRevision.Arn))
+}
+
+// TestFailedOldTaskIsReplaced checks that a task of the old revision that fails during a
+// deployment is replaced with its own revision.
+func TestFailedOldTaskIsReplaced(t *testing.T) {
+	t.Parallel()
+	p := newShifted(t, blueGreen(0, nil), 60)
+	p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	p.configure(blueGreen(0, pauseAt(60, back, "POST_TEST_TRAFFIC_SHIFT")))
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+	p.waitPaused("POST_TEST_TRAFFIC_SHIFT")
+	old := *p.DescribeService().Deployments[1].Id
+	for range 2 {
+		p.Get("/die")
+	}
+	s := p.Eventually(func(s ecstypes.Service) bool {
+		return len(p.DescribeTasks(ecstypes.DesiredStatusStopped)) == 2 && len(s.Deployments) == 2 && s.Deployments[1].RunningCount == 2
+	})
+	require.Equal(t, old, *s.Deployments[1].Id)
+	require.Equal(t, int32(2), s.Deployments[0].RunningCount)
+	require.Equal(t, "one", p.Version())
+}
+
+// TestHeadlessService checks that a service without a load balancer passes all stages.
+func TestHeadlessService(t *testing.T) {
+	t.Parallel()
+	p := &shifted{Platform: localawstest.New(t, binary, localaws.Options{TimeScale: 60})}
+	lambda := ecstypes.DeploymentLifecycleHook{
+		HookTargetArn: aws.String("arn:aws:lambda:us-east-1:000000000000:function:check"), RoleArn: aws.String("arn:aws:iam::000000000000:role/hooks"),
+		LifecycleStages: []ecstypes.DeploymentLifecycleHookStage{"POST_TEST_TRAFFIC_SHIFT"}, HookDetails: document.NewLazyDocument(map[string]any{"limit": 3}),
+	}
+	config := blueGreen(0, append(pauseAt(1, cont, "POST_PRODUCTION_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT"), lambda))
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
+		in.LoadBalancers, in.DeploymentConfiguration = nil, config
+	})
+	d := p.waitUntil(func(d ecstypes.ServiceDeployment) bool { return len(d.LifecycleHookDetails) == 2 })
+	require.Equal(t, ecstypes.DeploymentLifecycleHookTargetTypeAwsLambda, d.LifecycleHookDetails[1].TargetType)
+	d = p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful) // the hooks expire and continue
+	require.Nil(t, d.TargetServiceRevision.RequestedProductionTrafficWeight)
+	var details map[string]any
+	require.NoError(t, p.DescribeService().DeploymentConfiguration.LifecycleHooks[1].HookDetails.UnmarshalSmithyDocument(&details))
+	require.Contains(t, details, "limit")
+	out, err := p.ECS.DescribeServiceRevisions(t.Context(), &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: []string{*d.TargetServiceRevision.Arn}})
+	require.NoError(t, err)
+	require.Nil(t, out.ServiceRevisions[0].ResolvedConfiguration)
+	p.configure(blueGreen(0, nil))
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+	p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	p.WaitStable()
+}
+
+func TestContinueServiceDeploymentErrors(t *testing.T) {
+	t.Parallel()
+	p := newShifted(t, blueGreen(0, nil), 60)
+	first := p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
+	call := func(arn *string, hook string, action ecstypes.DeploymentLifecycleHookAction) error {
+		_, err := p.ECS.ContinueServiceDeployment(t.Context(), &ecs.ContinueServiceDeploymentInput{ServiceDeploymentArn: arn, HookId: &hook, Action: action})
+		return err
+	}
+	require.ErrorContains(t, call(aws.String("arn:nowhere"), "x", ""), "ServiceDeploymentNotFoundException")
+	require.ErrorContains(t, call(first.ServiceDeploymentArn, "x", ""), "ClientException: The service deployment cannot be continued because it is in the SUCCESSFUL state.")
+	// Two hooks at a stage: both must complete.
+	p.configure(blueGreen(0, append(pauseAt(60, back, "PRE_SCALE_UP"), pauseAt(60, back, "PRE_SCALE_UP")...)))
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+	d := p.waitUntil(func(d ecstypes.ServiceDeployment) bool { return len(d.LifecycleHookDetails) == 2 })
+	hook := *d.LifecycleHookDetails[0].HookId
+	require.ErrorContains(t, call(d.ServiceDeploymentArn, "x", ""), "InvalidParameterException")
+	require.ErrorContains(t, call(d.ServiceDeploymentArn, hook, "STOP"), "InvalidParameterException")
+	require.NoError(t, call(d.ServiceDeploymentArn, hook, ""))
+	require.ErrorContains(t, call(d.ServiceDeploymentArn, hook, ""), "ClientException: The lifecycle hook "+hook+" cannot be continued because it is in the SUCCEEDED state.")
+	require.Equal(t, "PRE_SCALE_UP", string(serviceDeployments(p.Platform)[0].LifecycleStage))
+	require.NoError(t, call(d.ServiceDeploymentArn, *d.LifecycleHookDetails[1].HookId, cont))
+	p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
 }

@@ -48,8 +48,9 @@ type Config struct {
 	// UncheckedStart is how long a task without any health check runs, nominally, before it
 	// counts as healthy.
 	UncheckedStart time.Duration
-	// OnRole, if set, is called with the ARN of each role in a task definition.
-	OnRole func(arn string)
+	// OnRole, if set, is called with the ARN of each role in a task definition or service,
+	// and the service that assumes it.
+	OnRole func(arn, principal string)
 }
 
 // ControlPlane is the control plane: all state, under one lock. Tasks and services run

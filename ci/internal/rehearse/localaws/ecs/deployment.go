@@ -100,6 +100,7 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		s.record.LaunchType, s.record.CapacityProviderStrategy = rollbackTo.revision.launch.launchType, rollbackTo.revision.launch.strategy
 		s.adoptTasks(next)
 	} else {
+		s.settleCleanUp()
 		rolling := s.record.DeploymentConfiguration.Strategy == types.DeploymentStrategyRolling
 		next.revision = &revision{
 			arn:        s.c.cfg.Scope.ARN("ecs", "service-revision/"+s.cluster.name+"/"+s.name+"/"+digits),
@@ -151,7 +152,7 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 		s.serviceDeployments[0].circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
 		s.serviceDeployments[0].alarms.complete()
 		s.serviceDeployments[0].hooks = nil
-		if old := s.serviceDeployments[0]; old.shift != nil && d.shift == nil {
+		if old := s.serviceDeployments[0]; old.shift != nil && d.shift == nil && s.lastCompleted != nil && old.target != s.lastCompleted.revision {
 			s.setTraffic(old, 0, 0) // a rolling deployment has no stage that does it
 		}
 	}

@@ -102,6 +102,7 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 		return nil, err
 	}
 	config := mergeDeploymentConfiguration(in.DeploymentConfiguration, nil)
+	c.requireRoles(ctx, in.LoadBalancers, in.DeploymentConfiguration)
 	if err := c.validateDeploymentConfiguration(in.DeploymentConfiguration, config, "", in.LoadBalancers); err != nil {
 		return nil, err
 	}
@@ -197,6 +198,7 @@ func (c *ControlPlane) updateService(ctx context.Context, in *awsecs.UpdateServi
 		return nil, err
 	}
 	config := mergeDeploymentConfiguration(in.DeploymentConfiguration, s.record.DeploymentConfiguration)
+	c.requireRoles(ctx, in.LoadBalancers, in.DeploymentConfiguration)
 	if err := c.validateDeploymentConfiguration(in.DeploymentConfiguration, config, s.record.DeploymentConfiguration.Strategy, lbs); err != nil {
 		return nil, err
 	}

@@ -44,6 +44,7 @@ type shift struct {
 	step       int
 	production float64 // green's shares now, as ECS has set them, in percent
 	test       float64
+	reconciled bool // RECONCILE_SERVICE has given the traffic back
 }
 
 // newShift returns the shift of a deployment that starts beside others, or nil for a
@@ -58,6 +59,17 @@ func (s *service) newShift(config *types.DeploymentConfiguration) *shift {
 		sh.shares = productionShares(config)
 	}
 	return sh
+}
+
+// settleCleanUp makes a deployment that was only stopping the old tasks the one that
+// serves production: a newer deployment starts from it.
+func (s *service) settleCleanUp() {
+	if len(s.deployments) == 0 {
+		return
+	}
+	if rec := s.shifting(); rec != nil && rec.status == types.ServiceDeploymentStatusInProgress && rec.shift.stage == stageCleanUp {
+		s.lastCompleted = s.primary()
+	}
 }
 
 // source returns the deployment whose revision serves production: the last completed
@@ -153,9 +165,6 @@ func (s *service) enterStage(rec *serviceDeployment, stage string) {
 	rec.updatedAt = s.c.cfg.Clock.Now()
 	bake := int32(0)
 	switch stage {
-	case stageReconcile:
-		// The newer deployment stops the unfinished one: the traffic goes back first.
-		s.setTraffic(rec, 0, 0)
 	case stagePreScaleUp:
 		s.attachTargets(rec.target)
 	case stageTest:
@@ -180,9 +189,15 @@ func (s *service) enterStage(rec *serviceDeployment, stage string) {
 func (s *service) stageReached(rec *serviceDeployment) bool {
 	p, source := s.primary(), rec.shift.source
 	switch rec.shift.stage {
-	case stageReconcile:
-		others := s.stopOthers(p, source)
-		return others == 0 && (source == nil || s.servingTasks(source) >= s.desired)
+	case stageReconcile: // an unfinished deployment's traffic goes back before its tasks stop
+		if source != nil && s.servingTasks(source) < s.desired {
+			return false
+		}
+		if source != nil && !rec.shift.reconciled {
+			s.setTraffic(rec, 0, 0)
+			rec.shift.reconciled = true
+		}
+		return s.stopOthers(p, source) == 0
 	case stageScaleUp:
 		return s.servingTasks(p) >= s.desired
 	case stageCleanUp:

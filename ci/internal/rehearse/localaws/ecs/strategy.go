@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
 
@@ -42,7 +43,7 @@ func mergeStrategy(out, in, old *types.DeploymentConfiguration) {
 // maxMinutes is the maximum of all bake times: 24 hours.
 const maxMinutes = 1440
 
-// validateStrategy validates the deployment configuration of a call and what it becomes,
+// validateDeploymentConfiguration validates the deployment configuration of a call and what it becomes,
 // as ECS does. before is the service's strategy until now.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
 func (c *ControlPlane) validateDeploymentConfiguration(in, merged *types.DeploymentConfiguration, before types.DeploymentStrategy, lbs []types.LoadBalancer) error {
@@ -102,6 +103,34 @@ func (c *ControlPlane) validateDeploymentConfiguration(in, merged *types.Deploym
 		}
 	}
 	return c.validateTrafficShift(merged.Strategy, lbs)
+}
+
+// ecsPrincipal assumes the roles that load balancers and lifecycle hooks name.
+const ecsPrincipal = "ecs.amazonaws.com"
+
+// requireRoles records that a call passes the roles of its load balancers and hooks.
+func (c *ControlPlane) requireRoles(ctx context.Context, lbs []types.LoadBalancer, config *types.DeploymentConfiguration) {
+	var roles []string
+	for _, lb := range lbs {
+		if lb.AdvancedConfiguration != nil {
+			roles = append(roles, aws.ToString(lb.AdvancedConfiguration.RoleArn))
+		}
+	}
+	if config != nil {
+		for _, h := range config.LifecycleHooks {
+			roles = append(roles, aws.ToString(h.RoleArn))
+		}
+	}
+	slices.Sort(roles)
+	for _, role := range slices.Compact(roles) {
+		if role == "" {
+			continue
+		}
+		wire.RequirePermission(ctx, "iam", "PassRole", role, map[string]string{"iam:PassedToService": ecsPrincipal})
+		if c.cfg.OnRole != nil {
+			c.cfg.OnRole(role, ecsPrincipal)
+		}
+	}
 }
 
 // validateTrafficShift validates the advanced configuration of load balancers. A default

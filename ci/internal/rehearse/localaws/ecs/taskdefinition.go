@@ -75,7 +75,7 @@ func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.Re
 		if role != nil {
 			wire.RequirePermission(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
 			if c.cfg.OnRole != nil {
-				c.cfg.OnRole(*role)
+				c.cfg.OnRole(*role, tasksPrincipal)
 			}
 		}
 	}

@@ -40,7 +40,7 @@ run "defaults" {
   # any_resource_only_where_aws_has_no_narrower_one
   assert {
     condition = alltrue(flatten([for name in ["build", "deploy", "read", "apply-state", "apply-network", "apply-services", "apply-jobs"] : [for s in jsondecode(output.policies[name]).Statement :
-      jsonencode(s.Resource) != jsonencode("*") || can(s.Condition) || alltrue([for action in flatten([s.Action]) : contains(["ecr:GetAuthorizationToken"], action) || can(regex("^[a-z0-9-]+:(Describe|List)", action))])
+      jsonencode(s.Resource) != jsonencode("*") || can(s.Condition) || alltrue([for action in flatten([s.Action]) : contains(["cloudwatch:GetMetricData", "ecr:GetAuthorizationToken"], action) || can(regex("^[a-z0-9-]+:(Describe|List)", action))])
     ]]))
     error_message = "a change is allowed on every resource, without a condition"
   }
@@ -51,7 +51,7 @@ run "defaults" {
   assert {
     condition = alltrue([for action in [
       "ecr:GetAuthorizationToken", "ecr:PutImage", "ecr:DescribeImages", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition",
-      "ecs:TagResource", "ecs:UpdateService", "ecs:DescribeServices", "ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment",
+      "ecs:TagResource", "ecs:UpdateService", "ecs:DescribeServices", "ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment", "ecs:ContinueServiceDeployment",
       "ecs:DescribeServiceRevisions", "ecs:ListTasks", "ecs:DescribeTasks", "ecs:RunTask", "ecs:StopTask", "iam:PassRole", "logs:FilterLogEvents", "logs:GetLogEvents",
       "elasticloadbalancing:DescribeTargetHealth", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
     ] : contains(flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]), action)])

@@ -69,11 +69,6 @@ output "target_group_arns" {
   value       = { for name in keys(local.web) : name => aws_lb_target_group.service[name].arn }
 }
 
-output "alternate_target_group_arns" {
-  description = "ARNs of the second target groups of services with a progressive strategy, by service."
-  value       = { for name in keys(local.shifted) : name => aws_lb_target_group.service["${name} alternate"].arn }
-}
-
 output "deployment_alarms" {
   description = "Names of the alarms that roll back a deployment, by service."
   value       = { for name in keys(local.web) : name => aws_cloudwatch_metric_alarm.service["${name} errors"].alarm_name }

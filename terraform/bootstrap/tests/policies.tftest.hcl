@@ -67,8 +67,8 @@ run "defaults" {
     error_message = "the deploy role may do what no release does"
   }
   assert {
-    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : alltrue([for r in flatten([s.Resource]) : can(regex({ "ecs-tasks.amazonaws.com" = "-task-(execution-)?role$", "scheduler.amazonaws.com" = "-schedule-role$" }[s.Condition.StringEquals["iam:PassedToService"]], r))]) if contains(flatten([s.Action]), "iam:PassRole")])
-    error_message = "roles may be passed to tasks and schedules only, each its own"
+    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : alltrue([for r in flatten([s.Resource]) : can(regex({ "ecs-tasks.amazonaws.com" = "-task-(execution-)?role$", "scheduler.amazonaws.com" = "-schedule-role$", "ecs.amazonaws.com" = "-ecs-infrastructure-role$" }[s.Condition.StringEquals["iam:PassedToService"]], r))]) if contains(flatten([s.Action]), "iam:PassRole")])
+    error_message = "roles may be passed to tasks, schedules and what shifts traffic only, each its own"
   }
   assert {
     condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.ArnEquals["ecs:cluster"], "") == "arn:aws:ecs:us-east-1:123456789012:cluster/ecs-cluster" && can(s.Condition.ArnLikeIfExists["ecs:task-definition"]) if contains(flatten([s.Action]), "ecs:UpdateService")])

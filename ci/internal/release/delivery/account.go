@@ -5,6 +5,7 @@ package delivery
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -23,6 +24,8 @@ type Account struct {
 	ecr    *awsecr.Client
 	elb    *elb.Client
 	logs   *cloudwatchlogs.Client
+	// metrics are those of the load balancer.
+	metrics *cloudwatch.Client
 	// schedules are those of jobs.
 	schedules *scheduler.Client
 }
@@ -31,7 +34,7 @@ type Account struct {
 func NewAccount(config aws.Config) Account {
 	return Account{
 		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
-		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
+		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), metrics: cloudwatch.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
 }
 

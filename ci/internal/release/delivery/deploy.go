@@ -262,6 +262,9 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 	for _, s := range d.Services {
 		request.Targets = append(request.Targets, rollout.ImageTarget(s, images))
 	}
+	if _, err := d.shiftTraffic(ctx, &request, Options{SkipSmoke: true}); err != nil {
+		return report.Diff{}, err
+	}
 	diff, err := d.engine().Diff(ctx, request)
 	return diff, awsauth.Explain(err)
 }

@@ -57,6 +57,14 @@ func (d Delivery) shiftTraffic(ctx context.Context, request *rollout.Request, o 
 	if err != nil {
 		return shift, awsauth.Explain(err)
 	}
+	// ECS shifts nothing of a service without a load balancer, whatever its entry has.
+	shift.services = slices.DeleteFunc(shift.services, func(s platform.Service) bool {
+		balancers, exists := current[s.Name]
+		return exists && len(balancers) == 0
+	})
+	if len(shift.services) == 0 {
+		return shift, nil
+	}
 	lookup := traffic.Lookup{ELB: d.Account.elb, TestPort: d.Environment.TestListenerPort(), Current: current}
 	found, known, err := lookup.Shifts(ctx, shift.services)
 	if err != nil {

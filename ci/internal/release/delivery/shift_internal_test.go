@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/stretchr/testify/require"
@@ -136,6 +137,28 @@ func TestShiftTraffic(t *testing.T) {
 }
 
 const commitID = "9876543210987654321098765432109876543210"
+
+// TestShiftTrafficWithoutLoadBalancer: ECS shifts nothing of such a service, whatever its
+// entry has.
+func TestShiftTrafficWithoutLoadBalancer(t *testing.T) {
+	f := newShiftFixture(t)
+	_, err := f.ECS.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
+		Family: aws.String("api"), Cpu: aws.String("256"), Memory: aws.String("512"), NetworkMode: ecstypes.NetworkModeAwsvpc, ExecutionRoleArn: aws.String("arn:aws:iam::000000000000:role/exec"),
+		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate}, ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("api"), Image: aws.String("x")}},
+	})
+	require.NoError(t, err)
+	_, err = f.ECS.CreateService(t.Context(), &ecs.CreateServiceInput{
+		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(f.delivery.All[0].ServiceName()), TaskDefinition: aws.String("api"), DesiredCount: aws.Int32(0),
+		LaunchType: ecstypes.LaunchTypeFargate, NetworkConfiguration: localawstest.NetworkConfiguration,
+	})
+	require.NoError(t, err)
+	f.delivery.Services = f.delivery.All[:1]
+	request := f.request()
+	shift, err := f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	require.NoError(t, err)
+	require.Empty(t, shift.services)
+	require.True(t, request.CheckTraffic == nil && request.Targets[0].Shift == nil)
+}
 
 func TestShiftTrafficOfOthers(t *testing.T) {
 	f := newShiftFixture(t)

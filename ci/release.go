@@ -331,7 +331,12 @@ func (m *Slipway) release(ctx context.Context, within limits, o delivery.Options
 	if err := within.set(&o); err != nil {
 		return nil, err
 	}
-	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
+	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (_ report.Release, err error) {
+		if p.Notify, err = m.Notifications.settings(ctx); err != nil {
+			return report.Release{}, err
+		}
+		return run(p, o)
+	})
 	if err != nil && within.tolerate && ctx.Err() == nil {
 		release.Fail(err)
 		r, err = render(release)

@@ -291,13 +291,21 @@ func (m *Slipway) Status(
 	//
 	// +optional
 	withAws *dagger.Service,
+	// Also show deployment frequency, lead time, change failure rate and time to restore of
+	// the last 90 days.
+	//
+	// +optional
+	figures bool,
 ) (*Status, error) {
 	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Status, error) {
-		if with != "" {
+		switch {
+		case with != "" && figures:
+			return report.Status{}, outcome.Usagef("--with and --figures exclude each other: leave out one of them")
+		case with != "":
 			defer m.otherAccount(&p, withCredentials, withRole, withAws)()
 			return p.StatusWith(ctx, services, with)
 		}
-		return p.Status(ctx, services, nil)
+		return p.Status(ctx, pipeline.StatusOptions{Services: services, Figures: figures})
 	})
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }

@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -79,4 +81,146 @@ func requireShifted(t require.TestingT, b *fixture) {
 	for name, s := range b.ecs.services {
 		require.Zero(t, s.share, name)
 	}
+}
+
+// runningImages returns the images that the services run.
+func (b *fixture) runningImages() map[string]string {
+	images := map[string]string{}
+	for _, target := range b.request.Targets {
+		images[target.Service.Name] = b.ecs.running(target.Service.Name)
+	}
+	return images
+}
+
+// requireVersion checks that all services run an image, and serve with nothing else.
+func requireVersion(t *testing.T, b *fixture, image string) {
+	t.Helper()
+	requireShifted(t, b)
+	for name, runs := range b.runningImages() {
+		require.Equal(t, image, runs, "%s\n%s\n%s", name, b.log(), strings.Join(b.ecs.calls, "\n"))
+	}
+}
+
+const newImage = "good@sha256:new"
+
+// entries returns the services file.
+func (b *fixture) entries() (entries []platform.Service) {
+	for _, target := range b.request.Targets {
+		entries = append(entries, target.Service)
+	}
+	return entries
+}
+
+// TestPause pauses at every stage, and continues or aborts from another process, or lets
+// the pause expire.
+func TestPause(t *testing.T) {
+	for _, stage := range machine.PauseStages() {
+		paused := func(t *testing.T) *fixture {
+			b := newShiftFixture(blueGreen, canary, linear)
+			b.request.PauseAt, b.request.PauseLimit = stage, time.Hour
+			got := b.run(t.Context())
+			require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
+			require.Equal(t, outcome.Done, got.ExitCode)
+			require.Equal(t, string(stage), got.Paused.Stage)
+			require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), got.Paused.Until, 5*time.Minute, "and as long as the services bake")
+			require.Equal(t, "slipway continue", got.Next)
+			b.ecs.calls = nil
+			return b
+		}
+		t.Run(string(stage), func(t *testing.T) {
+			t.Run("found", func(t *testing.T) {
+				b := paused(t)
+				u, err := b.engine.Unfinished(t.Context(), b.entries())
+				require.NoError(t, err)
+				require.NotNil(t, u)
+				require.Equal(t, newSHA, u.SHA)
+				require.True(t, u.Paused && u.Progressive, "%+v", u)
+				require.Equal(t, string(stage), u.Stage)
+				require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), u.Expires, 5*time.Minute)
+				require.Empty(t, b.changes())
+			})
+			t.Run("stays paused", func(t *testing.T) {
+				b := paused(t)
+				got := b.run(t.Context())
+				require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
+				require.Empty(t, b.changes(), "it changes nothing more")
+			})
+			t.Run("continued", func(t *testing.T) {
+				b := paused(t)
+				b.request.PauseAt, b.request.Continue = "", true
+				got := b.run(t.Context())
+				require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+				requireVersion(t, b, newImage)
+				again := b.run(t.Context())
+				require.Equal(t, outcome.Refused, again.ExitCode)
+				require.Contains(t, again.Error, "no release is paused: release "+got.ID+" is over")
+			})
+			t.Run("continued to the next pause", func(t *testing.T) {
+				b := paused(t)
+				next := machine.PostProductionTrafficShift
+				if stage == machine.PreProductionTrafficShift {
+					next = stage // before the next step
+				}
+				b.request.PauseAt, b.request.Continue = next, true
+				got := b.run(t.Context())
+				if stage == machine.PostProductionTrafficShift {
+					require.Equal(t, report.Succeeded, got.Result, got.Error)
+					return
+				}
+				require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
+				require.Equal(t, string(next), got.Paused.Stage)
+			})
+			t.Run("aborted", func(t *testing.T) {
+				b := paused(t)
+				got := b.engine.Abort(t.Context(), b.entries())
+				require.Equal(t, report.Restored, got.Result, "%s\n%s", got.Error, b.log())
+				require.Equal(t, outcome.Done, got.ExitCode)
+				requireVersion(t, b, oldImage)
+				again := b.engine.Abort(t.Context(), b.entries())
+				require.Equal(t, outcome.Refused, again.ExitCode)
+				require.Contains(t, again.Error, "no release is in progress")
+			})
+			t.Run("expires", func(t *testing.T) {
+				b := paused(t)
+				_ = b.ecs.clock.Sleep(t.Context(), 2*time.Hour)
+				b.ecs.settleAll()
+				u, err := b.engine.Unfinished(t.Context(), b.entries())
+				require.NoError(t, err)
+				if stage == machine.PostTestTrafficShift { // the worker was not updated
+					require.Nil(t, u)
+					requireVersion(t, b, oldImage)
+				} else {
+					require.Equal(t, []string{"w"}, u.Services)
+					require.Equal(t, outcome.Done, b.engine.Abort(t.Context(), b.entries()).ExitCode, b.log())
+					requireVersion(t, b, oldImage)
+				}
+				b.request.PauseAt, b.request.Continue = "", true
+				got := b.run(t.Context())
+				require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+				require.Contains(t, got.Error, "no release is paused")
+			})
+			t.Run("another commit", func(t *testing.T) {
+				b := paused(t)
+				b.request.Version = strings.Repeat("f", 40)
+				for n := range b.request.Targets {
+					b.request.Targets[n].Image = "good@sha256:other"
+				}
+				got := b.run(t.Context())
+				require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+				require.Contains(t, got.Error, "slipway continue")
+				require.Contains(t, got.Error, "slipway abort")
+				require.Empty(t, b.changes())
+			})
+		})
+	}
+}
+
+// changes returns the calls that change something.
+func (b *fixture) changes() (changes []string) {
+	for _, call := range b.ecs.calls {
+		if !strings.HasPrefix(call, "Describe") && !strings.HasPrefix(call, "List") && !strings.HasPrefix(call, "Get") {
+			changes = append(changes, call)
+		}
+	}
+	return changes
 }

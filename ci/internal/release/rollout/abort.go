@@ -3,12 +3,10 @@ package rollout
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/config/platform"
@@ -110,24 +108,6 @@ func (e Engine) addStage(ctx context.Context, u *UnfinishedRelease, s types.Serv
 	return nil
 }
 
-// currentDeployment returns the current service deployment of a service, nil if it has none
-// or the API is not supported or denied.
-func (e Engine) currentDeployment(ctx context.Context, s types.Service) (*types.ServiceDeployment, error) {
-	if s.CurrentServiceDeployment == nil {
-		return nil, nil
-	}
-	out, err := e.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: []string{*s.CurrentServiceDeployment}})
-	switch {
-	case isUnavailable(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("describing service deployments of %s: %w", aws.ToString(s.ServiceName), err)
-	case len(out.ServiceDeployments) == 0:
-		return nil, nil
-	}
-	return &out.ServiceDeployments[0], nil
-}
-
 // errAborted is the cause of a release that a person aborts.
 var errAborted = errors.New("aborted")
 
@@ -146,10 +126,7 @@ func (e Engine) Abort(ctx context.Context, services []platform.Service) report.R
 	r := e.newRun(request, p.services)
 	r.machine.Fail(errAborted, e.Clock.Now())
 	r.drive(ctx, nil)
-	r.diagnoseRestore(context.WithoutCancel(ctx))
-	if e.Next != nil {
-		e.Next("")
-	}
+	r.end(context.WithoutCancel(ctx))
 	release := e.finalReport(request, p, r)
 	if release.ExitCode == outcome.Restored {
 		release.ExitCode, release.Error = outcome.Done, ""

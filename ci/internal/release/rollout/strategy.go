@@ -162,10 +162,10 @@ func (s *servicePlan) planStrategy(request Request, bake int) error {
 	current, wanted := s.service.DeploymentConfiguration, s.strategy()
 	effective := current
 	if s.Joined == "" && wanted != nil {
-		if atOnce := request.TakeOver || s.Count != nil; atOnce && shifts(wanted) {
+		if atOnce := request.TakeOver && !request.dryRun || s.Count != nil; atOnce && shifts(wanted) {
 			wanted, bake = &platform.Strategy{Type: platform.BlueGreen}, 0
 			s.configuration = configure(current, wanted, bake)
-		} else if c := configure(current, wanted, bake); shifts(wanted) || current == nil || !reflect.DeepEqual(c, current) {
+		} else if c := configure(current, wanted, bake); shifts(wanted) || !reflect.DeepEqual(c, cmp.Or(current, &types.DeploymentConfiguration{})) {
 			s.configuration = c
 			if shifts(wanted) {
 				s.Shift = shiftOf(c)
@@ -191,6 +191,13 @@ func (s *servicePlan) planStrategy(request Request, bake int) error {
 		s.restoring = configure(effective, &platform.Strategy{Type: platform.BlueGreen}, 0)
 	}
 	return nil
+}
+
+// withoutHooks returns the deployment configuration of the release without its hooks.
+func (s *servicePlan) withoutHooks() *types.DeploymentConfiguration {
+	c := *cmp.Or(s.configuration, s.service.DeploymentConfiguration)
+	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(c.LifecycleHooks), isPauseHook)
+	return &c
 }
 
 // configure returns a deployment configuration with a strategy, and without the hooks of a

@@ -274,8 +274,31 @@ func (m *Slipway) Status(
 	//
 	// +optional
 	services []string,
+	// Environment to show beside this one.
+	//
+	// +optional
+	with string,
+	// AWS credentials for that environment, as --aws-credentials. Default: the same.
+	//
+	// +optional
+	withCredentials *dagger.Secret,
+	// ARN of the role to assume for that environment with the identity of the GitHub
+	// Actions job.
+	//
+	// +optional
+	withRole string,
+	// Emulator to use for that environment instead of AWS.
+	//
+	// +optional
+	withAws *dagger.Service,
 ) (*Status, error) {
-	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Status, error) { return p.Status(ctx, services, nil) })
+	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Status, error) {
+		if with != "" {
+			defer m.otherAccount(&p, withCredentials, withRole, withAws)()
+			return p.StatusWith(ctx, services, with)
+		}
+		return p.Status(ctx, services, nil)
+	})
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 

@@ -18,8 +18,8 @@ func (a *app) localAWSCommand() *cobra.Command {
 		Use:   "local-aws",
 		Short: "Run the embedded AWS until interrupted",
 		Long: `Local-aws serves ECS, ECR with a registry, ELBv2 with a working load balancer,
-CloudWatch Logs, EventBridge Scheduler, IAM roles, Secrets Manager, SSM parameters
-and STS at one address, for unmodified clients. Tasks run as processes of this machine. It prints
+the target groups' metrics in CloudWatch, CloudWatch Logs, EventBridge Scheduler, IAM
+roles, Secrets Manager, SSM parameters and STS at one address, for unmodified clients. Tasks run as processes of this machine. It prints
 AWS_ENDPOINT_URL=… when it is ready.
 
 It can inject faults. --throttle enforces the request rates that AWS documents,

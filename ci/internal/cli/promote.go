@@ -35,6 +35,20 @@ func (o *otherAccount) set(p *pipeline.Pipeline) error {
 	return nil
 }
 
+// bindWith adds the flags of commands that compare with another environment.
+func bindWith(cmd *cobra.Command, with *string, other *otherAccount, usage string) {
+	cmd.Flags().StringVar(with, "with", "", usage)
+	other.bind(cmd, "with", "that environment")
+}
+
+// setWith is [otherAccount.set] for the environment of --with.
+func (o *otherAccount) setWith(p *pipeline.Pipeline, with string) error {
+	if with == "" && (o.profile != "" || o.role != "") {
+		return outcome.Usagef("--with-profile and --with-role need --with: add it")
+	}
+	return o.set(p)
+}
+
 func (a *app) promoteCommand() *cobra.Command {
 	var o pipeline.PromoteOptions
 	var f releaseFlags

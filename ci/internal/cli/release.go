@@ -172,7 +172,9 @@ revision of a task definition.`,
 // runRelease runs a release and prints its report.
 func (a *app) runRelease(f releaseFlags, run func(pipeline.Pipeline) (report.Release, error)) error {
 	view, _ := a.view()
-	release, err := run(a.pipeline(f.region, view))
+	p := a.pipeline(f.region, view)
+	p.Notify = notifySettings()
+	release, err := run(p)
 	view.Close()
 	if err != nil {
 		return err
@@ -195,13 +197,18 @@ when, how many tasks are healthy, its last releases, differences between
 Terraform and the running task definition, and an unfinished release.
 
 With --infra it also shows the drift of the platform, as plan --refresh-only
-does, without locking the state.`,
+does, without locking the state. With --with it shows what another environment
+runs beside it: commit, digest, state and tasks.`,
 		Example: `  slipway status
+  slipway status --env staging --with production
   slipway status --infra --backend-config bucket=my-state
   slipway status --output json`,
 	}
 	f.bind(cmd)
 	cmd.Flags().BoolVar(&infra, "infra", false, "also show the drift of the platform")
+	var with string
+	var other otherAccount
+	bindWith(cmd, &with, &other, "environment to show beside that of --env (default none)")
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -209,7 +216,18 @@ does, without locking the state.`,
 		if infra {
 			drift = &of.TerraformOptions
 		}
-		status, err := a.pipeline(f.region, nil).Status(cmd.Context(), f.services, drift)
+		p := a.pipeline(f.region, nil)
+		get := func() (report.Status, error) { return p.Status(cmd.Context(), f.services, drift) }
+		switch {
+		case with != "" && infra:
+			return outcome.Usagef("--with and --infra exclude each other: leave out one of them")
+		case with != "":
+			get = func() (report.Status, error) { return p.StatusWith(cmd.Context(), f.services, with) }
+		}
+		if err := other.setWith(&p, with); err != nil {
+			return err
+		}
+		status, err := get()
 		if status.Cluster == "" && err != nil {
 			return err
 		}
@@ -237,8 +255,7 @@ image, environment, references of secrets, CPU, memory and number of tasks.`,
 	f.bind(cmd)
 	var with string
 	var other otherAccount
-	cmd.Flags().StringVar(&with, "with", "", "environment to compare with what --env runs (default compares with a commit)")
-	other.bind(cmd, "with", "that environment")
+	bindWith(cmd, &with, &other, "environment to compare with what --env runs (default compares with a commit)")
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default HEAD)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "compare only images that are in the registry")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -249,10 +266,8 @@ image, environment, references of secrets, CPU, memory and number of tasks.`,
 			return outcome.Usagef("--with and --sha exclude each other: leave out one of them")
 		case with != "":
 			compare = func() (report.Diff, error) { return p.DiffRunning(cmd.Context(), f.services, with) }
-		case other.profile != "" || other.role != "":
-			return outcome.Usagef("--with-profile and --with-role need --with: add it")
 		}
-		if err := other.set(&p); err != nil {
+		if err := other.setWith(&p, with); err != nil {
 			return err
 		}
 		diff, err := compare()

@@ -16,6 +16,7 @@ import (
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/release/notify"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -42,6 +43,8 @@ type Pipeline struct {
 	// OtherAWS returns how to open the account of the other environment of a promotion or
 	// comparison; nil means as AWS does.
 	OtherAWS func(context.Context) (awsauth.Options, error)
+	// Notify is where to send notifications of releases.
+	Notify notify.Settings
 	// Recorder records progress.
 	Recorder *report.Recorder
 	// Next, if set, is called with the command that recovers production if the process

@@ -61,7 +61,7 @@ func (p Pipeline) delivery(ctx context.Context, services []string, published boo
 	if err != nil {
 		return d, err
 	}
-	d.Account = delivery.NewAccount(config)
+	d.Account = delivery.NewAccount(config).In(d.Environment)
 	return d, nil
 }
 
@@ -84,7 +84,7 @@ func (p Pipeline) Deploy(ctx context.Context, services []string, o delivery.Opti
 	if err != nil {
 		return report.Release{}, err
 	}
-	return d.Deploy(ctx, o), nil
+	return d.WithNotifications(p.Notify, "deploy", func(d delivery.Delivery) report.Release { return d.Deploy(ctx, o) }), nil
 }
 
 // Rollback releases the commit or revision to, or the last successful release if to is
@@ -94,7 +94,7 @@ func (p Pipeline) Rollback(ctx context.Context, services []string, to string, o 
 	if err != nil {
 		return report.Release{}, err
 	}
-	return d.Rollback(ctx, to, o), nil
+	return d.WithNotifications(p.Notify, "rollback", func(d delivery.Delivery) report.Release { return d.Rollback(ctx, to, o) }), nil
 }
 
 // Diff returns what a deploy would change.

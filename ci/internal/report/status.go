@@ -32,6 +32,8 @@ type Status struct {
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	// Next is the command to run about it.
 	Next string `json:"next,omitempty"`
+	// With is the status of another environment to compare with; nil for none.
+	With *Status `json:"with,omitempty"`
 	// Infra is the drift of the platform, a [Document]; nil if it was not requested.
 	Infra any `json:"infra,omitempty"`
 }
@@ -47,7 +49,8 @@ type ServiceStatus struct {
 	Release string  `json:"release,omitempty"`
 	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy string `json:"strategy,omitempty"`
-	// Shift is nil for a service that is only rolled.
+	// Shift is the state of a deployment that shifts traffic or has hooks; nil if none is in
+	// progress.
 	Shift       *Shift        `json:"shift,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
@@ -114,6 +117,23 @@ type Deployment struct {
 	Failed  int32   `json:"failed"`
 }
 
+// Shift is the state of a deployment that shifts traffic in steps, or has lifecycle hooks.
+type Shift struct {
+	Stage   string  `json:"stage"`   // of ECS's deployment lifecycle
+	Percent float64 `json:"percent"` // of production traffic that the new version receives
+	// Bake is for how many minutes ECS keeps the previous tasks after it shifted all traffic.
+	Bake  int32  `json:"bake_minutes"`
+	Hooks []Hook `json:"hooks,omitempty"`
+}
+
+// Hook is a lifecycle hook that ECS runs, or waits at.
+type Hook struct {
+	Type    string    `json:"type"`             // PAUSE or AWS_LAMBDA
+	Target  string    `json:"target,omitempty"` // ARN of the function
+	Status  string    `json:"status"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
 // PastRelease is a past deployment of a service.
 type PastRelease struct {
 	At time.Time `json:"at"`
@@ -133,7 +153,10 @@ type Unfinished struct {
 }
 
 // JSON writes the status as one indented JSON document.
-func (s Status) JSON(w io.Writer) error {
+func (s Status) JSON(w io.Writer) error { return WriteJSON(w, s.normalize()) }
+
+// normalize replaces nil lists by empty ones.
+func (s Status) normalize() Status {
 	s.Services = orEmpty(s.Services)
 	for i := range s.Services {
 		service := &s.Services[i]
@@ -142,11 +165,18 @@ func (s Status) JSON(w io.Writer) error {
 			service.Job.Runs = orEmpty(service.Job.Runs)
 		}
 	}
-	return WriteJSON(w, s)
+	if s.With != nil {
+		with := s.With.normalize()
+		s.With = &with
+	}
+	return s
 }
 
 // Text writes the status for a terminal.
 func (s Status) Text(w io.Writer) error {
+	if s.With != nil {
+		return s.comparedText(w)
+	}
 	var b strings.Builder
 	b.WriteString(environmentLine(s.Environment))
 	for _, service := range s.Services {
@@ -230,6 +260,9 @@ func (s ServiceStatus) tasks() string {
 
 // Markdown writes the status for a job summary.
 func (s Status) Markdown(w io.Writer) error {
+	if s.With != nil {
+		return s.comparedMarkdown(w)
+	}
 	var b strings.Builder
 	b.WriteString("## What runs" + prefixed(" in ", Inline(s.Environment)) + "\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
 	for _, service := range s.Services {

@@ -13,6 +13,7 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
 )
 
@@ -23,6 +24,8 @@ type Account struct {
 	ecr    *awsecr.Client
 	elb    *elb.Client
 	logs   *cloudwatchlogs.Client
+	// registryID is the account whose registry has the images; empty means this one.
+	registryID string
 	// schedules are those of jobs.
 	schedules *scheduler.Client
 }
@@ -33,6 +36,14 @@ func NewAccount(config aws.Config) Account {
 		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
 		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
+}
+
+// In returns the account with the registry of an environment.
+func (a Account) In(e platform.Environment) Account {
+	if a.registryID = e.RegistryAccount; e.RegistryAccount == e.AccountID {
+		a.registryID = ""
+	}
+	return a
 }
 
 // Region returns the account's region.

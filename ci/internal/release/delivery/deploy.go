@@ -16,6 +16,7 @@ import (
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/release/notify"
 	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -39,6 +40,8 @@ type Delivery struct {
 	Attestations Attestations
 	// Next, if set, is called with the command to run if the process ends now.
 	Next func(command string)
+	// Notify, if set, is told that the release has begun.
+	Notify *notify.Sender
 	// Version, if set, replaces the commit id: a rehearsal delivers uncommitted
 	// changes, too.
 	Version string
@@ -198,7 +201,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
 		engine := d.engine()
-		engine.Next = d.Next
+		engine.Next = d.begins(request)
 		release = engine.Release(ctx, request)
 		return release.Result, nil
 	})

@@ -83,7 +83,7 @@ func (e Engine) registerCopy(ctx context.Context, s *serviceRollout, revision st
 		return "", notFoundError(revision)
 	}
 	input := registerInput(*s.previous)
-	input.Tags, _ = parseTags(s.previousTags).asCopyOf(s.From.TaskDefinition).withForeign(s.previousTags)
+	input.Tags, _ = parseTags(s.previousTags).asCopyOf(s.From.TaskDefinition).withForeign(e.Environment.Label(), s.previousTags)
 	out, err := e.ECS.RegisterTaskDefinition(ctx, input)
 	if err != nil {
 		return "", fmt.Errorf("registering a copy of deregistered revision %s: %w", machine.ShortARN(revision), err)

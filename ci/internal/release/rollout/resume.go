@@ -43,7 +43,7 @@ func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) e
 		}
 		s.To.TaskDefinition = ""
 		var dropped []string
-		if s.definition.Tags, dropped = own.withForeign(s.templateTags); len(dropped) > 0 {
+		if s.definition.Tags, dropped = own.withForeign(e.Environment.Label(), s.templateTags); len(dropped) > 0 {
 			s.note("ECS allows %d tags, so the new revision does not have %s", maxTags, strings.Join(dropped, ", "))
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
@@ -79,6 +80,10 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 			if g := h.balancer.chooseTargetGroup(aws.ToString(rule.RuleArn), action, r); g != nil {
 				t = g.pick()
 				setStickyCookie(w, action, g)
+				if t != nil {
+					l.requests[t.group]++
+					h.balancer.minute(g).Requests++
+				}
 			}
 			r = transform(r, rule.Transforms)
 		}
@@ -190,6 +195,7 @@ func (h portHandler) forward(w http.ResponseWriter, r *http.Request, via types.L
 	defer context.AfterFunc(t.ctx, cancel)()
 	address := net.JoinHostPort(t.ip, strconv.Itoa(t.port))
 	port := strconv.Itoa(int(aws.ToInt32(via.Port)))
+	began := time.Now()
 	proxy := &httputil.ReverseProxy{
 		Transport: h.balancer.transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -204,7 +210,14 @@ func (h portHandler) forward(w http.ResponseWriter, r *http.Request, via types.L
 				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+wire.RandomHex(8)+"-"+wire.RandomHex(24))
 			}
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+		ModifyResponse: func(resp *http.Response) error {
+			h.balancer.answered(t.group, resp.StatusCode, time.Since(began))
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() == nil { // neither the client nor the target has gone
+				h.balancer.answered(t.group, 0, 0)
+			}
 			var timeout net.Error
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 				writeErrorPage(w, http.StatusGatewayTimeout)

@@ -63,8 +63,15 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 			return Failed, WhyFailed(own)
 		}
 		return Pending, ""
+	case o.Status == types.ServiceDeploymentStatusSuccessful && s.ownIsPrimary(o):
+		return Done, "" // whatever tasks still drain
 	}
 	return s.judgeDeployments(now, o)
+}
+
+func (s *service) ownIsPrimary(o Observation) bool {
+	primary := o.Primary()
+	return primary != nil && aws.ToString(primary.Id) == s.OwnDeployment
 }
 
 // judgeWaiting judges a service that waits for its update: nobody else may deploy it.
@@ -256,6 +263,8 @@ func (o Observation) whyEnded() string {
 		by = "deployment alarm " + strings.Join(o.Alarms, ", ") + " triggered"
 	case o.CircuitBreaker:
 		by = "ECS's circuit breaker tripped"
+	case o.HookFailure != "":
+		by = o.HookFailure
 	case strings.Contains(o.Reason, "user"):
 		by = "a user stopped the deployment"
 	}

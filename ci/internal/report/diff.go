@@ -29,7 +29,7 @@ type ServiceDiff struct {
 	// Shift is the state of a deployment that shifts traffic or has hooks; nil if none is in
 	// progress.
 	Shift   *Shift   `json:"shift,omitempty"`
-	Changes  []Change `json:"changes"`
+	Changes []Change `json:"changes"`
 }
 
 // Change is a changed field of a task definition. An absent value is "".

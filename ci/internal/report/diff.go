@@ -32,9 +32,10 @@ type ServiceDiff struct {
 	Changes []Change `json:"changes"`
 }
 
-// Change is a changed field of a task definition. An absent value is "".
+// Change is a changed field of a task definition or of the deployment strategy. An absent
+// value is "".
 type Change struct {
-	Path string `json:"path"` // such as "containers.backend.image"
+	Path string `json:"path"` // such as "containers.backend.image" or "strategy.type"
 	From string `json:"from"`
 	To   string `json:"to"`
 }

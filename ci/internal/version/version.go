@@ -44,7 +44,7 @@ func Read(ctx context.Context, dir string) Info {
 		build = &debug.BuildInfo{}
 	}
 	info := fromBuildInfo(build)
-	if info.Commit == "" && isSlipwayTree(dir) {
+	if info.Commit == "" && IsSlipwayTree(dir) {
 		info.readGit(ctx, source.Tree{Dir: dir})
 	}
 	info.setVersion()
@@ -69,8 +69,8 @@ func fromBuildInfo(build *debug.BuildInfo) Info {
 	return info
 }
 
-// isSlipwayTree reports whether the tree at dir contains slipway's source.
-func isSlipwayTree(dir string) bool {
+// IsSlipwayTree reports whether the tree at dir contains slipway's source.
+func IsSlipwayTree(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "ci", "cmd", "slipway", "main.go"))
 	return err == nil
 }

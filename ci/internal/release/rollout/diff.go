@@ -26,7 +26,7 @@ func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) 
 		for _, note := range s.notes {
 			e.Event(s.Name, note)
 		}
-		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service), Changes: compare(s.running, s.wanted)}
+		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service.DeploymentConfiguration), Changes: compare(s.running, s.wanted)}
 		if service.To.TaskDefinition == s.From.TaskDefinition && !s.upToDate {
 			service.To.TaskDefinition = ""
 		}

@@ -201,14 +201,14 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 		"an external controller": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeExternal}
 		}, "service ecs-a-service uses the deployment controller EXTERNAL"},
-		"blue/green":          {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway supports rolling updates only: set strategy to ROLLING"},
+		"blue/green":          {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN, but its entry in terraform/services.auto.tfvars.json has none: set strategy there"},
 		"canary":              {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
 		"linear":              {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
 		"an unknown strategy": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
 		"rolling":             {strategy(types.DeploymentStrategyRolling), ""},
 		"an older API":        {strategy(""), ""},
-		"a pause hook":        {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause}), "service ecs-a-service has a deployment lifecycle hook (PAUSE)"},
-		"a Lambda hook":       {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), "lifecycle hook (arn:aws:lambda:us-east-1:1:function:f)"},
+		"a pause hook":        {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause, LifecycleStages: []types.DeploymentLifecycleHookStage{"PRE_SCALE_UP"}}), "service ecs-a-service has a pause hook at [PRE_SCALE_UP] that slipway did not set"},
+		"a Lambda hook":       {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), ""},
 		"blue/green, in progress": {func(s *types.Service) {
 			strategy(types.DeploymentStrategyBlueGreen)(s)
 			s.Deployments[0].RolloutState = types.DeploymentRolloutStateInProgress

@@ -21,6 +21,7 @@ import (
 // after the release is prepared.
 type servicePlan struct {
 	machine.Plan
+	strategyPlan
 	target  Target
 	service types.Service // as ECS describes it
 	// schedule is that of a job, which has no ECS service; nil otherwise.

@@ -315,7 +315,7 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 		d.Recorder.Fill(&release)
 		return release
 	}
-	request.Targets = atOnce(targets, o)
+	request.Targets = targets
 	if rollout.IsRevision(to) {
 		request.Version = "" // the commit is in the tags of the revision
 	}

@@ -82,11 +82,14 @@ func setStrategy(targets []rollout.Target, o Options) error {
 			continue
 		}
 		shifts = true
-		if kind := platform.StrategyType(o.Strategy); kind != "" && kind != own.Type {
-			targets[n].Strategy = &platform.Strategy{Type: kind} // percentages are of the other type
-			if kind != platform.Rolling {
-				targets[n].Strategy.Bake = own.Bake
-			}
+		switch kind := platform.StrategyType(o.Strategy); kind {
+		case "":
+		case own.Type:
+			targets[n].Strategy = own
+		case platform.Rolling:
+			targets[n].Strategy = &platform.Strategy{Type: kind}
+		default: // percentages are of the other type
+			targets[n].Strategy = &platform.Strategy{Type: kind, Bake: own.Bake}
 		}
 	}
 	switch {
@@ -97,16 +100,6 @@ func setStrategy(targets []rollout.Target, o Options) error {
 		return outcome.Usagef("--strategy %s: no service of this release shifts traffic: set strategy in %s, or leave out --strategy", o.Strategy, platform.ServicesFile)
 	}
 	return nil
-}
-
-// atOnce sets the deployment strategy of a rollback: all traffic at once, and no bake.
-func atOnce(targets []rollout.Target, o Options) []rollout.Target {
-	for n := range targets {
-		if o.Strategy == "" && targets[n].Service.ShiftsTraffic() {
-			targets[n].Strategy = &platform.Strategy{Type: platform.BlueGreen, Bake: new(int)}
-		}
-	}
-	return targets
 }
 
 // noPause returns a note if the release does not pause, because no changed service shifts
@@ -125,11 +118,13 @@ func (d Delivery) Continue(ctx context.Context, o Options) report.Release {
 		return d.Failed(o.Of, err)
 	}
 	paused, err := d.unfinished(ctx, o.Of)
-	if err != nil {
+	switch {
+	case err != nil:
 		return d.Failed(o.Of, err)
-	}
-	if !paused.Paused {
-		return d.Failed(paused.SHA, outcome.Refusedf("no release is paused: release %s is in progress: wait for it (slipway status)", paused.ID))
+	case paused == nil:
+		return d.Failed(o.Of, outcome.Refusedf("no release is paused: the last one is over (%s shows how it ended)", d.Environment.Command("status")))
+	case !paused.Paused:
+		return d.Failed(paused.SHA, outcome.Refusedf("no release is paused: release %s is in progress (%s shows its stage)", paused.ID, d.Environment.Command("status")))
 	}
 	d.Services = slices.DeleteFunc(slices.Clone(d.All), func(s platform.Service) bool { return !slices.Contains(paused.Services, s.Name) })
 	images, err := d.requirePublished(ctx, paused.SHA, "restore the previous version ("+d.Environment.Command("abort")+")")
@@ -143,11 +138,10 @@ func (d Delivery) Continue(ctx context.Context, o Options) report.Release {
 
 // Abort restores the previous version of the services of the unfinished release.
 func (d Delivery) Abort(ctx context.Context, o Options) (release report.Release) {
-	if err := o.check(); err != nil {
-		return d.Failed(o.Of, err)
-	}
-	if _, err := d.unfinished(ctx, o.Of); err != nil {
-		return d.Failed(o.Of, err)
+	if o.Of != "" {
+		if _, err := d.unfinished(ctx, o.Of); err != nil {
+			return d.Failed(o.Of, err)
+		}
 	}
 	_ = d.Recorder.Stage("abort", func() (report.Result, error) { // the report has the error
 		engine := d.engine()
@@ -159,16 +153,14 @@ func (d Delivery) Abort(ctx context.Context, o Options) (release report.Release)
 	return release
 }
 
-// unfinished returns the release that is in progress or paused. It refuses if none is, or if
-// it is not of the commit of.
+// unfinished returns the release that is in progress or paused, nil if none is. It refuses
+// one that is not of the commit of.
 func (d Delivery) unfinished(ctx context.Context, of string) (*rollout.UnfinishedRelease, error) {
 	found, err := d.engine().Unfinished(ctx, d.All)
 	switch {
 	case err != nil:
 		return nil, awsauth.Explain(err)
-	case found == nil:
-		return nil, outcome.Refusedf("no release is paused or in progress: it is over (slipway status shows how it ended)")
-	case of != "" && of != found.SHA:
+	case found != nil && of != "" && of != found.SHA:
 		return nil, outcome.Refusedf("the unfinished release %s is of commit %s, not of %s: leave out --of if you mean it", found.ID, found.SHA, of)
 	}
 	return found, nil

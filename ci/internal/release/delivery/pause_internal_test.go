@@ -59,7 +59,7 @@ func TestSetStrategy(t *testing.T) {
 		err     string
 	}{
 		"as in the file":            {canary, Options{}, nil, ""},
-		"the same":                  {canary, Options{Strategy: "canary"}, nil, ""},
+		"the same":                  {canary, Options{Strategy: "canary"}, canary.Strategy, ""},
 		"another type":              {canary, Options{Strategy: "linear"}, &platform.Strategy{Type: platform.Linear, Bake: &bake}, ""},
 		"rolled":                    {canary, Options{Strategy: "rolling"}, &platform.Strategy{Type: platform.Rolling}, ""},
 		"a pause":                   {canary, Options{PauseAt: "post-test-traffic-shift"}, nil, ""},
@@ -80,13 +80,6 @@ func TestSetStrategy(t *testing.T) {
 			require.Equal(t, outcome.Usage, outcome.Of(err))
 		})
 	}
-
-	targets := atOnce([]rollout.Target{{Service: canary}, {Service: web(nil)}}, Options{})
-	require.Equal(t, &platform.Strategy{Type: platform.BlueGreen, Bake: new(int)}, targets[0].Strategy, "a rollback")
-	require.Nil(t, targets[1].Strategy)
-	require.NoError(t, setStrategy(targets, Options{}))
-	require.Equal(t, platform.BlueGreen, targets[0].Strategy.Type)
-	require.Nil(t, atOnce([]rollout.Target{{Service: canary}}, Options{Strategy: "canary"})[0].Strategy)
 
 	pause := Options{PauseAt: "post-test-traffic-shift"}
 	require.Equal(t, "no pause at post-test-traffic-shift: none of the changed services shifts traffic", noPause([]rollout.ServiceChange{{Service: web(nil)}}, pause))

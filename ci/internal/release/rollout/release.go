@@ -283,8 +283,8 @@ func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Relea
 	}
 	if r.machine.Stage() == machine.Paused {
 		stage, until := r.machine.PausedAt()
-		release.Result, release.Paused = report.Paused, &report.Pause{Stage: string(stage), Until: until.UTC()}
-		release.Next = r.Environment.Command("continue")
+		release.Result, release.Pause = report.Paused, report.NewPause(string(stage), until, r.Environment.Command)
+		release.Next = release.Pause.Continue
 	}
 	if r.machine.Cause() == nil {
 		return release

@@ -218,7 +218,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		done()
 		return p, nil, fmt.Errorf("reading the source tree: %w", err)
 	}
-	p.Environment = m.Environment
+	p.Environment, p.CI = m.Environment, m.Account.Run != ""
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
 	p.Exec = func(environment map[string]string) step.Executor {
 		c := m.containers()

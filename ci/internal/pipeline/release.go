@@ -84,7 +84,28 @@ func (p Pipeline) Deploy(ctx context.Context, services []string, o delivery.Opti
 	if err != nil {
 		return report.Release{}, err
 	}
+	o.CI = p.CI
 	return d.WithNotifications(p.Notify, "deploy", func(d delivery.Delivery) report.Release { return d.Deploy(ctx, o) }), nil
+}
+
+// Continue continues the paused release. It returns an error only if it did not start.
+func (p Pipeline) Continue(ctx context.Context, o delivery.Options) (report.Release, error) {
+	d, err := p.delivery(ctx, nil, true)
+	if err != nil {
+		return report.Release{}, err
+	}
+	o.CI = p.CI
+	return d.WithNotifications(p.Notify, "continue", func(d delivery.Delivery) report.Release { return d.Continue(ctx, o) }), nil
+}
+
+// Abort restores the version before the unfinished release. It returns an error only if it
+// did not start.
+func (p Pipeline) Abort(ctx context.Context, o delivery.Options) (report.Release, error) {
+	d, err := p.delivery(ctx, nil, true)
+	if err != nil {
+		return report.Release{}, err
+	}
+	return d.WithNotifications(p.Notify, "abort", func(d delivery.Delivery) report.Release { return d.Abort(ctx, o) }), nil
 }
 
 // Rollback releases the commit or revision to, or the last successful release if to is

@@ -150,7 +150,7 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 		if left := time.Until(sh.until); left > 0 {
 			done, again = false, min(again, left)
 		}
-		if !done || !s.stageReached(rec) {
+		if reached := s.stageReached(rec); !done || !reached {
 			return min(wait, again)
 		}
 		s.leaveStage(rec)

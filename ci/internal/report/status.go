@@ -32,6 +32,8 @@ type Status struct {
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	// Next is the command to run about it.
 	Next string `json:"next,omitempty"`
+	// Figures are those of the last releases; nil if they were not requested.
+	Figures *Figures `json:"figures,omitempty"`
 	// With is the status of another environment to compare with; nil for none.
 	With *Status `json:"with,omitempty"`
 	// Infra is the drift of the platform, a [Document]; nil if it was not requested.
@@ -49,7 +51,8 @@ type ServiceStatus struct {
 	Release string  `json:"release,omitempty"`
 	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy string `json:"strategy,omitempty"`
-	// Shift is nil for a service that is only rolled.
+	// Shift is the state of a deployment that shifts traffic or has hooks; nil if none is in
+	// progress.
 	Shift       *Shift        `json:"shift,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
@@ -116,6 +119,23 @@ type Deployment struct {
 	Failed  int32   `json:"failed"`
 }
 
+// Shift is the state of a deployment that shifts traffic in steps, or has lifecycle hooks.
+type Shift struct {
+	Stage   string  `json:"stage"`   // of ECS's deployment lifecycle
+	Percent float64 `json:"percent"` // of production traffic that the new version receives
+	// Bake is for how many minutes ECS keeps the previous tasks after it shifted all traffic.
+	Bake  int32  `json:"bake_minutes"`
+	Hooks []Hook `json:"hooks,omitempty"`
+}
+
+// Hook is a lifecycle hook that ECS runs, or waits at.
+type Hook struct {
+	Type    string    `json:"type"`             // PAUSE or AWS_LAMBDA
+	Target  string    `json:"target,omitempty"` // ARN of the function
+	Status  string    `json:"status"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
 // PastRelease is a past deployment of a service.
 type PastRelease struct {
 	At time.Time `json:"at"`
@@ -146,6 +166,11 @@ func (s Status) normalize() Status {
 		if service.Job != nil {
 			service.Job.Runs = orEmpty(service.Job.Runs)
 		}
+	}
+	if s.Figures != nil {
+		figures := *s.Figures
+		figures.Releases = orEmpty(figures.Releases)
+		s.Figures = &figures
 	}
 	if s.With != nil {
 		with := s.With.normalize()
@@ -206,6 +231,7 @@ func (s Status) Text(w io.Writer) error {
 	if s.Next != "" {
 		fmt.Fprintf(&b, "next: %s\n", s.Next)
 	}
+	s.Figures.text(&b)
 	if infra, ok := s.Infra.(Document); ok {
 		b.WriteString("\n")
 		if err := infra.Text(&b); err != nil {
@@ -266,6 +292,7 @@ func (s Status) Markdown(w io.Writer) error {
 		fmt.Fprintf(&b, "\n> Release `%s` runs on %s and not on %s. %s.\n", s.Unfinished.Release,
 			strings.Join(s.Unfinished.Arrived, ", "), strings.Join(s.Unfinished.Missing, ", "), s.Next)
 	}
+	s.Figures.markdown(&b)
 	if infra, ok := s.Infra.(Document); ok {
 		b.WriteString("\n")
 		if err := infra.Markdown(&b); err != nil {

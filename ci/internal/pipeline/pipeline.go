@@ -38,6 +38,8 @@ type Pipeline struct {
 	// Environment is the name of the environment, for the stages that use the account;
 	// empty means the only one of the tree.
 	Environment string
+	// CI is set if nobody watches the stage.
+	CI bool
 	// AWS returns how to open the account, for the stages that need one.
 	AWS func(context.Context) (awsauth.Options, error)
 	// OtherAWS returns how to open the account of the other environment of a promotion or

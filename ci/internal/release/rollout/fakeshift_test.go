@@ -87,7 +87,7 @@ func (f *fakeECS) setStage(s *fakeService, stage fakeStage, hooks ...types.Deplo
 
 // scaledUp starts all new tasks and enters the stages after that.
 func (f *fakeECS) scaledUp(s *fakeService) {
-	if f.lacksImage(*s.deployments[0].TaskDefinition) {
+	if f.lacksImage(*s.deployments[0].TaskDefinition) && s.deployments[0].DesiredCount > 0 {
 		f.event(s, "is unable to consistently start tasks successfully.")
 		f.remember(s)
 		return
@@ -106,7 +106,8 @@ func (f *fakeECS) enter(s *fakeService, stages []fakeStage) {
 	}
 	stage := stages[0]
 	f.setStage(s, stage)
-	if key := s.name + " " + stage.name; f.failAt[key] || f.failAt[fmt.Sprintf("%s %g", key, stage.percent)] {
+	isNew := strings.HasSuffix(f.image(*s.deployments[0].TaskDefinition), ":new") // ECS ignores alarms that are triggered when a deployment starts
+	if key := s.name + " " + stage.name; isNew && (f.failAt[key] || f.failAt[fmt.Sprintf("%s %g", key, stage.percent)]) {
 		f.setAlarm(s)
 		return
 	}

@@ -24,12 +24,11 @@ type ServiceDiff struct {
 	Changed bool    `json:"changed"`
 	From    Version `json:"from"`
 	To      Version `json:"to"`
-	// Strategy is the deployment strategy, unless it is ROLLING.
-	Strategy string `json:"strategy,omitempty"`
-	// Shift is the state of a deployment that shifts traffic or has hooks; nil if none is in
-	// progress.
-	Shift   *Shift   `json:"shift,omitempty"`
-	Changes []Change `json:"changes"`
+	// Strategy is the deployment strategy that the service has, unless it is ROLLING; Shift
+	// is nil for a service that is only rolled.
+	Strategy string   `json:"strategy,omitempty"`
+	Shift    *Shift   `json:"shift,omitempty"`
+	Changes  []Change `json:"changes"`
 }
 
 // Change is a changed field of a task definition or of the deployment strategy. An absent

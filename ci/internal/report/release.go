@@ -54,10 +54,10 @@ type Release struct {
 	Error string `json:"error,omitempty"`
 	// Notes are what else the reader should know, such as checks that were skipped.
 	Notes []string `json:"notes,omitempty"`
-	// Paused is where the release waits for a person; nil unless the result is [Paused].
-	Paused *Pause `json:"paused,omitempty"`
 	// Next is the command to run if a restore has failed, or to continue a paused release.
 	Next string `json:"next,omitempty"`
+	// Pause is where a paused release waits.
+	Pause *Pause `json:"pause,omitempty"`
 	// Traffic counts the requests during the release of a rehearsal.
 	Traffic *Traffic `json:"traffic,omitempty"`
 	// Staging is the release to staging, which this one promotes, in a rehearsal of both.
@@ -138,13 +138,6 @@ type Service struct {
 	Strategy string  `json:"strategy,omitempty"`
 	Stage    string  `json:"stage,omitempty"`
 	Percent  float64 `json:"percent,omitempty"`
-}
-
-// Pause is the stage at which all services of a release wait for a person, and when ECS
-// rolls them back if nobody decides.
-type Pause struct {
-	Stage string    `json:"stage"` // a lifecycle stage of ECS
-	Until time.Time `json:"until,omitzero"`
 }
 
 // Version is a version of a service.

@@ -49,8 +49,7 @@ type ServiceStatus struct {
 	Release string  `json:"release,omitempty"`
 	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy string `json:"strategy,omitempty"`
-	// Shift is the state of a deployment that shifts traffic or has hooks; nil if none is in
-	// progress.
+	// Shift is nil for a service that is only rolled.
 	Shift       *Shift        `json:"shift,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
@@ -115,23 +114,6 @@ type Deployment struct {
 	Running int32   `json:"running"`
 	Pending int32   `json:"pending"`
 	Failed  int32   `json:"failed"`
-}
-
-// Shift is the state of a deployment that shifts traffic in steps, or has lifecycle hooks.
-type Shift struct {
-	Stage   string  `json:"stage"`   // of ECS's deployment lifecycle
-	Percent float64 `json:"percent"` // of production traffic that the new version receives
-	// Bake is for how many minutes ECS keeps the previous tasks after it shifted all traffic.
-	Bake  int32  `json:"bake_minutes"`
-	Hooks []Hook `json:"hooks,omitempty"`
-}
-
-// Hook is a lifecycle hook that ECS runs, or waits at.
-type Hook struct {
-	Type    string    `json:"type"`             // PAUSE or AWS_LAMBDA
-	Target  string    `json:"target,omitempty"` // ARN of the function
-	Status  string    `json:"status"`
-	Expires time.Time `json:"expires,omitzero"`
 }
 
 // PastRelease is a past deployment of a service.

@@ -38,8 +38,8 @@ func (r Release) Text(w io.Writer) error {
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))
 	}
-	if r.Paused != nil {
-		fmt.Fprintf(&b, "  %s\n", r.Paused.text())
+	if r.Pause != nil {
+		fmt.Fprintf(&b, "  %s\n  continue: %s\n  abort: %s\n", r.Pause.text(), r.Pause.Continue, r.Pause.Abort)
 	}
 	if r.PromotedFrom != nil {
 		fmt.Fprintf(&b, "  %s\n", r.PromotedFrom.text())
@@ -71,7 +71,7 @@ func (r Release) Text(w io.Writer) error {
 	if r.URL != "" {
 		fmt.Fprintf(&b, "  %s\n", r.URL)
 	}
-	if r.Next != "" {
+	if r.Next != "" && r.Pause == nil {
 		fmt.Fprintf(&b, "  next: %s\n", r.Next)
 	}
 	_, err := io.WriteString(w, Printable(b.String()))

@@ -235,10 +235,6 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	if note != "" {
 		notes = append(notes, note)
 	}
-	if release.Result == report.Paused {
-		release.Next = d.Environment.Command("continue")
-		notes = append(notes, d.Environment.Command("abort")+" restores the previous version instead")
-	}
 	release.Notes = append(release.Notes, notes...)
 	d.Recorder.Fill(&release)
 	return release

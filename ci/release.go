@@ -383,13 +383,21 @@ func (m *Slipway) Status(
 	//
 	// +optional
 	withAws *dagger.Service,
+	// Also show deployment frequency, lead time, change failure rate and time to restore of
+	// the last 90 days.
+	//
+	// +optional
+	figures bool,
 ) (*Status, error) {
 	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Status, error) {
-		if with != "" {
+		switch {
+		case with != "" && figures:
+			return report.Status{}, outcome.Usagef("--with and --figures exclude each other: leave out one of them")
+		case with != "":
 			defer m.otherAccount(&p, withCredentials, withRole, withAws)()
 			return p.StatusWith(ctx, services, with)
 		}
-		return p.Status(ctx, services, nil)
+		return p.Status(ctx, pipeline.StatusOptions{Services: services, Figures: figures})
 	})
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
@@ -423,7 +431,12 @@ func (m *Slipway) release(ctx context.Context, within limits, o delivery.Options
 	if err := within.set(&o); err != nil {
 		return nil, err
 	}
-	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
+	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (_ report.Release, err error) {
+		if p.Notify, err = m.Notifications.settings(ctx); err != nil {
+			return report.Release{}, err
+		}
+		return run(p, o)
+	})
 	if err != nil && within.tolerate && ctx.Err() == nil {
 		release.Fail(err)
 		r, err = render(release)

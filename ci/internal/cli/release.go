@@ -286,27 +286,34 @@ Terraform and the running task definition, and an unfinished release.
 
 With --infra it also shows the drift of the platform, as plan --refresh-only
 does, without locking the state. With --with it shows what another environment
-runs beside it: commit, digest, state and tasks.`,
+runs beside it: commit, digest, state and tasks. With --figures it also shows the four
+key metrics of DORA, from ECS's records of the last 90 days; --output json has the
+releases that they are of.`,
 		Example: `  slipway status
   slipway status --env staging --with production
+  slipway status --figures --output json
   slipway status --infra --backend-config bucket=my-state
   slipway status --output json`,
 	}
 	f.bind(cmd)
 	cmd.Flags().BoolVar(&infra, "infra", false, "also show the drift of the platform")
+	figures := false
+	cmd.Flags().BoolVar(&figures, "figures", false, "also show deployment frequency, lead time, change failure rate and time to restore of the last 90 days")
 	var with string
 	var other otherAccount
 	bindWith(cmd, &with, &other, "environment to show beside that of --env (default none)")
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var drift *pipeline.TerraformOptions
+		o := pipeline.StatusOptions{Services: f.services, Figures: figures}
 		if infra {
-			drift = &of.TerraformOptions
+			o.Drift = &of.TerraformOptions
 		}
 		p := a.pipeline(f.region, nil)
-		get := func() (report.Status, error) { return p.Status(cmd.Context(), f.services, drift) }
+		get := func() (report.Status, error) { return p.Status(cmd.Context(), o) }
 		switch {
+		case with != "" && figures:
+			return outcome.Usagef("--with and --figures exclude each other: leave out one of them")
 		case with != "" && infra:
 			return outcome.Usagef("--with and --infra exclude each other: leave out one of them")
 		case with != "":

@@ -129,17 +129,32 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 	return diff, err
 }
 
-// Status returns what runs where and, if drift is not nil, the drift of the platform. With
-// an error the status is partial; it is empty if it names no cluster.
-func (p Pipeline) Status(ctx context.Context, services []string, drift *TerraformOptions) (report.Status, error) {
-	d, err := p.delivery(ctx, services, true)
+// StatusOptions are the options of [Pipeline.Status].
+type StatusOptions struct {
+	Services []string
+	// Figures adds the figures of the last releases.
+	Figures bool
+	// Drift, if set, adds the drift of the platform.
+	Drift *TerraformOptions
+}
+
+// Status returns what runs where. With an error the status is partial; it is empty if it
+// names no cluster.
+func (p Pipeline) Status(ctx context.Context, o StatusOptions) (report.Status, error) {
+	d, err := p.delivery(ctx, o.Services, true)
 	if err != nil {
 		return report.Status{}, err
 	}
 	status, err := d.Status(ctx)
 	status.Environment = d.Environment.Label()
-	if drift != nil && (err == nil || status.Cluster != "") {
-		err = errors.Join(err, p.drift(ctx, *drift, &status))
+	if o.Figures && (err == nil || status.Cluster != "") {
+		figures, failed := d.Figures(ctx)
+		if err = errors.Join(err, failed); failed == nil {
+			status.Figures = &figures
+		}
+	}
+	if o.Drift != nil && (err == nil || status.Cluster != "") {
+		err = errors.Join(err, p.drift(ctx, *o.Drift, &status))
 	}
 	return status, err
 }

@@ -53,6 +53,8 @@ type Delivery struct {
 	SmokeTimeout time.Duration
 	// host, if set, is the header Host of the smoke test's requests.
 	host string
+	// shifts are what the release configures ECS with to shift traffic: see shiftTraffic.
+	shifts map[string]rollout.Shift
 }
 
 // Options are the options of a release.
@@ -202,13 +204,14 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("cannot look up the URL of the smoke test (set it with --url, or use --skip-smoke): %w", err))
 	}
+	shift, err := d.shiftTraffic(ctx, &request, o)
+	if err != nil {
+		return d.Failed(request.Version, err)
+	}
+	d.shifts = shift.configure
 	request.Preflight = func(ctx context.Context, changes []rollout.ServiceChange) error {
 		reported, err := d.preflight(ctx, changes, o.AllowNoRollback)
 		notes = append(notes, reported...)
-		if note := noPause(changes, o); note != "" {
-			notes = append(notes, note)
-			d.Recorder.Event("", note)
-		}
 		return err
 	}
 	if !o.SkipSmoke {
@@ -228,6 +231,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		engine := d.engine()
 		engine.Next = d.begins(request)
 		release = engine.Release(ctx, request)
+		shift.report()
 		return release.Result, nil
 	})
 	release.URL = redactURL(found.first(d.All))
@@ -277,6 +281,9 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 	}
 	request := d.request(sha, o)
 	request.Targets = d.imageTargets(images)
+	if _, err := d.shiftTraffic(ctx, &request, Options{SkipSmoke: true}); err != nil {
+		return report.Diff{}, err
+	}
 	diff, err := d.engine().Diff(ctx, request)
 	return diff, awsauth.Explain(err)
 }

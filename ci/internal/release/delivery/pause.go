@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -100,16 +99,6 @@ func setStrategy(targets []rollout.Target, o Options) error {
 		return outcome.Usagef("--strategy %s: no service of this release shifts traffic: set strategy in %s, or leave out --strategy", o.Strategy, platform.ServicesFile)
 	}
 	return nil
-}
-
-// noPause returns a note if the release does not pause, because no changed service shifts
-// traffic.
-func noPause(changes []rollout.ServiceChange, o Options) string {
-	shifts := func(c rollout.ServiceChange) bool { return c.Service.ShiftsTraffic() }
-	if o.PauseAt == "" || slices.ContainsFunc(changes, shifts) {
-		return ""
-	}
-	return fmt.Sprintf("no pause at %s: none of the changed services shifts traffic", o.PauseAt)
 }
 
 // Continue continues the paused release past the stage where it waits.

@@ -572,6 +572,10 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	}
 	defer done()
 	s := f.services[name]
+	if in.TaskDefinition == nil { // starts no deployment
+		s.config = in.DeploymentConfiguration
+		return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.response("UpdateService", name)
+	}
 	definition := f.find(*in.TaskDefinition)
 	switch {
 	case s.deleted:

@@ -23,8 +23,11 @@ type trafficChecks struct {
 // checkTraffic checks the traffic of services that receive production traffic on both
 // versions, or bake. If ctx ends meanwhile, the release is interrupted.
 func (r *run) checkTraffic(ctx context.Context) {
-	now := r.Clock.Now()
-	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < trafficInterval {
+	now, interval := r.Clock.Now(), trafficInterval
+	if scaled, ok := r.Clock.(interface{ Scale(d time.Duration) time.Duration }); ok { // a rehearsal's, whose bakes are shorter
+		interval = scaled.Scale(interval)
+	}
+	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < interval {
 		return
 	}
 	var shifted []ShiftedTraffic

@@ -26,8 +26,10 @@ type fixture struct {
 	rules            int
 }
 
-func newFixture(t *testing.T) *fixture {
-	f := &fixture{Platform: localawstest.Start(t, localaws.Options{})}
+func newFixture(t *testing.T) *fixture { return newFixtureOf(t, localaws.Options{}) }
+
+func newFixtureOf(t *testing.T, o localaws.Options) *fixture {
+	f := &fixture{Platform: localawstest.Start(t, o)}
 	made, err := f.ELB.CreateLoadBalancer(t.Context(), &elb.CreateLoadBalancerInput{Name: aws.String("ecs-alb"), Subnets: []string{"subnet-1", "subnet-2"}})
 	f.RequireNoError(err)
 	f.balancer = *made.LoadBalancers[0].LoadBalancerArn

@@ -308,6 +308,9 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	o.AllowNoRollback = true // a rollback is not restored to the version that it replaces
 	request := d.request(to, o)
 	request.TakeOver = true
+	if o.check() == nil && to == "" && d.shifting(ctx, o.Of) {
+		return d.abort(ctx, d.Services)
+	}
 	targets, err := d.rollbackTargets(ctx, to, o)
 	if err != nil {
 		return d.Failed(to, err)

@@ -361,5 +361,5 @@ func TestNoPause(t *testing.T) {
 	b.request.PauseAt = machine.PostTestTrafficShift
 	got := b.run(t.Context())
 	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
-	require.Contains(t, b.log(), "no pause at POST_TEST_TRAFFIC_SHIFT: none of the services that change shifts traffic in steps")
+	require.Contains(t, b.log(), "no pause at post-test-traffic-shift: none of the services that change shifts traffic in steps")
 }

@@ -15,6 +15,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -145,7 +146,7 @@ func (p releasePlan) planStrategies(request Request) error {
 		}
 	}
 	if changed := p.changed(); request.PauseAt != "" && len(shifting) == 0 && len(changed) > 0 {
-		changed[0].note("no pause at %s: none of the services that change shifts traffic in steps", request.PauseAt)
+		changed[0].note("no pause at %s: none of the services that change shifts traffic in steps", report.StageName(string(request.PauseAt)))
 	}
 	return nil
 }

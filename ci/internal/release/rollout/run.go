@@ -35,7 +35,13 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 			r.jobs = append(r.jobs, newJobRollout(s, e.Clock.Now()))
 			continue
 		}
-		plans = append(plans, s.Plan)
+		plan := s.Plan
+		if scaled, ok := e.Clock.(scaledClock); ok && plan.Shift != nil { // ECS waits less, too
+			shift := *plan.Shift
+			shift.Limit = scaled.Scale(shift.Limit)
+			plan.Shift = &shift
+		}
+		plans = append(plans, plan)
 		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
 	}
 	r.machine = machine.New(plans, machine.Options{

@@ -19,6 +19,13 @@ func built(settings ...debug.BuildSetting) *debug.BuildInfo {
 	return &debug.BuildInfo{Settings: settings}
 }
 
+// installed is the build of a version of the module.
+func installed(version string, settings ...debug.BuildSetting) *debug.BuildInfo {
+	build := built(settings...)
+	build.Main.Version = version
+	return build
+}
+
 func TestOfABuild(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	tests := map[string]struct {
@@ -36,7 +43,25 @@ func TestOfABuild(t *testing.T) {
 			Info{Version: "4d91040c9a3e-dirty", Commit: commit, Modified: true},
 			"slipway 4d91040c9a3e-dirty (commit " + commit + ", ",
 		},
-		"unknown": {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
+		"at a tag": {
+			installed("v1.2.3", debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.modified", Value: "false"}),
+			Info{Version: "v1.2.3", Commit: commit},
+			"slipway v1.2.3 (commit " + commit + ", ",
+		},
+		"at a tag with changes": {
+			installed("v1.2.3+dirty", debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.modified", Value: "true"}),
+			Info{Version: "4d91040c9a3e-dirty", Commit: commit, Modified: true},
+			"slipway 4d91040c9a3e-dirty (",
+		},
+		"after a tag": {
+			installed("v1.2.4-0.20260304050607-4d91040c9a3e", debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.modified", Value: "false"}),
+			Info{Version: "4d91040c9a3e", Commit: commit},
+			"slipway 4d91040c9a3e (",
+		},
+		"installed":             {installed("v1.2.3"), Info{Version: "v1.2.3"}, "slipway v1.2.3 (go"},
+		"installed by a commit": {installed("v1.2.4-0.20260304050607-4d91040c9a3e"), Info{Version: "v1.2.4-0.20260304050607-4d91040c9a3e"}, "slipway v1.2.4-0.20260304050607-4d91040c9a3e (go"},
+		"go run":                {installed("(devel)"), Info{Version: Devel}, "slipway devel (go"},
+		"unknown":               {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -51,6 +51,9 @@ type Environment struct {
 	// TestListener is the port of the listener for test traffic; 0 means
 	// [DefaultTestListenerPort].
 	TestListener int `json:"test_listener_port"`
+	// RegistryAccount is the AWS account whose repositories have the images; empty means the
+	// environment's own.
+	RegistryAccount string `json:"registry_account"`
 	// Overrides replace fields of the services file, by service.
 	Overrides map[string]Override `json:"service_overrides"`
 
@@ -249,6 +252,9 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 		return e, describeJSON(data, err)
 	}
 	for _, service := range slices.Sorted(maps.Keys(file.Overrides)) {
+		if string(file.Overrides[service]) == "null" {
+			return e, fmt.Errorf("service_overrides: service %q is null: give the fields that differ, or remove it", service)
+		}
 		if err := decodeStrictly(file.Overrides[service], new(Override)); err != nil {
 			return e, fmt.Errorf("service_overrides: service %q: %w", service, err)
 		}
@@ -262,6 +268,7 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 	check(environmentName.MatchString(name), "the file's name must be 2 to 32 lower-case letters, digits and hyphens")
 	check(e.Name == name, "environment must be %q, as the file's name, not %q", name, e.Name)
 	check(e.AccountID == "" || accountID.MatchString(e.AccountID), "account_id %q must be twelve digits", e.AccountID)
+	check(e.RegistryAccount == "" || accountID.MatchString(e.RegistryAccount), "registry_account %q must be twelve digits", e.RegistryAccount)
 	check(e.Region == "" || regionName.MatchString(e.Region), "region %q is no AWS region: write it like us-east-1", e.Region)
 	check(e.NamePrefix == "" || namePrefix.MatchString(e.NamePrefix), "name_prefix %q must be 2 to 15 lower-case letters, digits and hyphens", e.NamePrefix)
 	check(!strings.HasPrefix(e.NamePrefix+"-", "internal-"), "name_prefix %q must not begin with internal-, as AWS's own load balancers do: choose another", e.NamePrefix)

@@ -52,6 +52,8 @@ func TestSelectEnvironment(t *testing.T) {
 		"test listener":                 {map[string]string{"a1": `{"environment": "a1", "test_listener_port": 443}`}, "", "", `test_listener_port 443 must be 1 to 65535, but neither 80 nor 443`},
 		"state key":                     {map[string]string{"a1": `{"environment": "a1", "state_key": "/a"}`}, "", "", `state_key "/a" must be a path`},
 		"a null override":               {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"environment": {"A": null}}}}`}, "", "", `service_overrides: service "web": environment.A is null: give a value, or remove it`},
+		"an override that is null":      {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": null}}`}, "", "", `terraform/environments/a1.tfvars.json: service_overrides: service "web" is null: give the fields that differ, or remove it`},
+		"registry account":              {map[string]string{"a1": `{"environment": "a1", "registry_account": "123"}`}, "", "", `registry_account "123" must be twelve digits`},
 		"an override twice":             {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"cpu": 256, "cpu": 512}}}`}, "", "", `service_overrides: service "web": "cpu" is given twice: remove one`},
 		"misspelled key":                {map[string]string{"a1": `{"environment": "a1", "account_idd": "111111111111"}`}, "", "", `terraform/environments/a1.tfvars.json: unknown key "account_idd": did you mean "account_id"?`},
 		"unknown override":              {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"desired_cont": 1}}}`}, "", "", `service_overrides: service "web": unknown field "desired_cont": did you mean "desired_count"?`},

@@ -51,10 +51,12 @@ func findHostBuilder(ctx context.Context, executor step.Executor) (hostBuilder, 
 	works := func(program tool.Tool, probes [][]string) (bool, error) {
 		for _, args := range probes {
 			result, err := executor.Run(ctx, step.Step{Name: "find a builder", Args: program.Command(args...), Stdout: "version"}, dir)
-			if err != nil && !errors.Is(err, exec.ErrNotFound) {
+			switch {
+			case errors.Is(err, exec.ErrNotFound):
+				return false, nil
+			case err != nil:
 				return false, err
-			}
-			if err != nil || result.ExitCode != 0 {
+			case result.ExitCode != 0:
 				return false, nil
 			}
 		}

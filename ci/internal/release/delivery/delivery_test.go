@@ -54,7 +54,7 @@ func startProject(t *testing.T) *project {
 		}
 	}
 	for n := range p.Services {
-		p.Services[n].Build.Path = "api"
+		p.Services[n].Path = "api"
 	}
 	p.first = p.head(t)
 	return p

@@ -24,7 +24,9 @@ type trafficChecks struct {
 // versions, or bake. If ctx ends meanwhile, the release is interrupted.
 func (r *run) checkTraffic(ctx context.Context) {
 	now, interval := r.Clock.Now(), trafficInterval
-	if scaled, ok := r.Clock.(interface{ Scale(d time.Duration) time.Duration }); ok { // a rehearsal's, whose bakes are shorter
+	if scaled, ok := r.Clock.(interface {
+		Scale(d time.Duration) time.Duration
+	}); ok { // a rehearsal's, whose bakes are shorter
 		interval = scaled.Scale(interval)
 	}
 	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < interval {

@@ -254,9 +254,9 @@ func testReleaseErrors(t *testing.T, dir string) {
 	}
 	t.Run("a pause that nobody continues", func(t *testing.T) {
 		t.Setenv("CI", "true")
-		code, stdout, _ := run(t, "deploy", "--source", dir, "--pause-at", "post-test-traffic-shift")
+		code, stdout, stderr := run(t, "deploy", "--source", dir, "--pause-at", "post-test-traffic-shift")
 		require.Equal(t, outcome.Usage, code)
-		require.Contains(t, stdout, "--pause-at needs --pause-limit in CI")
+		require.Contains(t, stdout+stderr, "--pause-at needs --pause-limit in CI")
 	})
 	t.Run("an endpoint that does not answer", func(t *testing.T) {
 		t.Setenv("AWS_MAX_ATTEMPTS", "2")

@@ -26,15 +26,7 @@ func NewPause(stage string, until time.Time, command func(stage string) string) 
 func StageName(stage string) string { return strings.ReplaceAll(strings.ToLower(stage), "_", "-") }
 
 func (p Pause) text() string {
-	return fmt.Sprintf("paused at %s until %s; then ECS rolls it back", p.Stage, formatTime(p.Until))
-}
-
-// shift describes how far ECS has shifted the traffic of the service, "" if it is rolled.
-func (s Service) shift() string {
-	if s.Strategy == "" || s.Stage == "" {
-		return s.Strategy
-	}
-	return fmt.Sprintf("%s: %s, %s of the traffic to the new version", s.Strategy, s.Stage, percent(s.Percent))
+	return fmt.Sprintf("paused at %s until %s; then ECS restores the previous version", p.Stage, formatTime(p.Until))
 }
 
 // Shift is the deployment strategy of a service that is not only rolled, and how far its
@@ -63,6 +55,14 @@ type Hook struct {
 	// hook that awaits a decision expires.
 	Status string    `json:"status,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
+}
+
+// shift describes how far ECS has shifted the traffic of the service, "" if it is rolled.
+func (s Service) shift() string {
+	if s.Strategy == "" || s.Stage == "" {
+		return s.Strategy
+	}
+	return fmt.Sprintf("%s, stage %s, %s of the traffic to the new version", s.Strategy, s.Stage, percent(s.Percent))
 }
 
 // text describes a strategy, "" for ROLLING, and how far the deployment is, in parts that

@@ -71,7 +71,7 @@ func (r Release) Text(w io.Writer) error {
 	if r.URL != "" {
 		fmt.Fprintf(&b, "  %s\n", r.URL)
 	}
-	if r.Next != "" {
+	if r.Next != "" && r.Pause == nil {
 		fmt.Fprintf(&b, "  next: %s\n", r.Next)
 	}
 	_, err := io.WriteString(w, Printable(b.String()))

@@ -51,9 +51,9 @@ const (
 
 	approved        = "approve [] in production-continue: exit"
 	approvedStaging = "approve [] in staging-continue: exit"
-	resume          = "continue [contents:read id-token:write] as deploy role for production in production, one at a time in deploy-production: continue"
-	resumeStaging   = "continue [contents:read id-token:write] as staging's deploy role for staging in staging, one at a time in deploy-staging: continue"
-	abort           = "abort [contents:read id-token:write] as deploy role for production in production, one at a time in deploy-production: abort"
+	resume          = "continue [contents:read deployments:write id-token:write] as deploy role for production in production, one at a time in deploy-production: continue"
+	resumeStaging   = "continue [contents:read deployments:write id-token:write] as staging's deploy role for staging in staging, one at a time in deploy-staging: continue"
+	abort           = "abort [contents:read deployments:write id-token:write] as deploy role for production in production, one at a time in deploy-production: abort"
 
 	closed = "preview.yml, group previews-7, the next run cancels it"
 	remove = "remove [contents:read id-token:write] as preview role for staging: preview-down"

@@ -212,10 +212,6 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	request.Preflight = func(ctx context.Context, changes []rollout.ServiceChange) error {
 		reported, err := d.preflight(ctx, changes, o.AllowNoRollback)
 		notes = append(notes, reported...)
-		if note := noPause(changes, o); note != "" {
-			notes = append(notes, note)
-			d.Recorder.Event("", note)
-		}
 		return err
 	}
 	if !o.SkipSmoke {
@@ -242,10 +238,6 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	tasks.AddTo(&release)
 	if note != "" {
 		notes = append(notes, note)
-	}
-	if release.Result == report.Paused {
-		release.Next = d.Environment.Command("continue")
-		notes = append(notes, d.Environment.Command("abort")+" restores the previous version instead")
 	}
 	release.Notes = append(release.Notes, notes...)
 	d.Recorder.Fill(&release)
@@ -316,6 +308,9 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	o.AllowNoRollback = true // a rollback is not restored to the version that it replaces
 	request := d.request(to, o)
 	request.TakeOver = true
+	if o.check() == nil && to == "" && d.shifting(ctx, o.Of) {
+		return d.abort(ctx, d.Services)
+	}
 	targets, err := d.rollbackTargets(ctx, to, o)
 	if err != nil {
 		return d.Failed(to, err)

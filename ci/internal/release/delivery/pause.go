@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -102,16 +101,6 @@ func setStrategy(targets []rollout.Target, o Options) error {
 	return nil
 }
 
-// noPause returns a note if the release does not pause, because no changed service shifts
-// traffic.
-func noPause(changes []rollout.ServiceChange, o Options) string {
-	shifts := func(c rollout.ServiceChange) bool { return c.Service.ShiftsTraffic() }
-	if o.PauseAt == "" || slices.ContainsFunc(changes, shifts) {
-		return ""
-	}
-	return fmt.Sprintf("no pause at %s: none of the changed services shifts traffic", o.PauseAt)
-}
-
 // Continue continues the paused release past the stage where it waits.
 func (d Delivery) Continue(ctx context.Context, o Options) report.Release {
 	if err := o.check(); err != nil {
@@ -137,20 +126,37 @@ func (d Delivery) Continue(ctx context.Context, o Options) report.Release {
 }
 
 // Abort restores the previous version of the services of the unfinished release.
-func (d Delivery) Abort(ctx context.Context, o Options) (release report.Release) {
+func (d Delivery) Abort(ctx context.Context, o Options) report.Release {
 	if o.Of != "" {
 		if _, err := d.unfinished(ctx, o.Of); err != nil {
 			return d.Failed(o.Of, err)
 		}
 	}
+	return d.abort(ctx, d.All)
+}
+
+// abort restores the previous version of those of the services that are in the unfinished
+// release.
+func (d Delivery) abort(ctx context.Context, services []platform.Service) (release report.Release) {
 	_ = d.Recorder.Stage("abort", func() (report.Result, error) { // the report has the error
 		engine := d.engine()
 		engine.Next = d.Next
-		release = engine.Abort(ctx, d.All)
+		release = engine.Abort(ctx, services)
 		return release.Result, nil
 	})
 	d.Recorder.Fill(&release)
 	return release
+}
+
+// shifting reports whether ECS shifts traffic of an unfinished release of the services, and
+// of the commit of, if that is set: it is then aborted instead of rolled back. A failure to
+// find out is that of the rollback, too.
+func (d Delivery) shifting(ctx context.Context, of string) bool {
+	if !slices.ContainsFunc(d.Services, platform.Service.ShiftsTraffic) {
+		return false
+	}
+	found, err := d.engine().Unfinished(ctx, d.Services)
+	return err == nil && found != nil && found.Progressive && (of == "" || of == found.SHA)
 }
 
 // unfinished returns the release that is in progress or paused, nil if none is. It refuses

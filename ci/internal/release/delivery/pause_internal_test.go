@@ -80,9 +80,4 @@ func TestSetStrategy(t *testing.T) {
 			require.Equal(t, outcome.Usage, outcome.Of(err))
 		})
 	}
-
-	pause := Options{PauseAt: "post-test-traffic-shift"}
-	require.Equal(t, "no pause at post-test-traffic-shift: none of the changed services shifts traffic", noPause([]rollout.ServiceChange{{Service: web(nil)}}, pause))
-	require.Empty(t, noPause([]rollout.ServiceChange{{Service: web(nil)}, {Service: canary}}, pause))
-	require.Empty(t, noPause(nil, Options{}))
 }

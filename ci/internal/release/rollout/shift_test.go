@@ -338,3 +338,28 @@ func TestOneOfThreeIsBad(t *testing.T) {
 		requireNoProduction(t, b)
 	})
 }
+
+// TestTakeOverStrategy rolls back at once, or by the strategy of that rollback.
+func TestTakeOverStrategy(t *testing.T) {
+	for _, tt := range []struct {
+		own  *platform.Strategy
+		want string
+	}{{nil, "BLUE_GREEN"}, {&canary, "CANARY"}, {&platform.Strategy{Type: platform.Rolling}, ""}} {
+		b := newShiftFixture(canary)
+		b.request.TakeOver, b.request.Targets[0].Strategy = true, tt.own
+		got := b.run(t.Context())
+		require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+		status, err := b.engine.Status(t.Context(), b.entries())
+		require.NoError(t, err)
+		require.Equal(t, tt.want, status.Services[0].Strategy)
+	}
+}
+
+// TestNoPause: a release in which no changed service shifts traffic has no stage to wait at.
+func TestNoPause(t *testing.T) {
+	b := newShiftFixture()
+	b.request.PauseAt = machine.PostTestTrafficShift
+	got := b.run(t.Context())
+	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+	require.Contains(t, b.log(), "no pause at post-test-traffic-shift: none of the services that change shifts traffic in steps")
+}

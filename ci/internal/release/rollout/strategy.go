@@ -15,6 +15,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -144,8 +145,8 @@ func (p releasePlan) planStrategies(request Request) error {
 			s.configuration.LifecycleHooks = append(s.configuration.LifecycleHooks, pauseHook(limit))
 		}
 	}
-	if request.PauseAt != "" && len(shifting) == 0 && len(p.changed()) > 0 && !request.dryRun {
-		return outcome.Refusedf("no service of this release shifts traffic in steps, so it cannot pause at %s: leave out --pause-at", request.PauseAt)
+	if changed := p.changed(); request.PauseAt != "" && len(shifting) == 0 && len(changed) > 0 {
+		changed[0].note("no pause at %s: none of the services that change shifts traffic in steps", report.StageName(string(request.PauseAt)))
 	}
 	return nil
 }
@@ -162,7 +163,8 @@ func (s *servicePlan) planStrategy(request Request, bake int) error {
 	current, wanted := s.service.DeploymentConfiguration, s.strategy()
 	effective := current
 	if s.Joined == "" && wanted != nil {
-		if atOnce := request.TakeOver && !request.dryRun || s.Count != nil; atOnce && shifts(wanted) {
+		back := request.TakeOver && !request.dryRun && s.target.Strategy == nil
+		if atOnce := back || s.Count != nil; atOnce && shifts(wanted) {
 			wanted, bake = &platform.Strategy{Type: platform.BlueGreen}, 0
 			s.configuration = configure(current, wanted, bake)
 		} else if c := configure(current, wanted, bake); shifts(wanted) || !reflect.DeepEqual(c, cmp.Or(current, &types.DeploymentConfiguration{})) {

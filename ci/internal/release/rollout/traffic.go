@@ -14,6 +14,11 @@ import (
 // trafficInterval is the shortest interval of [Request.CheckTraffic].
 const trafficInterval = 30 * time.Second
 
+// scaledClock is the clock of a rehearsal, whose bakes are shorter.
+type scaledClock interface {
+	Scale(d time.Duration) time.Duration
+}
+
 // trafficChecks is what the checks of shifted traffic need.
 type trafficChecks struct {
 	last   time.Time
@@ -24,9 +29,7 @@ type trafficChecks struct {
 // versions, or bake. If ctx ends meanwhile, the release is interrupted.
 func (r *run) checkTraffic(ctx context.Context) {
 	now, interval := r.Clock.Now(), trafficInterval
-	if scaled, ok := r.Clock.(interface {
-		Scale(d time.Duration) time.Duration
-	}); ok { // a rehearsal's, whose bakes are shorter
+	if scaled, ok := r.Clock.(scaledClock); ok {
 		interval = scaled.Scale(interval)
 	}
 	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < interval {

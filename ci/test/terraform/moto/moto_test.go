@@ -8,6 +8,7 @@ import (
 	"flag"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -234,11 +235,11 @@ func addresses(plan *tfjson.Plan, is func(tfjson.Actions) bool) []string {
 	return all
 }
 
-// requireCreatedFirst requires that a production rule with exactly these patterns is
-// created before any rule is deleted: requests find one or the other.
+// requireCreatedFirst requires that a rule with exactly these patterns is created before any
+// rule of its listener is deleted: requests find one or the other.
 func requireCreatedFirst(t *testing.T, made []calls.Call, patterns ...string) {
 	t.Helper()
-	created, deleted := -1, -1
+	deleted := false
 	for n, call := range made {
 		var values []string
 		for key, value := range call.Form {
@@ -247,15 +248,17 @@ func requireCreatedFirst(t *testing.T, made []calls.Call, patterns ...string) {
 			}
 		}
 		slices.Sort(values)
-		switch {
-		case call.Action == "CreateRule" && slices.Equal(values, patterns):
-			created = n
-		case call.Action == "DeleteRule" && deleted < 0:
-			deleted = n
+		if call.Action != "CreateRule" || !slices.Equal(values, patterns) {
+			continue
+		}
+		for m, other := range made { // a rule's ARN ends with the ids of its listener and of itself
+			if other.Action == "DeleteRule" && path.Base(path.Dir(other.Form.Get("RuleArn"))) == path.Base(call.Form.Get("ListenerArn")) {
+				require.Less(t, n, m)
+				deleted = true
+			}
 		}
 	}
-	require.GreaterOrEqual(t, created, 0)
-	require.Greater(t, deleted, created)
+	require.True(t, deleted, "no rule was replaced")
 }
 
 // site is moto with the resources of Terraform.

@@ -34,7 +34,7 @@ type deployment struct {
 	failedTasks       int // tasks that failed since the last healthy one
 	total             int // all tasks that failed
 	nextStart         time.Time
-	keep              int       // tasks that an older, completed revision still has to have: failed ones are replaced with their own revision
+	keep              int       // tasks of a completed revision: during a newer deployment, failed ones are replaced with their own revision
 	readyAt           time.Time // when all its tasks were healthy and the bake time began
 	serviceDeployment *serviceDeployment
 }
@@ -111,8 +111,11 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		s.c.revisions[next.revision.arn] = next.revision
 		next.serviceDeployment = s.newServiceDeployment(next.revision, now)
 	}
-	if len(s.deployments) > 0 && s.primary().state == types.DeploymentRolloutStateCompleted {
-		s.primary().keep = len(s.tasksOf(s.primary()))
+	if rollbackTo != nil {
+		rollbackTo.keep = 0 // the new deployment has its revision and tasks
+	}
+	if len(s.deployments) > 0 {
+		s.primary().keep = min(s.primary().keep, s.desired)
 	}
 	s.deployments = append([]*deployment{next}, s.deployments...)
 	s.steady, s.blockedReported = false, false
@@ -124,7 +127,6 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 func (s *service) adoptTasks(next *deployment) {
 	for _, t := range s.activeTasks() {
 		if t.deployment.revision == next.revision && !t.stopping {
-			t.deployment.keep = 0
 			t.deployment = next
 		}
 	}

@@ -303,6 +303,7 @@ func (s *service) completeIfStable() time.Duration {
 		return wait
 	}
 	s.steady = true
+	p.keep = s.desired
 	if p.state == types.DeploymentRolloutStateInProgress {
 		s.completeDeployment(p)
 	}
@@ -330,6 +331,7 @@ func (s *service) completeDeployment(p *deployment) {
 	p.state, p.updatedAt = types.DeploymentRolloutStateCompleted, now
 	p.reason = "ECS deployment " + p.id + " completed."
 	s.lastCompleted = p
+	p.keep = s.desired
 	s.event("(service %s) (deployment %s) deployment completed.", s.name, p.id)
 	rec := p.serviceDeployment
 	if rec == nil || rec.finished() {

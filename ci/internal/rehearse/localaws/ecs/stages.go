@@ -150,7 +150,7 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 		if left := time.Until(sh.until); left > 0 {
 			done, again = false, min(again, left)
 		}
-		if !done || !s.stageReached(rec) {
+		if reached := s.stageReached(rec); !done || !reached {
 			return min(wait, again)
 		}
 		s.leaveStage(rec)
@@ -273,6 +273,11 @@ func (s *service) servingTasks(d *deployment) int {
 func (s *service) stopOthers(p, source *deployment) int {
 	var stopping []*taskRun
 	others := 0
+	for _, d := range s.deployments {
+		if d != p && d != source {
+			d.keep = 0
+		}
+	}
 	for _, t := range s.activeTasks() {
 		if t.deployment == p || t.deployment == source && source != nil {
 			continue

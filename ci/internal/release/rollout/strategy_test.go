@@ -14,7 +14,6 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -143,11 +142,7 @@ func TestStrategyIsRefused(t *testing.T) {
 			b.ecs.services["ecs-a-service"].config = &types.DeploymentConfiguration{LifecycleHooks: []types.DeploymentLifecycleHook{{TargetType: types.DeploymentLifecycleHookTargetTypePause, LifecycleStages: []types.DeploymentLifecycleHookStage{"PRE_SCALE_UP"}}}}
 		}, "service ecs-a-service has a pause hook at [PRE_SCALE_UP] that slipway did not set"},
 		"deployments cannot be read": {func(b *fixture) { b.ecs.noAPI = true }, "service ecs-a-service: a release that shifts traffic needs ecs:ListServiceDeployments"},
-		"nothing to pause": {func(b *fixture) {
-			b.request.Targets = b.request.Targets[1:]
-			b.request.PauseAt = machine.PostTestTrafficShift
-		}, "no service of this release shifts traffic in steps, so it cannot pause at POST_TEST_TRAFFIC_SHIFT: leave out --pause-at"},
-		"nothing to continue": {func(b *fixture) { b.request.Continue = true }, "no release is paused: commit 012345678901 is not being deployed"},
+		"nothing to continue":        {func(b *fixture) { b.request.Continue = true }, "no release is paused: commit 012345678901 is not being deployed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newShiftFixture(blueGreen)

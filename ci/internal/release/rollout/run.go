@@ -35,7 +35,7 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 			r.jobs = append(r.jobs, newJobRollout(s, e.Clock.Now()))
 			continue
 		}
-		plans = append(plans, s.Plan)
+		plans = append(plans, e.scaled(s.Plan))
 		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
 	}
 	r.machine = machine.New(plans, machine.Options{

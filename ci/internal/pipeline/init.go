@@ -73,7 +73,7 @@ func (p Pipeline) Init(ctx context.Context, o InitOptions) (adopt.Written, error
 			return adopt.Written{}, outcome.Usagef("invalid --path %s=%s: no service of cluster %s has that name%s", name, folders[name].Path, o.Cluster, nearest(name, names))
 		}
 	}
-	if err := adopt.Write(out, adopt.Encode(entries), o.Force); err != nil {
+	if err := adopt.Write(out, platform.Encode(entries), o.Force); err != nil {
 		return adopt.Written{}, err
 	}
 	written := adopt.Written{Cluster: o.Cluster, File: out, Notes: notes}

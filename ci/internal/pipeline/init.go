@@ -12,12 +12,42 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/scaffold"
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/release/adopt"
 	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/version"
 )
 
-// InitOptions are the options of [Pipeline.Init].
-type InitOptions struct {
+// Init adds the pipeline to a repository. named is the release that the files name; ""
+// means that of this build.
+func (p Pipeline) Init(ctx context.Context, named string, o scaffold.InitOptions) (result scaffold.Initialized, err error) {
+	if o.Version, err = version.NewResolver().Resolve(ctx, "--version", named); err != nil {
+		return result, err
+	}
+	repository, err := scaffold.OpenRepository(ctx, p.Dir, o)
+	if err != nil {
+		return result, err
+	}
+	return repository.Init(ctx)
+}
+
+// Upgrade moves the release that the files of the repository name; to "" means to that of
+// this build. With check it writes nothing.
+func (p Pipeline) Upgrade(ctx context.Context, to string, check bool) (result scaffold.Upgraded, err error) {
+	resolver := version.NewResolver()
+	if to, err = resolver.Resolve(ctx, "--to", to); err != nil {
+		return result, err
+	}
+	tree, err := source.Open(ctx, p.Dir)
+	if err != nil {
+		return result, err
+	}
+	return scaffold.Upgrade(ctx, tree, to, resolver.Known, check)
+}
+
+// FromECSOptions are the options of [Pipeline.InitFromECS].
+type FromECSOptions struct {
 	// Cluster is the name of an ECS cluster.
 	Cluster string
 	// Out is the file to write; "" means [platform.ServicesFile] in the source tree.
@@ -29,8 +59,8 @@ type InitOptions struct {
 	Paths []string
 }
 
-// Init writes a services file from what an ECS cluster runs.
-func (p Pipeline) Init(ctx context.Context, o InitOptions) (adopt.Written, error) {
+// InitFromECS writes a services file from what an ECS cluster runs.
+func (p Pipeline) InitFromECS(ctx context.Context, o FromECSOptions) (adopt.Written, error) {
 	out := o.Out
 	if out == "" {
 		out = filepath.Join(p.Dir, filepath.FromSlash(platform.ServicesFile))

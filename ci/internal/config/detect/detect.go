@@ -24,8 +24,10 @@ type Candidate struct {
 	// the services file does not allow.
 	Name string
 	platform.Build
-	// Port is the port that it listens on; 0 if that is not known.
+	// Port is the port that it listens on; 0 if that is not known, or for a worker.
 	Port int
+	// Worker reports whether its code listens on no port.
+	Worker bool
 	// PortFlag is the command-line flag that sets the port, without dashes, or "".
 	PortFlag string
 	// ReadsPort reports whether it listens on the value of the variable PORT.
@@ -42,14 +44,16 @@ type Candidate struct {
 	Not string
 }
 
-// String identifies the candidate as in the value of a flag.
+// String returns the candidate's folder and package, as in the value of a flag.
 func (c Candidate) String() string {
-	at := c.Path
-	if c.Kind == platform.Go {
-		at += ":" + c.Main
+	if c.Kind != platform.Go || c.Main == "." {
+		return c.Path
 	}
-	return at
+	return c.Path + ":" + c.Main
 }
+
+// Describe returns the candidate's kind and where it is.
+func (c Candidate) Describe() string { return string(c.Kind) + " in " + c.String() }
 
 // because adds a reason.
 func (c *Candidate) because(format string, args ...any) {
@@ -109,7 +113,7 @@ func Find(ctx context.Context, of source.Tree, name string) ([]Candidate, error)
 		}
 		all = append(all, *c)
 	}
-	slices.SortStableFunc(all, func(a, b Candidate) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortStableFunc(all, func(a, b Candidate) int { return strings.Compare(a.Describe(), b.Describe()) })
 	return all, nil
 }
 

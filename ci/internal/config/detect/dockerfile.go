@@ -68,7 +68,7 @@ func (t *tree) dockerfiles(mains []*Candidate) []*Candidate {
 			return m.Not == "" && (isWithin(folder, m.Path) && buildsGo.Match(text) || folder == m.Path || folder == path.Join(m.Path, m.Main))
 		})
 		if n >= 0 {
-			c.Not = "kind go builds " + mains[n].String() + " without it"
+			c.Not = "the main package in " + mains[n].String() + " needs no Dockerfile (--kind dockerfile uses it)"
 		}
 		found = append(found, c)
 	}

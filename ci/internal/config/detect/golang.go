@@ -283,7 +283,7 @@ func (m *goModule) describe(t *tree, c *Candidate, folder string) {
 		c.Not = "needs cgo (" + module + "), and kind go compiles without: build it with a Dockerfile"
 	}
 	if all.listens == "" {
-		c.Not = "listens on no port: a worker, a job or a command-line program"
+		c.Worker, c.Not = true, "listens on no port: a worker, a job or a command-line program"
 		return
 	}
 	c.because("it calls %s, so it listens", all.listens)

@@ -38,6 +38,10 @@ func (p Pipeline) Test(ctx context.Context, options TestOptions) (gotest.Summary
 		return gotest.Summary{}, err
 	}
 	o := gotest.ForPlatform(t.Dir, t.platform)
+	if len(o.Modules) == 0 {
+		p.Recorder.Line("no service of the tree is a Go module: nothing to test")
+		return gotest.Nothing(options.Out)
+	}
 	o.Gate, o.Out, o.Timeout, o.Race = options.Gate, options.Out, options.Timeout, true
 	if p.Exec == nil {
 		var reason string

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +21,7 @@ import (
 // Init adds the pipeline to a repository. named is the release that the files name; ""
 // means that of this build.
 func (p Pipeline) Init(ctx context.Context, named string, o scaffold.InitOptions) (result scaffold.Initialized, err error) {
-	if o.Version, err = version.NewResolver().Resolve(ctx, "--version", named); err != nil {
+	if o.Version, err = p.versions().Resolve(ctx, "--version", named); err != nil {
 		return result, err
 	}
 	repository, err := scaffold.OpenRepository(ctx, p.Dir, o)
@@ -35,7 +34,7 @@ func (p Pipeline) Init(ctx context.Context, named string, o scaffold.InitOptions
 // Upgrade moves the release that the files of the repository name; to "" means to that of
 // this build. With check it writes nothing.
 func (p Pipeline) Upgrade(ctx context.Context, to string, check bool) (result scaffold.Upgraded, err error) {
-	resolver := version.NewResolver()
+	resolver := p.versions()
 	if to, err = resolver.Resolve(ctx, "--to", to); err != nil {
 		return result, err
 	}
@@ -44,6 +43,13 @@ func (p Pipeline) Upgrade(ctx context.Context, to string, check bool) (result sc
 		return result, err
 	}
 	return scaffold.Upgrade(ctx, tree, to, resolver.Known, check)
+}
+
+func (p Pipeline) versions() version.Resolver {
+	if p.Versions.Exists == nil {
+		return version.NewResolver()
+	}
+	return p.Versions
 }
 
 // FromECSOptions are the options of [Pipeline.InitFromECS].
@@ -130,8 +136,7 @@ func (p Pipeline) folders(paths []string) (map[string]platform.Build, error) {
 		}
 		build := platform.Build{Path: filepath.ToSlash(filepath.Clean(folder))}
 		for _, kind := range []platform.Kind{platform.Dockerfile, platform.Go, platform.Nginx} {
-			required := platform.Build{Kind: kind}.RequiredFile()
-			if _, err := os.Stat(filepath.Join(p.Dir, folder, required)); err == nil && build.Kind == "" {
+			if build.Kind == "" && platform.HasAny(p.Dir, build.Path, platform.Build{Kind: kind}.RequiredFiles()) {
 				build.Kind = kind
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/version"
 )
 
 // Pipeline runs stages on a source tree.
@@ -42,6 +43,8 @@ type Pipeline struct {
 	// OtherAWS returns how to open the account of the other environment of a promotion or
 	// comparison; nil means as AWS does.
 	OtherAWS func(context.Context) (awsauth.Options, error)
+	// Versions finds the release that files name; the zero value means that of this build.
+	Versions version.Resolver
 	// Recorder records progress.
 	Recorder *report.Recorder
 	// Next, if set, is called with the command that recovers production if the process

@@ -172,13 +172,11 @@ func (t *tree) sites(others []*Candidate) []*Candidate {
 		}
 		c := &Candidate{Build: platform.Build{Kind: platform.Nginx, Path: folder}, HealthPath: "/healthz", Port: 8080}
 		c.because("%s: a static site", path.Join(folder, "index.html"))
-		if path.Base(folder) == "site" || path.Base(folder) == "dist" { // as kind nginx has it
+		if path.Base(folder) == "site" || path.Base(folder) == "dist" { // as in a tree of slipway
 			c.Path = path.Dir(folder)
-		} else {
-			c.Not = fmt.Sprintf("kind %s serves the folder site: move the page to %s", platform.Nginx, path.Join(folder, "site"))
 		}
 		for _, dependencies := range []string{"package.json", "composer.json", "pom.xml"} {
-			if t.has[path.Join(c.Path, dependencies)] && c.Not == "" {
+			if t.has[path.Join(c.Path, dependencies)] {
 				c.Not = "the folder has " + dependencies + ", so the page is built by a tool"
 			}
 		}

@@ -50,7 +50,7 @@ func TestFind(t *testing.T) {
 			},
 			[]string{
 				"a: go in services/a port=8001 health=/", "b: go in services/b:./cmd/main port=8002 health=/",
-				"docs: nginx in docs port=8080 health=/healthz not: kind nginx serves the folder site: move the page to docs/site", "web: nginx in web port=8080 health=/healthz",
+				"docs: nginx in docs port=8080 health=/healthz not: in a folder docs", "web: nginx in web port=8080 health=/healthz",
 			},
 		},
 		"in a package of the module": {

@@ -152,7 +152,7 @@ func otherKind(found []detect.Candidate, candidate detect.Candidate, kind platfo
 			return other, nil
 		}
 	}
-	return detect.Candidate{}, outcome.Usagef("service %s cannot have kind %s: %s has no %s", candidate.Name, kind, candidate.Path, platform.Build{Kind: kind}.RequiredFile())
+	return detect.Candidate{}, outcome.Usagef("service %s cannot have kind %s: %s has no %s", candidate.Name, kind, candidate.Path, strings.Join(platform.Build{Kind: kind}.RequiredFiles(), " or "))
 }
 
 func (c Choices) kinds() (map[string]platform.Kind, error) {

@@ -125,7 +125,8 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	var files []file
 	empty := true
 	parts := siteParts
-	if isWholeFolder(names) {
+	whole := b.isWholeFolder(service.Path, names)
+	if whole {
 		parts = wholeFolder
 	}
 	for _, part := range parts {
@@ -142,7 +143,7 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	if empty {
 		return nil, fmt.Errorf("%s/site has no file that git tracks: git add the site's files", service.Path)
 	}
-	if isWholeFolder(names) && !slices.ContainsFunc(files, func(f file) bool { return f.path == configDir+"/nginx.conf" }) {
+	if whole && !slices.ContainsFunc(files, func(f file) bool { return f.path == configDir+"/nginx.conf" }) {
 		files = append(files, defaultConfig(service))
 	}
 	return files, nil
@@ -152,16 +153,15 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 // service's folder itself.
 var wholeFolder = []sitePart{{".", siteDir}, {"nginx", configDir}}
 
-// isWholeFolder reports whether the pages are in the service's folder itself.
-func isWholeFolder(names []string) bool {
-	return slices.Contains(names, "index.html") && !slices.ContainsFunc(names, func(name string) bool {
-		return strings.HasPrefix(name, "site/") || strings.HasPrefix(name, "dist/")
-	})
+// isWholeFolder reports whether the pages are in the service's folder itself, and no tool
+// builds them.
+func (b Builder) isWholeFolder(folder string, names []string) bool {
+	return slices.Contains(names, "index.html") && !platform.HasAny(b.Source.Dir, folder, []string{"site", "dist", "package.json"})
 }
 
 // notPages matches files of such a folder that are not of the site: those of tools and of
 // the pipeline.
-var notPages = regexp.MustCompile(`^((nginx|terraform|ci)/|\.|.*/\.|dagger\.json$|Dockerfile$|[^/]*\.md$|LICENSE)`)
+var notPages = regexp.MustCompile(`^((nginx|terraform)/|ci/images\.lock\.json$|\.|.*/\.|dagger\.json$|Dockerfile$|[^/]*\.md$|LICENSE)`)
 
 //go:embed nginx.conf
 var nginxConf string
@@ -207,7 +207,7 @@ func (b Builder) imageFiles(ctx context.Context, committed source.CommittedFiles
 			compared = append(compared, path.Join(folder, file.Name))
 		}
 	}
-	if all := slices.Sorted(maps.Keys(names)); isWholeFolder(all) {
+	if all := slices.Sorted(maps.Keys(names)); b.isWholeFolder(folder, all) {
 		for _, name := range all {
 			compared = append(compared, path.Join(folder, name))
 		}

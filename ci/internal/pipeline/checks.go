@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,6 +67,13 @@ func (p Pipeline) test(ctx context.Context, t tree, o gotest.Options) (gotest.Su
 // take time to compile, and without a minimum coverage, which is not part of a delivery.
 func (p Pipeline) testServices(ctx context.Context, t tree) error {
 	o := gotest.ForServices(t.platform)
+	o.Modules = slices.DeleteFunc(o.Modules, func(module string) bool {
+		none := !gotest.HasTests(t.Dir, module)
+		if none {
+			p.Recorder.Line(module + " has no tests, which slipway test refuses")
+		}
+		return none
+	})
 	if len(o.Modules) == 0 {
 		return nil
 	}

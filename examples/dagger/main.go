@@ -8,6 +8,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"dagger/delivery/internal/dagger"
 )
@@ -57,6 +58,7 @@ func (m *Delivery) Ask(
 	port int,
 ) (string, error) {
 	server := m.slipway(nil, nil).Image(service).
+		WithEnvVariable("PORT", strconv.Itoa(port)).
 		WithExposedPort(port).
 		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
 	return dag.HTTP(fmt.Sprintf("http://service:%d%s", port, path), dagger.HTTPOpts{ExperimentalServiceHost: server}).Contents(ctx)

@@ -31,6 +31,10 @@ func New(
 //
 // The engine runs both concurrently. What is unchanged comes from its cache.
 func (m *Delivery) Verify(
+	// Minimum coverage in percent, such as 90 or api=95. Default: slipway's.
+	//
+	// +optional
+	minCoverage []string,
 	// Build sites without their base image, where its registry cannot be reached.
 	//
 	// +optional
@@ -38,7 +42,7 @@ func (m *Delivery) Verify(
 ) *dagger.Directory {
 	slipway := m.slipway(nil, nil)
 	return dag.Directory().
-		WithDirectory("test", slipway.Test()).
+		WithDirectory("test", slipway.Test(dagger.SlipwayTestOpts{MinCoverage: minCoverage})).
 		WithDirectory("images", slipway.Build(dagger.SlipwayBuildOpts{WithoutBase: withoutBase}))
 }
 

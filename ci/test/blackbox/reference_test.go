@@ -47,7 +47,7 @@ func TestByReference(t *testing.T) {
 	}{
 		{"test", "test --min-coverage=0 file --path=summary.md contents", "api", ""},
 		{"build", "build --without-base file --path=images.json contents", `"service": "api"`, ""},
-		{"image", "image --service=api user", "65532", ""},
+		{"image", "image --service=api entrypoint", "/server", ""},
 		{"rehearse", "rehearse --skip-tests result", "succeeded", ""},
 		{"validate", "validate", "", "terraform has no Terraform configuration"},
 		{"rehearse-infra", "rehearse-infra", "", "works only in its repository"},
@@ -74,7 +74,7 @@ func TestExampleModule(t *testing.T) {
 		require.NoError(t, err, all)
 		return stdout
 	}
-	require.Contains(t, run("verify", "--without-base", "glob", "--pattern=**/index.json"), "images/api/index.json")
+	require.Contains(t, run("verify", "--min-coverage=0", "--without-base", "glob", "--pattern=**/index.json"), "images/api/index.json")
 	require.Contains(t, run("ask", "--service=api"), `"status": "ok"`)
 	rehearsaltest.Deliver(t, tree, func(endpoint string, _ report.Release) {
 		sourcetest.Write(t, tree, "web/site/index.html", "<!doctype html><title>two</title>")

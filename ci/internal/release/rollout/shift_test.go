@@ -257,6 +257,7 @@ func TestShiftReport(t *testing.T) {
 	require.Greater(t, want.Hooks[0].Until, b.ecs.clock.Now().Add(24*time.Hour))
 	require.Equal(t, want, status.Services[0].Shift)
 	require.Nil(t, status.Services[1].Shift)
+	require.Equal(t, "slipway continue continues it; slipway abort restores the previous version", status.Next)
 	diff, err = b.engine.Diff(t.Context(), b.request)
 	require.NoError(t, err)
 	require.Equal(t, want, diff.Services[0].Shift)

@@ -8,6 +8,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"dagger/delivery/internal/dagger"
 )
@@ -30,6 +31,10 @@ func New(
 //
 // The engine runs both concurrently. What is unchanged comes from its cache.
 func (m *Delivery) Verify(
+	// Minimum coverage in percent, such as 90 or api=95. Default: slipway's.
+	//
+	// +optional
+	minCoverage []string,
 	// Build sites without their base image, where its registry cannot be reached.
 	//
 	// +optional
@@ -37,7 +42,7 @@ func (m *Delivery) Verify(
 ) *dagger.Directory {
 	slipway := m.slipway(nil, nil)
 	return dag.Directory().
-		WithDirectory("test", slipway.Test()).
+		WithDirectory("test", slipway.Test(dagger.SlipwayTestOpts{MinCoverage: minCoverage})).
 		WithDirectory("images", slipway.Build(dagger.SlipwayBuildOpts{WithoutBase: withoutBase}))
 }
 
@@ -57,6 +62,7 @@ func (m *Delivery) Ask(
 	port int,
 ) (string, error) {
 	server := m.slipway(nil, nil).Image(service).
+		WithEnvVariable("PORT", strconv.Itoa(port)).
 		WithExposedPort(port).
 		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
 	return dag.HTTP(fmt.Sprintf("http://service:%d%s", port, path), dagger.HTTPOpts{ExperimentalServiceHost: server}).Contents(ctx)

@@ -225,7 +225,9 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	s, progress := r.services[n], r.machine.Progress(n)
 	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
 	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
-	to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
+	if s.Lifecycle {
+		to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
+	}
 	restoreErr := progress.RestoreErr
 	if s.restoreCause != "" {
 		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)

@@ -276,16 +276,19 @@ func (r *Repository) services(ctx context.Context) (Initialized, error) {
 
 // nothingFound is the error of a repository without services.
 func (r *Repository) nothingFound(ctx context.Context) error {
-	hint := ""
+	mend := "add one, or read a cluster with --from-ecs CLUSTER"
 	if list, err := r.tree.Git(ctx, "ls-files", "-s"); err == nil {
 		for line := range strings.Lines(list) {
-			if info, name, _ := strings.Cut(strings.TrimSpace(line), "\t"); strings.HasPrefix(info, "160000 ") {
-				hint = fmt.Sprintf("; %s is a submodule, a repository of its own: run slipway init in it", name)
-				break
+			info, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
+			switch {
+			case strings.HasPrefix(info, "160000 "):
+				mend = name + " is a submodule, a repository of its own: run slipway init in it"
+			case path.Base(name) == "go.mod":
+				mend = name + " is of a library: add a main package, or read a cluster with --from-ecs CLUSTER"
 			}
 		}
 	}
-	return outcome.Usagef("no service found in %s: no file that git tracks is a Go main package, a Dockerfile or an index.html%s: add one, or read a cluster with --from-ecs CLUSTER", r.tree.Dir, hint)
+	return outcome.Usagef("no service found in %s: no file that git tracks is a Go main package, a Dockerfile or an index.html: %s", r.tree.Dir, mend)
 }
 
 // write writes the files and returns their names.

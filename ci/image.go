@@ -196,7 +196,8 @@ func (m *Slipway) Image(
 
 // Lock updates the digests of the base images and of the tools' images.
 //
-// It returns the lock file: export it to ci/images.lock.json.
+// It returns the lock file: export it to ci/images.lock.json. A tree without that file uses the images
+// that are built into slipway, and needs none.
 //
 // +cache="never"
 func (m *Slipway) Lock(

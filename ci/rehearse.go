@@ -5,14 +5,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/version"
 )
 
 // Rehearse rehearses the delivery of the services against an embedded AWS.
@@ -47,7 +55,7 @@ func (m *Slipway) Rehearse(
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"slipway", "rehearse", "--output=json", "--scenario=" + scenario}
+	args := []string{commandName, "rehearse", "--output=json", "--scenario=" + scenario}
 	if skipTests {
 		args = append(args, "--skip-tests")
 	}
@@ -57,7 +65,11 @@ func (m *Slipway) Rehearse(
 	if faultIn != "" {
 		args = append(args, "--fault-in="+faultIn)
 	}
-	done := m.command(lock).
+	command, err := m.command(lock)
+	if err != nil {
+		return nil, err
+	}
+	done := command.
 		WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)). // no run is another's cache
 		WithExec(args, dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny})
 	document, err := done.Stdout(ctx)
@@ -76,12 +88,21 @@ func (m *Slipway) Rehearse(
 	return newRelease(release, r, false)
 }
 
-// RehearseInfra applies the platform to moto, plans it again and destroys it.
+// RehearseInfra applies slipway's own Terraform to moto, plans it again and destroys it.
 //
 // It needs no account. The second plan must be empty, except for attributes that moto does not keep.
+// It is a test of slipway's repository and works only there.
 func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 	defer logElapsed("rehearsal of the platform")()
-	lock, err := m.locked(ctx)
+	p, done, err := m.pipeline(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if !version.IsSlipwayTree(p.Dir) {
+		return "", outcome.Usagef("rehearse-infra tests slipway's own Terraform and works only in its repository: use plan and rehearse here")
+	}
+	lock, err := p.ImageLock()
 	if err != nil {
 		return "", err
 	}
@@ -112,9 +133,13 @@ func (m *Slipway) Up(ctx context.Context) (*dagger.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.command(lock).
+	command, err := m.command(lock)
+	if err != nil {
+		return nil, err
+	}
+	return command.
 		WithExposedPort(upPort, dagger.ContainerWithExposedPortOpts{Description: "the load balancer"}).
-		AsService(dagger.ContainerAsServiceOpts{Args: []string{"slipway", "up", fmt.Sprintf("--listen=0.0.0.0:%d", upPort)}}), nil
+		AsService(dagger.ContainerAsServiceOpts{Args: []string{commandName, "up", fmt.Sprintf("--listen=0.0.0.0:%d", upPort)}}), nil
 }
 
 // upPort is the port of Up.
@@ -130,8 +155,47 @@ func (m *Slipway) locked(ctx context.Context) (image.Lock, error) {
 	return p.ImageLock()
 }
 
-// command returns a container with the slipway command, at the root of the tree.
-func (m *Slipway) command(lock image.Lock) *dagger.Container {
-	return m.containers().prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
-		WithExec([]string{"go", "build", "-o", "/usr/local/bin/slipway", "./ci/cmd/slipway"})
+// command returns a container with the slipway command, at the root of the tree. The
+// command is this program, so that it need not be compiled: see init.
+func (m *Slipway) command(lock image.Lock) (*dagger.Container, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding the slipway command: %w", err)
+	}
+	content, err := os.ReadFile(program)
+	if err != nil {
+		return nil, fmt.Errorf("reading the slipway command: %w", err)
+	}
+	copied := filepath.Join(tempDir, commandName)
+	if err := errors.Join(os.MkdirAll(tempDir, 0o700), source.WriteFileAtomic(copied, content, 0o700)); err != nil {
+		return nil, fmt.Errorf("copying the slipway command: %w", err)
+	}
+	container := m.containers().prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()})
+	for _, name := range sessionVariables {
+		container = container.WithEnvVariable(name, "0")
+	}
+	return container.
+		WithFile("/usr/local/bin/"+commandName, dag.CurrentModule().WorkdirFile(copied), dagger.ContainerWithFileOpts{Permissions: 0o755}), nil
+}
+
+// commandName is the name of the slipway command.
+const commandName = "slipway"
+
+// sessionVariables must be set for a program that has Dagger's client, even if it does not
+// use it.
+var sessionVariables = []string{"DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN"}
+
+// init runs the slipway command if this program was started under its name.
+func init() {
+	if filepath.Base(os.Args[0]) != commandName {
+		return
+	}
+	for _, name := range sessionVariables { // tools that it starts must not find them
+		_ = os.Unsetenv(name)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { cancel(outcome.Interruption(fmt.Sprintf("interrupted (%s)", <-signals))) }()
+	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, nil)))
 }

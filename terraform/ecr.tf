@@ -68,7 +68,7 @@ resource "aws_ecr_repository_policy" "pull" {
       Effect    = "Allow"
       Principal = { AWS = [for account in sort(var.pull_accounts) : "arn:${local.partition}:iam::${account}:root"] }
       Action = [
-        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer",
+        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeImageScanFindings", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer",
       ]
     }]
   })

@@ -128,6 +128,9 @@ export class View {
       setText(byId("ip"), answer.ip);
       setText(byId("latency"), milliseconds(latency));
       setText(byId("requests"), Number.isFinite(answer.requests) ? number(answer.requests) : "–");
+      const { environment } = answer;
+      byId("environment-fact").hidden = !environment;
+      setText(byId("environment"), environment ? String(environment) : "");
       byId("version").replaceChildren(this.#version(model, answer.version));
     }
     this.tick(model);
@@ -149,7 +152,8 @@ export class View {
       document.title = "OFFLINE – Slipway";
     } else if (model.latest) {
       const { answer } = model.latest;
-      document.title = `${split(answer.hostname)[0]} · ${shorten(answer.version)} – Slipway`;
+      const environment = answer.environment ? `${answer.environment} · ` : "";
+      document.title = `${environment}${split(answer.hostname)[0]} · ${shorten(answer.version)} – Slipway`;
     }
     if (model.latest) {
       setText(byId("eyebrow"), offline ? `Last answered by, at ${clock(model.latest.at)}` : "Answered by");

@@ -44,6 +44,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 		return exitFailed
 	}
 	instance := identity.New(cfg.Hostname, cfg.Version)
+	instance.Environment = cfg.Environment
 	var background sync.WaitGroup // goroutines besides the API's
 	defer background.Wait()
 	backgroundCtx, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // after the drain

@@ -42,6 +42,9 @@ type Config struct {
 	// Version is the running version; empty means the one in the binary. VERSION, which
 	// a release sets in the task definition.
 	Version string
+	// Environment is the name of the environment, such as staging, for people; empty means
+	// none. ENVIRONMENT.
+	Environment string
 	// MetadataURI is the container metadata endpoint of ECS; empty outside ECS.
 	// ECS_CONTAINER_METADATA_URI_V4, which the ECS agent sets.
 	MetadataURI string
@@ -92,6 +95,7 @@ type Config struct {
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Int("PORT", c.Port),
+		slog.String("ENVIRONMENT", c.Environment),
 		slog.String("LOG_LEVEL", c.LogLevel.String()),
 		slog.String("READ_TIMEOUT", c.ReadTimeout.String()),
 		slog.String("WRITE_TIMEOUT", c.WriteTimeout.String()),
@@ -117,6 +121,7 @@ func Load(getenv func(string) string) (Config, error) {
 		Port:         r.port("PORT", DefaultPort),
 		Hostname:     getenv("HOSTNAME"),
 		Version:      r.version("VERSION"),
+		Environment:  r.version("ENVIRONMENT"),
 		MetadataURI:  getenv("ECS_CONTAINER_METADATA_URI_V4"),
 		LogLevel:     r.level("LOG_LEVEL", slog.LevelInfo),
 		ReadTimeout:  r.duration("READ_TIMEOUT", 10*time.Second, time.Millisecond),

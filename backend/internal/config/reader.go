@@ -37,7 +37,7 @@ func (r *envReader) port(name string, fallback int) int {
 func (r *envReader) version(name string) string {
 	value := r.getenv(name)
 	if value != "" && !versionPattern.MatchString(value) {
-		r.fail(name, value, "must be 1 to 128 letters, digits and . _ + -, like a commit id or v1.2.3")
+		r.fail(name, value, "must be 1 to 128 letters, digits and . _ + -, like a commit id, v1.2.3 or staging")
 		return ""
 	}
 	return value

@@ -19,11 +19,13 @@ var openAPI []byte
 // instanceBody is the response to GET /api/. The page and other clients rely on the first
 // three fields.
 type instanceBody struct {
-	Hostname  string    `json:"hostname"`
-	IP        string    `json:"ip"`
-	Status    string    `json:"status"`
-	Version   string    `json:"version"`
-	StartedAt time.Time `json:"started_at"`
+	Hostname string `json:"hostname"`
+	IP       string `json:"ip"`
+	Status   string `json:"status"`
+	Version  string `json:"version"`
+	// Environment is left out if there is none.
+	Environment string    `json:"environment,omitempty"`
+	StartedAt   time.Time `json:"started_at"`
 	// Requests is the number of requests to this process, including this one and
 	// without health checks.
 	Requests uint64 `json:"requests"`
@@ -32,12 +34,13 @@ type instanceBody struct {
 func (s *Server) getInstance(c *fiber.Ctx) error {
 	instance := s.opts.Instance
 	return c.JSON(instanceBody{
-		Hostname:  instance.Hostname,
-		IP:        instance.IP(),
-		Status:    "active",
-		Version:   instance.Version,
-		StartedAt: instance.StartedAt.Truncate(time.Millisecond),
-		Requests:  s.requests.Load(),
+		Hostname:    instance.Hostname,
+		IP:          instance.IP(),
+		Status:      "active",
+		Version:     instance.Version,
+		Environment: instance.Environment,
+		StartedAt:   instance.StartedAt.Truncate(time.Millisecond),
+		Requests:    s.requests.Load(),
 	})
 }
 

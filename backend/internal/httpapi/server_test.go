@@ -104,6 +104,8 @@ func TestInstance(t *testing.T) {
 			"requests": float64(asked),
 		}, fields)
 	}
+	s.opts.Instance.Environment = "staging"
+	require.Equal(t, "staging", send(t, s, http.MethodGet, "/api/").json(t)["environment"])
 }
 
 func TestHealth(t *testing.T) {

@@ -15,6 +15,8 @@ type Instance struct {
 	Hostname string
 	// Version is the running version.
 	Version string
+	// Environment is the name of the environment; empty means none.
+	Environment string
 	// StartedAt is when the process started, in UTC.
 	StartedAt time.Time
 

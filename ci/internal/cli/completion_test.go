@@ -76,7 +76,7 @@ func TestCompletionDescriptions(t *testing.T) {
 
 // TestCompletionIgnoresErrors checks that nothing is completed without a tree.
 func TestCompletionIgnoresErrors(t *testing.T) {
-	for _, line := range []string{"build --service ", "deploy --sha ", "test --min-coverage ", "lock --image "} {
+	for _, line := range []string{"build --service ", "deploy --sha ", "test --min-coverage "} {
 		code, out, _ := run(t, append([]string{"__complete", "--source", t.TempDir()}, strings.Split(line, " ")...)...)
 		require.Equal(t, outcome.Done, code)
 		require.Regexp(t, `^:\d+\n$`, out, line)

@@ -118,7 +118,7 @@ func TestLock(t *testing.T) {
 	require.Len(t, got.Images, 2)
 	require.Equal(t, "locked", got.Images[0].State)
 	require.Equal(t, golang, got.Images[0].Digest)
-	lock, err := image.ReadLock(dir)
+	lock, err := image.ReadLockFile(dir)
 	require.NoError(t, err)
 	require.Equal(t, map[string]image.Pin{
 		"go":    {Reference: b.host + "/golang:1.26.8", Digest: golang, Platforms: []string{"linux/amd64", "linux/arm64/v8", "linux/s390x"}},
@@ -212,19 +212,36 @@ func TestLockErrors(t *testing.T) {
 	}
 	t.Run("no lock file", func(t *testing.T) {
 		dir := sourcetest.New(t)
-		require.NoError(t, os.Remove(filepath.Join(dir, image.LockFile)))
-		code, _, stderr := run(t, "lock", "--source", dir)
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, "ci")))
+		code, _, stderr := run(t, "lock", "--image", "ngin", "--source", dir)
 		require.Equal(t, outcome.Usage, code)
-		require.Contains(t, stderr, "reading the lock file of the base images")
+		require.Contains(t, stderr, "did you mean nginx?", "the built-in images are known")
+		require.NoDirExists(t, filepath.Join(dir, "ci"))
+
+		lockFile(t, dir, map[string]image.Pin{"nginx": {Reference: b.host + "/nginx:1"}})
+		lock, err := image.ReadLock(dir)
+		require.NoError(t, err)
+		require.Contains(t, lock.Images, "terraform")
 	})
 	t.Run("no room for the file", func(t *testing.T) {
 		dir := sourcetest.New(t)
 		require.NoError(t, os.RemoveAll(filepath.Join(dir, "ci")))
+		sourcetest.Write(t, dir, "ci", "a file")
 		err := image.Lock{}.Write(dir)
-		require.ErrorContains(t, err, "writing ci/images.lock.json: no such file or directory")
+		require.ErrorContains(t, err, "writing ci/images.lock.json: not a directory")
+		require.NoError(t, os.Remove(filepath.Join(dir, "ci")))
 		sourcetest.Write(t, dir, image.LockFile+"/folder/file", "")
 		err = image.Lock{}.Write(dir)
 		require.ErrorContains(t, err, "the file is unchanged")
+	})
+	t.Run("slipway's own tree", func(t *testing.T) {
+		dir := sourcetest.New(t)
+		const builtIn = "ci/internal/images/image/images.lock.json"
+		sourcetest.Write(t, dir, builtIn, "{}")
+		content := lockFile(t, dir, map[string]image.Pin{"go": {Reference: "golang:1"}})
+		copied, err := os.ReadFile(filepath.Join(dir, builtIn))
+		require.NoError(t, err)
+		require.Equal(t, content, string(copied))
 	})
 }
 

@@ -35,6 +35,20 @@ func (o *otherAccount) set(p *pipeline.Pipeline) error {
 	return nil
 }
 
+// bindWith adds the flags of commands that compare with another environment.
+func bindWith(cmd *cobra.Command, with *string, other *otherAccount, usage string) {
+	cmd.Flags().StringVar(with, "with", "", usage)
+	other.bind(cmd, "with", "that environment")
+}
+
+// setWith is [otherAccount.set] for the environment of --with.
+func (o *otherAccount) setWith(p *pipeline.Pipeline, with string) error {
+	if with == "" && (o.profile != "" || o.role != "") {
+		return outcome.Usagef("--with-profile and --with-role need --with: add it")
+	}
+	return o.set(p)
+}
+
 func (a *app) promoteCommand() *cobra.Command {
 	var o pipeline.PromoteOptions
 	var f releaseFlags
@@ -52,7 +66,8 @@ trusted signature; and that they have no known vulnerability of the severity
 
 Then it copies to the target's registry what that lacks: the images with their
 signatures, SBOM and provenance, and the commit's tag. The release itself is that
-of deploy: all services or none, with smoke test and restore.
+of deploy: all services or none, with smoke test and restore, and with --pause-at a
+pause for a person.
 
 With --sha it promotes a commit that the source ran before, if its deployment
 succeeded and was not rolled back. If the target's file has promote_from, only
@@ -64,6 +79,8 @@ that environment can be promoted there, and --from may be left out.`,
 	}
 	bindServices(cmd, &f.services)
 	f.bindRelease(cmd)
+	f.bindPause(cmd)
+	f.bindStrategy(cmd, "as in the services file")
 	cmd.Flags().StringVar(&o.From, "from", "", "environment whose release is promoted (default promote_from of the target)")
 	cmd.Flags().StringVar(&o.To, "to", "", "environment to release in (default none: required)")
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to promote (default the one that the source runs)")

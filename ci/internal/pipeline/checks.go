@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -159,23 +160,33 @@ func (p Pipeline) Format(ctx context.Context, services []string, check bool) (fo
 }
 
 // Lock updates the digests of named base images, or of all without names, in the lock
-// file. With check it writes no file. It does not write a file that is up to date.
+// file. With check it writes no file. It does not write a file that is up to date. A tree
+// without a lock file gets one with the built-in images, or with the named ones.
 func (p Pipeline) Lock(ctx context.Context, check bool, names ...string) (image.LockReport, error) {
 	t, err := source.Open(ctx, p.Dir)
 	if err != nil {
 		return image.LockReport{}, err
 	}
-	lock, err := image.ReadLock(t.Dir)
+	lock, err := image.ReadLockFile(t.Dir)
 	if err != nil {
 		return image.LockReport{}, err
+	}
+	absent := len(lock.Images) == 0
+	if absent {
+		if lock, err = image.BuiltInLock(); err != nil {
+			return image.LockReport{}, err
+		}
 	}
 	renewed, renewals, err := lock.Resolve(ctx, names...)
 	if err != nil {
 		return image.LockReport{}, err
 	}
 	result := image.NewLockReport(renewals, check)
-	if check || !result.Stale() {
+	if check || !result.Stale() && !absent {
 		return result, nil
+	}
+	if absent && len(names) > 0 { // the others stay those of slipway
+		maps.DeleteFunc(renewed.Images, func(name string, _ image.Pin) bool { return !slices.Contains(names, name) })
 	}
 	return result, renewed.Write(t.Dir)
 }

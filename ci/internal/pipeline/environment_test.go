@@ -55,7 +55,7 @@ func stages(t *testing.T) map[string]func(pipeline.Pipeline) error {
 			return err
 		},
 		"status": func(p pipeline.Pipeline) error {
-			_, err := p.Status(t.Context(), nil, nil)
+			_, err := p.Status(t.Context(), pipeline.StatusOptions{})
 			return err
 		},
 		"diff": func(p pipeline.Pipeline) error {
@@ -96,6 +96,10 @@ func stages(t *testing.T) map[string]func(pipeline.Pipeline) error {
 		},
 		"diff of environments": func(p pipeline.Pipeline) error {
 			_, err := p.DiffRunning(t.Context(), nil, "production")
+			return err
+		},
+		"status of environments": func(p pipeline.Pipeline) error {
+			_, err := p.StatusWith(t.Context(), nil, "production")
 			return err
 		},
 		"plan": func(p pipeline.Pipeline) error {
@@ -209,6 +213,31 @@ type anywhere struct{}
 
 func (anywhere) Run(context.Context, step.Step, string) (step.Result, error) {
 	return step.Result{}, errRan
+}
+
+// TestRegistryAccount: an environment that pulls from another account's registry publishes
+// nothing there.
+func TestRegistryAccount(t *testing.T) {
+	server, err := localaws.Start(t.Context(), localaws.Options{Account: "222222222222"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	for account, refused := range map[string]bool{"111111111111": true, "222222222222": false} {
+		p, _ := inEnvironments(t, "production")
+		sourcetest.Write(t, p.Dir, platform.EnvironmentsDir+"/production.tfvars.json", `{"environment": "production", "account_id": "222222222222", "registry_account": "`+account+`"}`)
+		sourcetest.Commit(t, p.Dir, "registry")
+		p.AWS = func(context.Context) (awsauth.Options, error) {
+			return awsauth.Options{CredentialsJSON: `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any"}`, Endpoint: server.Endpoint()}, nil
+		}
+		_, err = p.Publish(t.Context(), pipeline.PublishOptions{})
+		require.Error(t, err)
+		require.Equal(t, refused, outcome.Of(err) == outcome.Refused, err)
+		if refused {
+			require.EqualError(t, err, "cannot publish to the registry of account 111111111111 (registry_account), which this environment only pulls from: publish in the environment of that account, or promote what it runs")
+		}
+	}
+	for _, call := range server.Calls() {
+		require.Regexp(t, "^(Get|Describe)", call.Action)
+	}
 }
 
 // TestWithoutEnvironment checks that stages without an account need no environment.

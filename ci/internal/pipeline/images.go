@@ -99,7 +99,7 @@ func (p Pipeline) registry(ctx context.Context, e platform.Environment, address 
 	if err != nil {
 		return delivery.Destination{}, err
 	}
-	return delivery.NewAccount(config).Destination(ctx)
+	return delivery.NewAccount(config).In(e).Destination(ctx)
 }
 
 // ScanOptions are the options of [Pipeline.Scan].

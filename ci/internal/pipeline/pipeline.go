@@ -16,6 +16,7 @@ import (
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/release/notify"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/version"
@@ -38,11 +39,15 @@ type Pipeline struct {
 	// Environment is the name of the environment, for the stages that use the account;
 	// empty means the only one of the tree.
 	Environment string
+	// CI is set if nobody watches the stage.
+	CI bool
 	// AWS returns how to open the account, for the stages that need one.
 	AWS func(context.Context) (awsauth.Options, error)
 	// OtherAWS returns how to open the account of the other environment of a promotion or
 	// comparison; nil means as AWS does.
 	OtherAWS func(context.Context) (awsauth.Options, error)
+	// Notify is where to send notifications of releases.
+	Notify notify.Settings
 	// Versions finds the release that files name; the zero value means that of this build.
 	Versions version.Resolver
 	// Recorder records progress.

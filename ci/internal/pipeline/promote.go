@@ -41,32 +41,48 @@ func (p Pipeline) Promote(ctx context.Context, o PromoteOptions) (report.Release
 	if err := (platform.Platform{Services: to.Services}).CheckRegion(to.Account.Region()); err != nil {
 		return report.Release{}, outcome.Usagef("%s: %w", platform.ServicesFile, err)
 	}
-	return to.Promote(ctx, from, o.PromoteOptions), nil
+	o.CI = p.CI
+	return to.WithNotifications(p.Notify, "promote", func(d delivery.Delivery) report.Release { return d.Promote(ctx, from, o.PromoteOptions) }), nil
 }
 
 // DiffRunning returns how what an environment runs differs from what another one runs.
 func (p Pipeline) DiffRunning(ctx context.Context, services []string, with string) (report.Diff, error) {
-	all, err := platform.Environments(p.Dir)
-	if err != nil {
-		return report.Diff{}, err
-	}
-	environment, err := platform.FindEnvironment(all, p.Environment)
-	if err != nil {
-		return report.Diff{}, err
-	}
-	if _, err := platform.FindEnvironment(all, with); err != nil {
-		return report.Diff{}, outcome.Usagef("--with: %w", err)
-	}
-	if with == environment.Name {
-		return report.Diff{}, outcome.Usagef("cannot compare %s with itself: name another environment with --with", with)
-	}
-	d, err := p.delivery(ctx, services, true)
-	if err != nil {
-		return report.Diff{}, err
-	}
-	other, err := p.other(with).delivery(ctx, services, true)
+	d, other, err := p.both(ctx, services, with)
 	if err != nil {
 		return report.Diff{}, err
 	}
 	return d.DiffRunning(ctx, other)
+}
+
+// StatusWith returns what runs in an environment and in another one. With an error the status
+// is partial; it is empty if it names no cluster.
+func (p Pipeline) StatusWith(ctx context.Context, services []string, with string) (report.Status, error) {
+	d, other, err := p.both(ctx, services, with)
+	if err != nil {
+		return report.Status{}, err
+	}
+	return d.StatusWith(ctx, other)
+}
+
+// both returns the deliveries to the environment and to the one to compare it with.
+func (p Pipeline) both(ctx context.Context, services []string, with string) (d, other delivery.Delivery, err error) {
+	all, err := platform.Environments(p.Dir)
+	if err != nil {
+		return d, other, err
+	}
+	environment, err := platform.FindEnvironment(all, p.Environment)
+	if err != nil {
+		return d, other, err
+	}
+	if _, err := platform.FindEnvironment(all, with); err != nil {
+		return d, other, outcome.Usagef("--with: %w", err)
+	}
+	if with == environment.Name {
+		return d, other, outcome.Usagef("cannot compare %s with itself: name another environment with --with", with)
+	}
+	if d, err = p.delivery(ctx, services, true); err != nil {
+		return d, other, err
+	}
+	other, err = p.other(with).delivery(ctx, services, true)
+	return d, other, err
 }

@@ -24,14 +24,17 @@ type ServiceDiff struct {
 	Changed bool    `json:"changed"`
 	From    Version `json:"from"`
 	To      Version `json:"to"`
-	// Strategy is the deployment strategy, unless it is ROLLING.
+	// Strategy is the deployment strategy that the service has, unless it is ROLLING; Shift
+	// is nil for a service that is only rolled.
 	Strategy string   `json:"strategy,omitempty"`
+	Shift    *Shift   `json:"shift,omitempty"`
 	Changes  []Change `json:"changes"`
 }
 
-// Change is a changed field of a task definition. An absent value is "".
+// Change is a changed field of a task definition or of the deployment strategy. An absent
+// value is "".
 type Change struct {
-	Path string `json:"path"` // such as "containers.backend.image"
+	Path string `json:"path"` // such as "containers.backend.image" or "strategy.type"
 	From string `json:"from"`
 	To   string `json:"to"`
 }
@@ -56,8 +59,8 @@ func (d Diff) Text(w io.Writer) error {
 		unchanged = "equal"
 	}
 	for _, s := range d.Services {
-		if s.Strategy != "" {
-			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, unsupportedStrategy(s.Strategy))
+		if s.Strategy != "" || s.Shift != nil {
+			fmt.Fprintf(&b, "%s: %s\n", s.Name, s.Shift.text(s.Strategy, "; "))
 		}
 		if !s.Changed {
 			fmt.Fprintf(&b, "%s: %s (%s)\n", s.Name, unchanged, s.From.Short())
@@ -79,11 +82,6 @@ func (d Diff) Text(w io.Writer) error {
 	return err
 }
 
-// unsupportedStrategy describes a deployment strategy that slipway does not support.
-func unsupportedStrategy(strategy string) string {
-	return strategy + ": deploy refuses to change this service"
-}
-
 // Markdown writes the diff for a pull request.
 func (d Diff) Markdown(w io.Writer) error {
 	var b strings.Builder
@@ -101,8 +99,8 @@ func (d Diff) Markdown(w io.Writer) error {
 		if !s.Changed {
 			continue
 		}
-		if s.Strategy != "" {
-			fmt.Fprintf(&b, "%s: strategy %s\n\n", s.Name, unsupportedStrategy(s.Strategy))
+		if s.Strategy != "" || s.Shift != nil {
+			fmt.Fprintf(&b, "%s: %s\n\n", Inline(s.Name), Inline(s.Shift.text(s.Strategy, "; ")))
 		}
 		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | %s | %s |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short(), from, to)
 		for _, c := range s.Changes {

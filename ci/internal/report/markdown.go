@@ -32,11 +32,14 @@ func (r Release) Markdown(w io.Writer) error {
 		}
 		p.Force("> " + strings.Join(lines, "  \n> ") + "\n\n")
 	}
-	if r.Next != "" {
+	if r.Next != "" && r.Pause == nil {
 		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
 	}
+	if r.Pause != nil {
+		p.Force(fmt.Sprintf("**%s**\n\n- to continue it, run %s\n- to abort it, run %s\n\n", Inline(upperFirst(r.Pause.text())), codeSpan(r.Pause.Continue), codeSpan(r.Pause.Abort)))
+	}
 	if r.PromotedFrom != nil {
-		p.Force(Inline(strings.ToUpper(r.PromotedFrom.text()[:1])+r.PromotedFrom.text()[1:]) + ".\n\n")
+		p.Force(Inline(upperFirst(r.PromotedFrom.text())) + ".\n\n")
 	}
 	r.servicesTable(p)
 	r.imagesTable(p)
@@ -52,6 +55,8 @@ func (r Release) Markdown(w io.Writer) error {
 	r.timeline(p)
 	return WriteMarkdown(w, p.String())
 }
+
+func upperFirst(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // staging writes the release to staging, without its stages and events.
 func (r Release) staging(p *Page) {
@@ -75,8 +80,9 @@ func (r Release) servicesTable(p *Page) {
 	p.Force("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
 	var rows []string
 	for _, s := range r.failedFirst() {
+		result := string(s.Result) + prefixed("; ", s.shift())
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
-			Inline(s.Name), s.Result, codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(lastSegment(s.To.TaskDefinition)), millis(s.DurationMS)))
+			Inline(s.Name), Inline(result), codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(lastSegment(s.To.TaskDefinition)), millis(s.DurationMS)))
 	}
 	if omitted := p.AddAll(rows, servicesShare); omitted > 0 {
 		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", omitted, len(rows)))

@@ -54,8 +54,10 @@ type Release struct {
 	Error string `json:"error,omitempty"`
 	// Notes are what else the reader should know, such as checks that were skipped.
 	Notes []string `json:"notes,omitempty"`
-	// Next is the command to run if a restore has failed.
+	// Next is the command to run if a restore has failed, or to continue a paused release.
 	Next string `json:"next,omitempty"`
+	// Pause is where a paused release waits.
+	Pause *Pause `json:"pause,omitempty"`
 	// Traffic counts the requests during the release of a rehearsal.
 	Traffic *Traffic `json:"traffic,omitempty"`
 	// Staging is the release to staging, which this one promotes, in a rehearsal of both.
@@ -131,6 +133,11 @@ type Service struct {
 	Causes       []Cause `json:"causes"`
 	// Error is why the service failed, in one line.
 	Error string `json:"error,omitempty"`
+	// Strategy is the deployment strategy of ECS, unless it is ROLLING. Stage and Percent are
+	// the last lifecycle stage and share of production traffic of the new version.
+	Strategy string  `json:"strategy,omitempty"`
+	Stage    string  `json:"stage,omitempty"`
+	Percent  float64 `json:"percent,omitempty"`
 }
 
 // Version is a version of a service.

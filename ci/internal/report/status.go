@@ -32,6 +32,10 @@ type Status struct {
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	// Next is the command to run about it.
 	Next string `json:"next,omitempty"`
+	// Figures are those of the last releases; nil if they were not requested.
+	Figures *Figures `json:"figures,omitempty"`
+	// With is the status of another environment to compare with; nil for none.
+	With *Status `json:"with,omitempty"`
 	// Infra is the drift of the platform, a [Document]; nil if it was not requested.
 	Infra any `json:"infra,omitempty"`
 }
@@ -46,7 +50,9 @@ type ServiceStatus struct {
 	Version Version `json:"version"`
 	Release string  `json:"release,omitempty"`
 	// Strategy is the deployment strategy, unless it is ROLLING.
-	Strategy    string        `json:"strategy,omitempty"`
+	Strategy string `json:"strategy,omitempty"`
+	// Shift is nil for a service that is only rolled.
+	Shift       *Shift        `json:"shift,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
 	Deployments []Deployment  `json:"deployments"`
@@ -131,7 +137,10 @@ type Unfinished struct {
 }
 
 // JSON writes the status as one indented JSON document.
-func (s Status) JSON(w io.Writer) error {
+func (s Status) JSON(w io.Writer) error { return WriteJSON(w, s.normalize()) }
+
+// normalize replaces nil lists by empty ones.
+func (s Status) normalize() Status {
 	s.Services = orEmpty(s.Services)
 	for i := range s.Services {
 		service := &s.Services[i]
@@ -140,11 +149,23 @@ func (s Status) JSON(w io.Writer) error {
 			service.Job.Runs = orEmpty(service.Job.Runs)
 		}
 	}
-	return WriteJSON(w, s)
+	if s.Figures != nil {
+		figures := *s.Figures
+		figures.Releases = orEmpty(figures.Releases)
+		s.Figures = &figures
+	}
+	if s.With != nil {
+		with := s.With.normalize()
+		s.With = &with
+	}
+	return s
 }
 
 // Text writes the status for a terminal.
 func (s Status) Text(w io.Writer) error {
+	if s.With != nil {
+		return s.comparedText(w)
+	}
 	var b strings.Builder
 	b.WriteString(environmentLine(s.Environment))
 	for _, service := range s.Services {
@@ -159,8 +180,8 @@ func (s Status) Text(w io.Writer) error {
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
-		if service.Strategy != "" {
-			fmt.Fprintf(&b, "  strategy %s\n", unsupportedStrategy(service.Strategy))
+		if service.Strategy != "" || service.Shift != nil {
+			fmt.Fprintf(&b, "  %s\n", service.Shift.text(service.Strategy, "\n  "))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
@@ -192,6 +213,7 @@ func (s Status) Text(w io.Writer) error {
 	if s.Next != "" {
 		fmt.Fprintf(&b, "next: %s\n", s.Next)
 	}
+	s.Figures.text(&b)
 	if infra, ok := s.Infra.(Document); ok {
 		b.WriteString("\n")
 		if err := infra.Text(&b); err != nil {
@@ -228,6 +250,9 @@ func (s ServiceStatus) tasks() string {
 
 // Markdown writes the status for a job summary.
 func (s Status) Markdown(w io.Writer) error {
+	if s.With != nil {
+		return s.comparedMarkdown(w)
+	}
 	var b strings.Builder
 	b.WriteString("## What runs" + prefixed(" in ", Inline(s.Environment)) + "\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
 	for _, service := range s.Services {
@@ -235,8 +260,8 @@ func (s Status) Markdown(w io.Writer) error {
 			codeSpan(lastSegment(service.Version.TaskDefinition)), service.tasks(), formatTime(service.Since))
 	}
 	for _, service := range s.Services {
-		if service.Strategy != "" {
-			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, unsupportedStrategy(service.Strategy))
+		if service.Strategy != "" || service.Shift != nil {
+			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Shift.text(service.Strategy, "; ")))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))
@@ -249,6 +274,7 @@ func (s Status) Markdown(w io.Writer) error {
 		fmt.Fprintf(&b, "\n> Release `%s` runs on %s and not on %s. %s.\n", s.Unfinished.Release,
 			strings.Join(s.Unfinished.Arrived, ", "), strings.Join(s.Unfinished.Missing, ", "), s.Next)
 	}
+	s.Figures.markdown(&b)
 	if infra, ok := s.Infra.(Document); ok {
 		b.WriteString("\n")
 		if err := infra.Markdown(&b); err != nil {

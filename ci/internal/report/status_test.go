@@ -6,9 +6,11 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/report"
 )
 
@@ -64,28 +66,73 @@ func TestStatusOfUnknownServices(t *testing.T) {
 	require.Contains(t, markdown.String(), "\n- api: no answer &lt;b")
 }
 
-// TestUnsupportedStrategies checks that unsupported strategies are reported.
-func TestUnsupportedStrategies(t *testing.T) {
+// TestStrategies shows the strategy of a service, and how far its deployment is.
+func TestStrategies(t *testing.T) {
+	until := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	canary := &report.Shift{
+		Percent: 5, StepBakeMinutes: 10, BakeMinutes: 3, Stage: "POST_TEST_TRAFFIC_SHIFT",
+		Hooks: []report.Hook{
+			{Stages: []string{"POST_TEST_TRAFFIC_SHIFT"}, Target: "PAUSE", Status: "AWAITING_ACTION", Until: until},
+			{Stages: []string{"PRE_SCALE_UP", "POST_SCALE_UP"}, Target: "arn:aws:lambda:x"},
+		},
+	}
 	s := report.Status{Services: []report.ServiceStatus{
-		{Name: "api", State: report.Steady, Strategy: "BLUE_GREEN"}, {Name: "web", State: report.Steady},
+		{Name: "api", State: report.Deploying, Strategy: "CANARY", Shift: canary}, {Name: "web", State: report.Steady},
+		{Name: "old", State: report.Steady, Strategy: "BLUE_GREEN", Shift: &report.Shift{BakeMinutes: 5}},
+		{Name: "hooked", State: report.Steady, Shift: &report.Shift{Hooks: canary.Hooks[1:]}},
 	}}
 	d := report.Diff{Changed: true, Services: []report.ServiceDiff{
-		{Name: "api", Changed: true, Strategy: "CANARY"}, {Name: "old", Strategy: "LINEAR"}, {Name: "web", Changed: true},
+		{Name: "api", Changed: true, Strategy: "LINEAR", Shift: &report.Shift{Percent: 12.5, StepBakeMinutes: 6, Share: 37.5, Stage: "PRODUCTION_TRAFFIC_SHIFT"}, Changes: []report.Change{{Path: "strategy.type", From: "LINEAR", To: "CANARY"}}},
+		{Name: "web", Changed: true},
 	}}
 	for _, tt := range []struct {
 		render func(io.Writer) error
 		want   []string
 	}{
-		{s.Text, []string{"  strategy BLUE_GREEN: deploy refuses to change this service"}},
-		{s.Markdown, []string{"- api: deployment strategy BLUE_GREEN: deploy refuses"}},
-		{d.Text, []string{"api: strategy CANARY: deploy refuses", "old: strategy LINEAR: deploy refuses"}},
-		{d.Markdown, []string{"api: strategy CANARY: deploy refuses"}},
+		{s.Text, []string{
+			"\n  strategy CANARY with 5 % and 10 min per step, bake 3 min\n  stage POST_TEST_TRAFFIC_SHIFT, 0 % of the traffic to the new version\n" +
+				"  hook PAUSE at POST_TEST_TRAFFIC_SHIFT: AWAITING_ACTION until 2026-09-01 12:00:00Z\n  hook arn:aws:lambda:x at PRE_SCALE_UP, POST_SCALE_UP\n",
+			"\n  strategy BLUE_GREEN, bake 5 min\n", "\n  strategy ROLLING\n  hook arn:aws:lambda:x at",
+		}},
+		{s.Markdown, []string{
+			"\n- api: strategy CANARY with 5 % and 10 min per step, bake 3 min; stage POST_TEST_TRAFFIC_SHIFT, 0 % of the traffic to the new version; hook PAUSE",
+			"\n- old: strategy BLUE_GREEN, bake 5 min", "\n- hooked: strategy ROLLING; hook",
+		}},
+		{d.Text, []string{"api: strategy LINEAR with 12.5 % and 6 min per step, bake 0 min; stage PRODUCTION_TRAFFIC_SHIFT, 37.5 % of the traffic", "  ~ strategy.type: LINEAR -> CANARY\n"}},
+		{d.Markdown, []string{"api: strategy LINEAR with 12.5 % and 6 min per step", "| `strategy.type` | `LINEAR` | `CANARY` |"}},
 	} {
 		var b bytes.Buffer
 		require.NoError(t, tt.render(&b))
-		require.Equal(t, len(tt.want), strings.Count(b.String(), "strategy"), b.String())
+		require.NotContains(t, b.String(), "web: strategy")
 		for _, want := range tt.want {
 			require.Contains(t, b.String(), want)
 		}
+	}
+}
+
+// TestPaused names where a release waits, until when, and the commands that decide.
+func TestPaused(t *testing.T) {
+	r := report.Release{SHA: strings.Repeat("ab", 20), Result: report.Paused, Pause: report.NewPause("POST_TEST_TRAFFIC_SHIFT",
+		time.Date(2026, 9, 1, 14, 0, 0, 0, time.FixedZone("", 7200)), platform.Environment{Name: "staging", File: "f"}.Command),
+		Next: "slipway continue", Services: []report.Service{{Name: "api", Result: report.Paused, Strategy: "CANARY", Stage: "PRE_PRODUCTION_TRAFFIC_SHIFT", Percent: 5}, {Name: "web", Result: report.Succeeded}}}
+	for _, tt := range []struct {
+		render func(io.Writer) error
+		want   string
+	}{
+		{r.Text, "abababababab: paused in 0.0s (exit code 0)\n  paused at post-test-traffic-shift until 2026-09-01 12:00:00Z; then ECS restores the previous version\n" +
+			"  continue: slipway continue --env staging\n  abort: slipway abort --env staging\n  api          paused     - -> -  0.0s\n" +
+			"    CANARY, stage PRE_PRODUCTION_TRAFFIC_SHIFT, 5 % of the traffic to the new version\n  web          succeeded  - -> -  0.0s\n"},
+		{r.Markdown, "## Release `abababababab`: paused\n\n**Paused at post-test-traffic-shift until 2026-09-01 12:00:00Z; then ECS restores the previous version**\n\n" +
+			"- to continue it, run `slipway continue --env staging`\n- to abort it, run `slipway abort --env staging`\n\n" +
+			"| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n" +
+			"| api | paused; CANARY, stage PRE_PRODUCTION_TRAFFIC_SHIFT, 5 % of the traffic to the new version |"},
+		{r.JSON, `"stage": "post-test-traffic-shift",
+    "until": "2026-09-01T12:00:00Z",
+    "continue": "slipway continue --env staging",
+    "abort": "slipway abort --env staging"`},
+	} {
+		var b bytes.Buffer
+		require.NoError(t, tt.render(&b))
+		require.Contains(t, b.String(), tt.want)
 	}
 }

@@ -38,6 +38,9 @@ func (r Release) Text(w io.Writer) error {
 	if r.Error != "" {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))
 	}
+	if r.Pause != nil {
+		fmt.Fprintf(&b, "  %s\n  continue: %s\n  abort: %s\n", r.Pause.text(), r.Pause.Continue, r.Pause.Abort)
+	}
 	if r.PromotedFrom != nil {
 		fmt.Fprintf(&b, "  %s\n", r.PromotedFrom.text())
 	}
@@ -46,6 +49,9 @@ func (r Release) Text(w io.Writer) error {
 	}
 	for _, s := range r.Services {
 		fmt.Fprintf(&b, "  %-12s %-10s %s -> %s  %s\n", s.Name, s.Result, s.From.Short(), s.To.Short(), millis(s.DurationMS))
+		if shift := s.shift(); shift != "" {
+			fmt.Fprintf(&b, "    %s\n", shift)
+		}
 		if s.Error != "" {
 			fmt.Fprintf(&b, "    %s\n", s.Error)
 		}
@@ -65,7 +71,7 @@ func (r Release) Text(w io.Writer) error {
 	if r.URL != "" {
 		fmt.Fprintf(&b, "  %s\n", r.URL)
 	}
-	if r.Next != "" {
+	if r.Next != "" && r.Pause == nil {
 		fmt.Fprintf(&b, "  next: %s\n", r.Next)
 	}
 	_, err := io.WriteString(w, Printable(b.String()))

@@ -5,6 +5,7 @@ import (
 
 	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/infra"
+	"dagger/slipway/internal/release/notify"
 	"dagger/slipway/internal/report"
 )
 
@@ -33,6 +34,7 @@ func Documents() []Document {
 		{"preview", "Report of a preview's release", []string{"preview up"}, reflect.TypeFor[report.Preview]()},
 		{"previews", "Previews of an environment", []string{"preview list"}, reflect.TypeFor[report.Previews]()},
 		{"preview-removal", "Report of removed previews", []string{"preview down", "preview sweep"}, reflect.TypeFor[report.PreviewRemoval]()},
+		{"notification", "Notification of a release, for a webhook", nil, reflect.TypeFor[notify.Notification]()},
 		{"test", "Outcome of the tests", []string{"test"}, reflect.TypeFor[gotest.Summary]()},
 		{"plan", "What a plan of the platform changes", []string{"plan"}, reflect.TypeFor[infra.PlanReport]()},
 	}

@@ -2,6 +2,7 @@
 package version
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
 	"dagger/slipway/internal/config/source"
 )
 
@@ -21,8 +25,9 @@ const Devel = "devel"
 
 // Info describes a build.
 type Info struct {
-	// Version is the commit in short, "-dirty" where the tree held more than the
-	// commit, or [Devel].
+	// Version is that of the module, such as v1.2.3, if it was built at a tag or by go
+	// install. Otherwise it is the commit in short, with "-dirty" where the tree held more
+	// than the commit, or [Devel].
 	Version string `json:"version"`
 	// Commit is its full id, or "" if it is unknown.
 	Commit string `json:"commit"`
@@ -44,7 +49,7 @@ func Read(ctx context.Context, dir string) Info {
 		build = &debug.BuildInfo{}
 	}
 	info := fromBuildInfo(build)
-	if info.Commit == "" && isSlipwayTree(dir) {
+	if info.Commit == "" && IsSlipwayTree(dir) {
 		info.readGit(ctx, source.Tree{Dir: dir})
 	}
 	info.setVersion()
@@ -54,6 +59,9 @@ func Read(ctx context.Context, dir string) Info {
 // fromBuildInfo returns what the go command recorded in the program.
 func fromBuildInfo(build *debug.BuildInfo) Info {
 	info := Info{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if v := build.Main.Version; semver.IsValid(v) && semver.Build(v) != "+dirty" { // not "(devel)"
+		info.Version = v
+	}
 	for _, s := range build.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -69,8 +77,8 @@ func fromBuildInfo(build *debug.BuildInfo) Info {
 	return info
 }
 
-// isSlipwayTree reports whether the tree at dir contains slipway's source.
-func isSlipwayTree(dir string) bool {
+// IsSlipwayTree reports whether the tree at dir contains slipway's source.
+func IsSlipwayTree(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "ci", "cmd", "slipway", "main.go"))
 	return err == nil
 }
@@ -87,10 +95,13 @@ func (i *Info) readGit(ctx context.Context, tree source.Tree) {
 	}
 }
 
-// setVersion sets the short version from the commit.
+// setVersion sets the version from the commit, if it is not a tag.
 func (i *Info) setVersion() {
-	if i.Commit == "" {
-		i.Version = Devel
+	switch {
+	case i.Version != "" && !module.IsPseudoVersion(i.Version):
+		return // a tag
+	case i.Commit == "":
+		i.Version = cmp.Or(i.Version, Devel)
 		return
 	}
 	i.Version = i.Commit[:min(12, len(i.Commit))]

@@ -3,12 +3,15 @@ package version
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/modfile"
 
 	"dagger/slipway/internal/sourcetest"
 )
@@ -17,6 +20,13 @@ const commit = "4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d"
 
 func built(settings ...debug.BuildSetting) *debug.BuildInfo {
 	return &debug.BuildInfo{Settings: settings}
+}
+
+// installed is the build of a version of the module.
+func installed(version string, settings ...debug.BuildSetting) *debug.BuildInfo {
+	build := built(settings...)
+	build.Main.Version = version
+	return build
 }
 
 func TestOfABuild(t *testing.T) {
@@ -36,7 +46,25 @@ func TestOfABuild(t *testing.T) {
 			Info{Version: "4d91040c9a3e-dirty", Commit: commit, Modified: true},
 			"slipway 4d91040c9a3e-dirty (commit " + commit + ", ",
 		},
-		"unknown": {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
+		"at a tag": {
+			installed("v1.2.3", debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.modified", Value: "false"}),
+			Info{Version: "v1.2.3", Commit: commit},
+			"slipway v1.2.3 (commit " + commit + ", ",
+		},
+		"at a tag with changes": {
+			installed("v1.2.3+dirty", debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.modified", Value: "true"}),
+			Info{Version: "4d91040c9a3e-dirty", Commit: commit, Modified: true},
+			"slipway 4d91040c9a3e-dirty (",
+		},
+		"after a tag": {
+			installed("v1.2.4-0.20260304050607-4d91040c9a3e", debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.modified", Value: "false"}),
+			Info{Version: "4d91040c9a3e", Commit: commit},
+			"slipway 4d91040c9a3e (",
+		},
+		"installed":             {installed("v1.2.3"), Info{Version: "v1.2.3"}, "slipway v1.2.3 (go"},
+		"installed by a commit": {installed("v1.2.4-0.20260304050607-4d91040c9a3e"), Info{Version: "v1.2.4-0.20260304050607-4d91040c9a3e"}, "slipway v1.2.4-0.20260304050607-4d91040c9a3e (go"},
+		"go run":                {installed("(devel)"), Info{Version: Devel}, "slipway devel (go"},
+		"unknown":               {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -78,4 +106,15 @@ func TestReadAsksTheTree(t *testing.T) {
 	t.Setenv("GIT_CEILING_DIRECTORIES", bare)
 	sourcetest.Write(t, bare, "ci/cmd/slipway/main.go", "package main\n")
 	require.Equal(t, Devel, Read(t.Context(), bare).Version, "not a git tree")
+}
+
+// TestModuleCanBeInstalled checks what go install refuses of a module, and what dagger
+// develop adds.
+func TestModuleCanBeInstalled(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(sourcetest.Root("ci/go.mod"), "ci", "go.mod"))
+	require.NoError(t, err)
+	file, err := modfile.Parse("ci/go.mod", data, nil)
+	require.NoError(t, err)
+	require.Empty(t, file.Replace, "after dagger develop: git checkout ci/go.mod ci/go.sum")
+	require.Empty(t, file.Exclude)
 }

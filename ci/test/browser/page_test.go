@@ -156,10 +156,11 @@ location = /api/ { default_type application/json; return 200 '{"hostname":"<img 
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
 
 	server = startNginx(t, `
-location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"192.0.2.1","status":"draining","version":"<b>"}'; }`)
+location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"192.0.2.1","status":"draining","version":"<b>","environment":"<i>"}'; }`)
 	page = look(t, desktop, server.url)
 	page.await(`text("hostname") === "<img src=x onerror=alert(1)>"`)
 	page.await(`text("state-text") === "draining"`)
+	page.await(`text("environment") === "<i>" && !id("environment-fact").hidden && document.title.startsWith("<i> · ")`)
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
 
 	server = startNginx(t, `location ^~ /api { default_type text/html; return 200 'ok'; }`)
@@ -173,6 +174,7 @@ func TestPageWeight(t *testing.T) {
 	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
 	page := look(t, desktop, d.url)
 	page.await(live)
+	page.await(`id("environment-fact").hidden`)
 	page.mu.Lock()
 	defer page.mu.Unlock()
 	// The browser requests the icon of the tab at any time.

@@ -60,7 +60,7 @@ func TestRolesTrustTheirWorkflows(t *testing.T) {
 
 // script runs a script of .github with a dagger that prints its arguments, writes the
 // given reports, if any, and exits with a code.
-func script(t *testing.T, name string, exitCode int, reports map[string]string, args ...string) (out, summary string, code int) {
+func script(t *testing.T, name string, exitCode int, reports map[string]string, args ...string) (out, summary, outputs string, code int) {
 	t.Helper()
 	fake, temp := t.TempDir(), t.TempDir()
 	command := "#!/bin/sh\nprintf '%s\\n' \"$@\" >&2\n"
@@ -70,21 +70,24 @@ func script(t *testing.T, name string, exitCode int, reports map[string]string, 
 	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), fmt.Appendf([]byte(command), "exit %d\n", exitCode), 0o755))
 	cmd := exec.CommandContext(t.Context(), filepath.Join(root, name), args...)
 	cmd.Env = []string{
-		"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "ENVIRONMENT=staging", "GITHUB_RUN_ID=7",
-		"RUNNER_TEMP=" + temp, "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"),
+		"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "ENVIRONMENT=staging", "GITHUB_RUN_ID=7", "GITHUB_REPOSITORY=o/r", "GITHUB_API_URL=https://api.github.com",
+		"RUNNER_TEMP=" + temp, "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"), "GITHUB_OUTPUT=" + filepath.Join(temp, "outputs"),
 	}
 	output, _ := cmd.CombinedOutput()
-	written, err := os.ReadFile(filepath.Join(temp, "summary"))
-	if !errors.Is(err, fs.ErrNotExist) {
-		require.NoError(t, err)
+	written := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(temp, name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			require.NoError(t, err)
+		}
+		return string(text)
 	}
-	return strings.ReplaceAll(string(output), temp, "TEMP"), string(written), cmd.ProcessState.ExitCode()
+	return strings.ReplaceAll(string(output), temp, "TEMP"), written("summary"), written("outputs"), cmd.ProcessState.ExitCode()
 }
 
 // The script adds the environment and the job's identity, and passes its arguments
 // unchanged.
 func TestScript(t *testing.T) {
-	out, _, code := script(t, workflow.Script, 3, nil, "rollback", "--to=two words *", "", "markdown")
+	out, _, _, code := script(t, workflow.Script, 3, nil, "rollback", "--to=two words *", "", "markdown")
 	require.Equal(t, 3, code)
 	require.Equal(t, []string{
 		"call", "--environment=staging", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
@@ -92,14 +95,14 @@ func TestScript(t *testing.T) {
 		"rollback", "--to=two words *", "", "markdown", "",
 	}, strings.Split(out, "\n"))
 	functions, _ := module(t, filepath.Join(root, "ci"))
-	require.Subset(t, functions[""].flags, []string{"environment", "aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
+	require.Subset(t, functions[""].flags, []string{"environment", "aws-role", "aws-region", "github-run", "github-token-url", "github-token", "deployments-token", "github-repository", "github-api"})
 }
 
-// The script for releases exits as the release did, with its report in the summary. It
-// never succeeds without a report that says so.
+// The script for releases exits as the release did, with its report in the summary and
+// its result as an output. It never succeeds without a report that says so.
 func TestReleaseScript(t *testing.T) {
 	reports := func(code string) map[string]string {
-		return map[string]string{"log": "the log\n", "summary.md": "the report\n", "exit_code": code}
+		return map[string]string{"log": "the log\n", "summary.md": "the report\n", "outputs": "result=paused\n", "exit_code": code}
 	}
 	for name, tt := range map[string]struct {
 		exit    int
@@ -114,14 +117,16 @@ func TestReleaseScript(t *testing.T) {
 		"it fails with old reports": {1, reports("0\n"), "", 1},
 		"killed":                    {137, reports("0\n"), "", 137},
 		"no reports":                {0, nil, "", 1},
-		"no exit code":              {0, map[string]string{"log": "", "summary.md": "the report\n"}, "the report\n", 1},
+		"no outputs":                {0, map[string]string{"log": "", "summary.md": "the report\n", "exit_code": "0"}, "the report\n", 1},
+		"no exit code":              {0, map[string]string{"log": "", "summary.md": "the report\n", "outputs": "result=paused\n"}, "the report\n", 1},
 		"an empty exit code":        {0, reports(""), "the report\n", 2},
 		"no number":                 {0, reports("x"), "the report\n", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, summary, code := script(t, workflow.ReleaseScript, tt.exit, tt.reports, "deploy", "--sha=two words")
+			out, summary, outputs, code := script(t, workflow.ReleaseScript, tt.exit, tt.reports, "deploy", "--sha=two words")
 			require.Equal(t, tt.code, code, out)
 			require.Equal(t, tt.summary, summary)
+			require.Equal(t, tt.reports["outputs"] != "" && tt.exit == 0, outputs == "result=paused\n", outputs)
 			require.Contains(t, out, "deploy\n--sha=two words\n--tolerate\nreports\n--output=TEMP/deploy\n")
 		})
 	}

@@ -37,17 +37,23 @@ const (
 	planRequest = plan + ", keep comment-plan-production"
 	planToApply = plan + ", keep plan"
 	comment     = "comment [pull-requests:write]: cat, gh pr comment"
-	deploy      = "deploy [contents:read id-token:write] as deploy role for production in production, one at a time in deploy-production: "
+	deploy      = "deploy [contents:read deployments:write id-token:write] as deploy role for production in production, one at a time in deploy-production: "
 	apply       = "apply / apply [contents:read id-token:write] as apply role for production in production, one at a time in deploy-production: apply"
-	rollback    = "rollback [contents:read id-token:write] as deploy role for production in production, one at a time in rollback-production: rollback"
+	rollback    = "rollback [contents:read deployments:write id-token:write] as deploy role for production in production, one at a time in rollback-production: rollback"
 
 	planStaging        = "plan (staging) [contents:read id-token:write] as staging's plan role for staging: plan, cat, cat"
 	planStagingRequest = planStaging + ", keep comment-plan-staging"
-	deployStaging      = "deploy [contents:read id-token:write] as staging's deploy role for staging in staging, one at a time in deploy-staging: "
-	promote            = "promote (production) [contents:read id-token:write] as deploy role for production in production, one at a time in deploy-production: promote"
+	deployStaging      = "deploy [contents:read deployments:write id-token:write] as staging's deploy role for staging in staging, one at a time in deploy-staging: "
+	promote            = "promote (production) [contents:read deployments:write id-token:write] as deploy role for production in production, one at a time in deploy-production: promote"
 	applyStaging       = "apply / apply [contents:read id-token:write] as staging's apply role for staging in staging, one at a time in deploy-staging: apply"
-	rollbackStaging    = "rollback [contents:read id-token:write] as staging's deploy role for staging in staging, one at a time in rollback-staging: rollback"
+	rollbackStaging    = "rollback [contents:read deployments:write id-token:write] as staging's deploy role for staging in staging, one at a time in rollback-staging: rollback"
 	preview            = "preview [contents:read id-token:write] as preview role for staging: preview-up, cat, keep comment-preview"
+
+	approved        = "approve [] in production-continue: exit"
+	approvedStaging = "approve [] in staging-continue: exit"
+	resume          = "continue [contents:read deployments:write id-token:write] as deploy role for production in production, one at a time in deploy-production: continue"
+	resumeStaging   = "continue [contents:read deployments:write id-token:write] as staging's deploy role for staging in staging, one at a time in deploy-staging: continue"
+	abort           = "abort [contents:read deployments:write id-token:write] as deploy role for production in production, one at a time in deploy-production: abort"
 
 	closed = "preview.yml, group previews-7, the next run cancels it"
 	remove = "remove [contents:read id-token:write] as preview role for staging: preview-down"
@@ -139,6 +145,18 @@ func happenings() map[string]happening {
 			want: []string{ciRun, check, deploy + "publish, deploy, rollback, status -> cancelled"},
 		},
 
+		"a pause, approved":       {event: push("main"), history: "code", vars: pausing(vars, "production"), want: []string{ciRun, check, deploy + "publish, deploy", approved, resume}},
+		"a pause, rejected":       {event: push("main"), history: "code", vars: pausing(vars, "production"), fates: fails("approve/Approved", "failure"), want: []string{ciRun, check, deploy + "publish, deploy", approved + " -> failure", abort}},
+		"a pause, cancelled":      {event: push("main"), history: "code", vars: pausing(vars, "production"), fates: fails("approve/Approved", "cancelled"), want: []string{ciRun, check, deploy + "publish, deploy", approved + " -> cancelled", abort}},
+		"a pause, abort fails":    {event: push("main"), history: "code", vars: pausing(vars, "production"), fates: fails("approve/Approved", "failure", "abort/Abort", "failure"), want: []string{ciRun, check, deploy + "publish, deploy", approved + " -> failure", abort + ", status -> failure"}},
+		"a pause, continue fails": {event: push("main"), history: "code", vars: pausing(vars, "production"), fates: fails("continue/Continue", "failure"), want: []string{ciRun, check, deploy + "publish, deploy", approved, resume + ", status -> failure"}},
+		"continue cancelled":      {event: push("main"), history: "code", vars: pausing(vars, "production"), fates: fails("continue/Continue", "cancelled"), want: []string{ciRun, check, deploy + "publish, deploy", approved, resume + ", rollback -> cancelled"}},
+		"cancelled before it continues": { // ECS restores at the limit of the pause
+			event: push("main"), history: "code", vars: pausing(vars, "production"), fates: fails("continue/", "cancelled"),
+			want: []string{ciRun, check, deploy + "publish, deploy", approved, strings.TrimSuffix(resume, ": continue") + ":  -> cancelled"},
+		},
+		"no pause, a deploy fails": {event: push("main"), history: "code", vars: pausing(vars, "production"), fates: fails("deploy/Deploy", "failure"), want: []string{ciRun, check, deploy + "publish, deploy, status -> failure"}},
+
 		"request, code":               {event: request("opened", own, false), history: "code", want: []string{requestCI, check}},
 		"request, docs only":          {event: request("synchronize", own, false), history: "docs", want: []string{requestCI, check}},
 		"request, terraform":          {event: request("synchronize", own, false), history: "terraform", want: []string{requestCI, check, planRequest, comment}},
@@ -191,6 +209,9 @@ func happenings() map[string]happening {
 			want: []string{ciRun, check, deployStaging + "publish, deploy", strings.TrimSuffix(promote, ": promote") + ":  -> cancelled"},
 		},
 		"several, a promotion cancelled": {event: push("main"), history: "code", vars: several, fates: fails("promote (production)/Promote", "cancelled"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote + ", rollback -> cancelled"}},
+		"several, a pause":               {event: push("main"), history: "code", vars: pausing(several, "production"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote, approved, resume}},
+		"several, a pause, rejected":     {event: push("main"), history: "code", vars: pausing(several, "production"), fates: fails("approve/Approved", "failure"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote, approved + " -> failure", abort}},
+		"several, staging pauses":        {event: push("main"), history: "code", vars: pausing(several, "staging"), want: []string{ciRun, check, deployStaging + "publish, deploy", approvedStaging, resumeStaging}},
 		"staging alone":                  {event: push("main"), history: "code", vars: several, tree: "staging", want: []string{ciRun, check, deployStaging + "publish, deploy"}},
 		"one with a file":                {event: push("main"), history: "code", vars: vars, tree: "production", want: []string{ciRun, check, deploy + "publish, deploy"}},
 		"neither staging nor production": {event: push("main"), history: "code", vars: several, tree: "blue green", want: []string{ciRun, check}},

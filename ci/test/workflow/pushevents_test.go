@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -36,6 +37,17 @@ var previews = map[string]map[string]string{
 	"":           {"AWS_PLAN_ROLE": "plan role", "AWS_PLAN_ROLE_STAGING": "staging's plan role", "AWS_PREVIEW_ROLE": "preview role", "PREVIEW_DOMAIN": "preview.example.com"},
 	"production": several["production"],
 	"staging":    several["staging"],
+}
+
+// pausing returns the variables with a pause in one environment.
+func pausing(of map[string]map[string]string, environment string) map[string]map[string]string {
+	all := maps.Clone(of)
+	all[environment] = maps.Clone(of[environment])
+	if all[environment] == nil {
+		all[environment] = map[string]string{}
+	}
+	maps.Copy(all[environment], map[string]string{"PAUSE_AT": "post-test-traffic-shift", "PAUSE_LIMIT": "4h"})
+	return all
 }
 
 // pushEvent has the commit that GitHub names as the previous one, and the pipeline's
@@ -104,6 +116,8 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 		return fate, nil
 	}
 	switch {
+	case s.Name == "Approved": // the reviewers, in fact
+		return workflow.Success, nil
 	case s.Function == "exit":
 		return workflow.Failure, nil
 	case s.Function == "changes" && s.Env["SINCE"] != w.history.since:
@@ -121,6 +135,10 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 		return workflow.Success, lines(found)
 	case s.Function == "promote" && (s.Env["FROM"] != "staging" || s.Env["FROM_ROLE"] != "role that reads staging"):
 		return workflow.Failure, nil
+	case s.Env["PAUSE_AT"] == "" && s.Env["PAUSE_LIMIT"] != "":
+		return workflow.Failure, nil
+	case s.Env["PAUSE_AT"] != "" && s.Env["PAUSE_LIMIT"] == "4h":
+		return workflow.Success, map[string]string{"result": "paused"}
 	case s.Function == "preview-up" && s.Env["DOMAIN"] != "preview.example.com":
 		return workflow.Failure, nil
 	case strings.HasPrefix(s.Function, "preview-") && s.Function != "preview-sweep" && s.Env["PULL_REQUEST"] != "7":

@@ -31,13 +31,13 @@ var triggers = []string{"push", "pull_request", "workflow_dispatch", "workflow_c
 // an environment, and those of them that release.
 var (
 	unreviewed = []string{"check", "test", "lint", "fmt", "validate", "build", "rehearse"}
-	changing   = []string{"deploy", "promote", "rollback", "apply"}
-	releasing  = []string{"deploy", "promote", "rollback"}
+	changing   = append([]string{"apply"}, releasing...)
+	releasing  = []string{"deploy", "promote", "continue", "abort", "rollback"}
 )
 
 // roles has the functions for which a job may assume the role of each variable.
 var roles = map[string][]string{
-	"AWS_DEPLOY_ROLE":  {"publish", "deploy", "promote", "rollback", "status"},
+	"AWS_DEPLOY_ROLE":  append([]string{"publish", "status"}, releasing...),
 	"AWS_APPLY_ROLE":   {"apply"},
 	"AWS_PLAN_ROLE":    {"plan"},
 	"AWS_PREVIEW_ROLE": {"preview-up", "preview-down", "preview-sweep"},
@@ -145,7 +145,8 @@ func (c *checker) environment(job *actionlint.Job, functions []string) {
 	if slices.ContainsFunc(ofEnvironment, func(role string) bool { return strings.Contains(values, role) }) && name == "" {
 		c.add(job.Pos, "job %s assumes a role of an environment, so it is in that environment", job.ID.Value)
 	}
-	if name != "" && value(job.Env, "ENVIRONMENT") != name {
+	calls := slices.ContainsFunc(functions, func(f string) bool { return f != "" })
+	if name != "" && calls && value(job.Env, "ENVIRONMENT") != name {
 		c.add(job.Pos, "job %s is in the environment %s, so ENVIRONMENT is that, and no other", job.ID.Value, name)
 	}
 	for role, own := range roles {
@@ -200,11 +201,13 @@ func (c *checker) condition(condition *actionlint.String) {
 // permissions checks a job's functions against its permissions.
 func (c *checker) permissions(job *actionlint.Job, functions []string) {
 	writes, token := 0, false
+	releases := slices.ContainsFunc(functions, func(f string) bool { return slices.Contains(releasing, f) })
 	if job.Permissions != nil {
 		for name, scope := range job.Permissions.Scopes {
 			switch {
 			case text(scope.Value) == "write" && name == "id-token":
 				token = true
+			case text(scope.Value) == "write" && name == "deployments" && releases: // the status of its own one
 			case text(scope.Value) == "write":
 				writes++
 			}

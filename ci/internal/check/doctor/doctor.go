@@ -78,7 +78,10 @@ func Checks(dir string) []Check {
 			return strings.Join(platform.EnvironmentNames(all), ", "), err
 		}},
 		{"lock", func(context.Context) (string, error) {
-			_, err := image.ReadLock(dir)
+			own, err := image.ReadLockFile(dir)
+			if len(own.Images) == 0 {
+				return "built in", err
+			}
 			return image.LockFile, err
 		}},
 		{"credentials", func(ctx context.Context) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/version"
 )
 
 // DefaultCoverage is the default minimum coverage of each module in percent of its
@@ -26,9 +27,12 @@ func ForServices(p platform.Platform) Options {
 }
 
 // ForPlatform returns options that test every Go service of the source tree at dir, and the
-// pipeline and its system tests if the tree has them.
+// pipeline and its system tests if the tree is slipway's own. Another folder ci is the user's.
 func ForPlatform(dir string, p platform.Platform) Options {
 	o := ForServices(p)
+	if !version.IsSlipwayTree(dir) {
+		return o
+	}
 	for _, module := range []string{Pipeline, PipelineTests} {
 		if _, err := os.Stat(filepath.Join(dir, module, "go.mod")); err == nil {
 			o.Modules = append(o.Modules, module)

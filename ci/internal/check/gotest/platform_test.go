@@ -22,6 +22,11 @@ func TestForPlatform(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ci", "go.mod"), []byte("module ci\n"), 0o600))
 	o = gotest.ForPlatform(dir, p)
+	require.Equal(t, []string{"api"}, o.Modules, "another ci is the user's")
+	require.Empty(t, o.Exclude)
+
+	sourcetest.Write(t, dir, "ci/cmd/slipway/main.go", "package main\n")
+	o = gotest.ForPlatform(dir, p)
 	require.Equal(t, []string{"api", "ci"}, o.Modules)
 
 	sourcetest.Write(t, dir, "ci/test/go.mod", "module ci/test\n")

@@ -236,6 +236,7 @@ func TestSARIF(t *testing.T) {
 func TestFind(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "ci/go.mod", "module example.com/ci\n\ngo 1.26\n")
+	sourcetest.Write(t, dir, "ci/cmd/slipway/main.go", "package main\n")
 	find := func(services ...string) lint.Targets {
 		tree, err := source.Open(t.Context(), dir)
 		require.NoError(t, err)
@@ -275,7 +276,7 @@ func TestFind(t *testing.T) {
 	_, err := lint.Run(t.Context(), dir, recorded{"golangci-lint ci/test": {calls: func(s step.Step) { included <- s.Include }}}, all,
 		lint.Options{Kinds: []lint.Kind{lint.GolangciLint}, Image: image})
 	require.NoError(t, err)
-	require.Equal(t, []string{"ci", ".golangci.yml"}, <-included, "with the module that it replaces by a folder")
+	require.Equal(t, []string{"ci", ".golangci.*"}, <-included, "with the module that it replaces by a folder")
 
 	sourcetest.Write(t, dir, "terraform/bootstrap/.terraform.lock.hcl", "")
 	sourcetest.Write(t, dir, "terraform/.terraform.lock.hcl", "")

@@ -39,7 +39,7 @@ func golangci(module, image string) scanner {
 		"--max-issues-per-linter=0", "--max-same-issues=0", "--allow-parallel-runners", "./...")
 	s.Caches = append(s.Caches, step.Cache{Name: "golangci-lint", Path: "/root/.cache/golangci-lint"})
 	if len(s.Include) > 0 {
-		s.Include = append(s.Include, ".golangci.yml")
+		s.Include = append(s.Include, ".golangci.*") // .yml, .yaml, .toml or .json; optional
 	}
 	return scanner{kind: GolangciLint, tool: tool.GolangciLint, step: s}
 }

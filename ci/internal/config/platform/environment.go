@@ -48,6 +48,12 @@ type Environment struct {
 	// PromoteFrom is the only environment from which releases are promoted to this one;
 	// empty means any.
 	PromoteFrom string `json:"promote_from"`
+	// TestListener is the port of the listener for test traffic; 0 means
+	// [DefaultTestListenerPort].
+	TestListener int `json:"test_listener_port"`
+	// RegistryAccount is the AWS account whose repositories have the images; empty means the
+	// environment's own.
+	RegistryAccount string `json:"registry_account"`
 	// Overrides replace fields of the services file, by service.
 	Overrides map[string]Override `json:"service_overrides"`
 
@@ -65,6 +71,7 @@ type Override struct {
 	MinCount     *int              `json:"min_count"`
 	MaxCount     *int              `json:"max_count"`
 	Scaling      *Scaling          `json:"scaling"`
+	Strategy     *Strategy         `json:"strategy"`
 	Spot         *int              `json:"spot"`
 	Environment  map[string]string `json:"environment"`
 	Secrets      map[string]string `json:"secrets"`
@@ -245,6 +252,9 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 		return e, describeJSON(data, err)
 	}
 	for _, service := range slices.Sorted(maps.Keys(file.Overrides)) {
+		if string(file.Overrides[service]) == "null" {
+			return e, fmt.Errorf("service_overrides: service %q is null: give the fields that differ, or remove it", service)
+		}
 		if err := decodeStrictly(file.Overrides[service], new(Override)); err != nil {
 			return e, fmt.Errorf("service_overrides: service %q: %w", service, err)
 		}
@@ -258,9 +268,11 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 	check(environmentName.MatchString(name), "the file's name must be 2 to 32 lower-case letters, digits and hyphens")
 	check(e.Name == name, "environment must be %q, as the file's name, not %q", name, e.Name)
 	check(e.AccountID == "" || accountID.MatchString(e.AccountID), "account_id %q must be twelve digits", e.AccountID)
+	check(e.RegistryAccount == "" || accountID.MatchString(e.RegistryAccount), "registry_account %q must be twelve digits", e.RegistryAccount)
 	check(e.Region == "" || regionName.MatchString(e.Region), "region %q is no AWS region: write it like us-east-1", e.Region)
 	check(e.NamePrefix == "" || namePrefix.MatchString(e.NamePrefix), "name_prefix %q must be 2 to 15 lower-case letters, digits and hyphens", e.NamePrefix)
 	check(!strings.HasPrefix(e.NamePrefix+"-", "internal-"), "name_prefix %q must not begin with internal-, as AWS's own load balancers do: choose another", e.NamePrefix)
+	check(e.TestListener >= 0 && e.TestListener <= 65535 && e.TestListener != 80 && e.TestListener != 443, "test_listener_port %d must be 1 to 65535, but neither 80 nor 443", e.TestListener)
 	check(e.StateKey == "" || stateKey.MatchString(e.StateKey), "state_key %q must be a path of letters, digits, dots, hyphens and underscores", e.StateKey)
 	return e, joinOneLine(problems)
 }
@@ -376,6 +388,12 @@ func (e Environment) Cluster() string { return e.Prefix() + "-cluster" }
 // LoadBalancer returns the name of the load balancer.
 func (e Environment) LoadBalancer() string { return e.Prefix() + "-alb" }
 
+// InfrastructureRole returns the name of the role that ECS shifts traffic with.
+func (e Environment) InfrastructureRole() string { return e.Prefix() + "-ecs-infrastructure-role" }
+
+// TestListenerPort returns the load balancer's port for requests to new versions.
+func (e Environment) TestListenerPort() int { return cmp.Or(e.TestListener, DefaultTestListenerPort) }
+
 // maxTargetGroupName is the length of the longest name that is derived from an entry's.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
 const maxTargetGroupName = 32
@@ -436,6 +454,7 @@ func (o Override) apply(s *Service) {
 		}
 	}
 	s.MinCount, s.MaxCount, s.Scaling = cmp.Or(o.MinCount, s.MinCount), cmp.Or(o.MaxCount, s.MaxCount), cmp.Or(o.Scaling, s.Scaling)
+	s.Strategy = cmp.Or(o.Strategy, s.Strategy)
 	s.Environment, s.Secrets = merged(s.Environment, o.Environment), merged(s.Secrets, o.Secrets)
 	for name := range o.Secrets { // a secret may replace a variable, and the reverse
 		if _, both := o.Environment[name]; !both {

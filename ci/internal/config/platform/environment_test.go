@@ -49,8 +49,11 @@ func TestSelectEnvironment(t *testing.T) {
 		"account":                       {map[string]string{"a1": `{"environment": "a1", "account_id": "123"}`}, "", "", `account_id "123" must be twelve digits`},
 		"region":                        {map[string]string{"a1": `{"environment": "a1", "region": "us_east"}`}, "", "", `region "us_east" is no AWS region`},
 		"prefix":                        {map[string]string{"a1": `{"environment": "a1", "name_prefix": "Stg"}`}, "", "", `name_prefix "Stg" must be`},
+		"test listener":                 {map[string]string{"a1": `{"environment": "a1", "test_listener_port": 443}`}, "", "", `test_listener_port 443 must be 1 to 65535, but neither 80 nor 443`},
 		"state key":                     {map[string]string{"a1": `{"environment": "a1", "state_key": "/a"}`}, "", "", `state_key "/a" must be a path`},
 		"a null override":               {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"environment": {"A": null}}}}`}, "", "", `service_overrides: service "web": environment.A is null: give a value, or remove it`},
+		"an override that is null":      {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": null}}`}, "", "", `terraform/environments/a1.tfvars.json: service_overrides: service "web" is null: give the fields that differ, or remove it`},
+		"registry account":              {map[string]string{"a1": `{"environment": "a1", "registry_account": "123"}`}, "", "", `registry_account "123" must be twelve digits`},
 		"an override twice":             {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"cpu": 256, "cpu": 512}}}`}, "", "", `service_overrides: service "web": "cpu" is given twice: remove one`},
 		"misspelled key":                {map[string]string{"a1": `{"environment": "a1", "account_idd": "111111111111"}`}, "", "", `terraform/environments/a1.tfvars.json: unknown key "account_idd": did you mean "account_id"?`},
 		"unknown override":              {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"desired_cont": 1}}}`}, "", "", `service_overrides: service "web": unknown field "desired_cont": did you mean "desired_count"?`},
@@ -93,7 +96,7 @@ func TestIn(t *testing.T) {
 	count, none := 1, 0
 	in, err := p.In(platform.Environment{Name: "staging", NamePrefix: "stg", File: "f", Overrides: map[string]platform.Override{
 		"worker": {DesiredCount: &none, Environment: map[string]string{"LOG": "debug"}, Secrets: map[string]string{"KEY": "/key"}},
-		"api":    {DesiredCount: &count},
+		"api":    {DesiredCount: &count, Strategy: &platform.Strategy{Type: platform.Canary}},
 	}})
 	require.NoError(t, err)
 	api, worker := in.Services[0], in.Services[2]
@@ -105,6 +108,12 @@ func TestIn(t *testing.T) {
 	require.Equal(t, "stg-api-tg", api.TargetGroup())
 	require.Equal(t, "stg-cluster", api.ClusterName())
 	require.Equal(t, "stg-alb", in.Environment.LoadBalancer())
+	require.Equal(t, "stg-api-t2", api.AlternateTargetGroup())
+	require.Equal(t, "stg-ecs-infrastructure-role", api.InfrastructureRole())
+	require.Equal(t, 10080, in.Environment.TestListenerPort())
+	require.Equal(t, 10081, platform.Environment{TestListener: 10081}.TestListenerPort())
+	require.True(t, api.ShiftsTraffic())
+	require.False(t, p.Services[0].ShiftsTraffic(), "unchanged")
 	require.Equal(t, 0, worker.DesiredCount)
 	require.Equal(t, map[string]string{"LOG": "debug", "MODE": "live"}, worker.Environment)
 	require.Equal(t, map[string]string{"KEY": "/key"}, worker.Secrets)
@@ -119,6 +128,7 @@ func TestInErrors(t *testing.T) {
 	for want, environment := range map[string]platform.Environment{
 		`service_overrides: no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`: {Overrides: map[string]platform.Override{"ap": {}}},
 		`with service_overrides: service "api": cpu 300 is not a Fargate size`:                           {Overrides: map[string]platform.Override{"api": {CPU: &odd}}},
+		`with service_overrides: service "api": strategy: percent 200 must be between`:                   {Overrides: map[string]platform.Override{"api": {Strategy: &platform.Strategy{Type: platform.Canary, Percent: 200}}}},
 		`name_prefix "a-very-long-prefix-of-names" is too long for service "api"`:                        {NamePrefix: "a-very-long-prefix-of-names"},
 	} {
 		_, err := p.In(environment)

@@ -4,8 +4,10 @@ package platform
 
 import (
 	"cmp"
+	"math"
 	"path"
 	"slices"
+	"time"
 )
 
 // ServicesFile is the path of the services file in the source tree.
@@ -217,7 +219,8 @@ type Strategy struct {
 	// 1440; nil means [DefaultBake].
 	Bake *int `json:"bake_minutes"`
 	// EarlySuccess is the percentage of healthy new tasks at which a rolling deployment
-	// counts as successful, while old tasks still drain; 0 means when it is complete.
+	// counts as successful, while old tasks still drain; 0 means when it is complete. ECS
+	// allows none below the minimum healthy percent, so that 100 is the only one.
 	EarlySuccess int `json:"early_success_percent"`
 	// FailureThreshold is when the circuit breaker of a rolling deployment trips; nil means
 	// ECS's default.
@@ -230,10 +233,91 @@ const DefaultBake = 5
 // FailureThreshold is the threshold of ECS's deployment circuit breaker.
 type FailureThreshold struct {
 	// Type is count, bounded_percent or unbounded_percent.
-	Type  string `json:"type"`
-	Value int    `json:"value"`
+	Type string `json:"type"`
+	// Value is a number of tasks, or a percentage of the desired count.
+	Value int `json:"value"`
 	// KeepOnHealthyTask keeps the count of failed tasks when a task becomes healthy.
 	KeepOnHealthyTask bool `json:"keep_on_healthy_task"`
+}
+
+// Kind returns the type of the strategy; [Rolling] for nil.
+func (s *Strategy) Kind() StrategyType {
+	if s == nil {
+		return Rolling
+	}
+	return cmp.Or(s.Type, Rolling)
+}
+
+// Progressive reports whether all new tasks start beside the old ones.
+func (s *Strategy) Progressive() bool { return s.Kind() != Rolling }
+
+// StepPercent returns the share of traffic of the canary or of each linear step; 100 for
+// other types.
+func (s *Strategy) StepPercent() float64 {
+	switch s.Kind() {
+	case Canary:
+		return cmp.Or(s.Percent, 5)
+	case Linear:
+		return cmp.Or(s.Percent, 10)
+	}
+	return 100
+}
+
+// StepBakeTime returns how long ECS waits after the canary or a linear step; 0 for other
+// types.
+func (s *Strategy) StepBakeTime() time.Duration {
+	minutes := 0
+	switch s.Kind() {
+	case Canary:
+		minutes = 10
+	case Linear:
+		minutes = 6
+	default:
+		return 0
+	}
+	if s.StepBake != nil {
+		minutes = *s.StepBake
+	}
+	return time.Duration(minutes) * time.Minute
+}
+
+// BakeTime returns how long the old tasks run on after all traffic was shifted; 0 for
+// [Rolling].
+func (s *Strategy) BakeTime() time.Duration {
+	switch {
+	case !s.Progressive():
+		return 0
+	case s.Bake == nil:
+		return DefaultBake * time.Minute
+	}
+	return time.Duration(*s.Bake) * time.Minute
+}
+
+// Shares returns the new version's percentage of traffic after each step; none for
+// [Rolling].
+func (s *Strategy) Shares() []float64 {
+	switch s.Kind() {
+	case Rolling:
+		return nil
+	case Canary:
+		if s.StepPercent() < 100 {
+			return []float64{s.StepPercent(), 100}
+		}
+	case Linear:
+		var shares []float64
+		step := math.Round(s.StepPercent() * 10) // whole numbers add up exactly
+		for share := step; share < 1000; share += step {
+			shares = append(shares, share/10)
+		}
+		return append(shares, 100)
+	}
+	return []float64{100}
+}
+
+// TotalBake returns how long ECS waits in all: after each step but the last, and after all
+// traffic was shifted.
+func (s *Strategy) TotalBake() time.Duration {
+	return time.Duration(max(0, len(s.Shares())-1))*s.StepBakeTime() + s.BakeTime()
 }
 
 // Scaling has the targets of autoscaling: average CPU and memory in percent, and requests
@@ -282,6 +366,7 @@ const (
 	DefaultMain               = "./cmd/server"
 	DefaultDockerfile         = "Dockerfile"
 	DefaultReleaseTaskTimeout = 600 // seconds
+	DefaultTestListenerPort   = 10080
 )
 
 // Platform is the content of a services file.
@@ -326,6 +411,10 @@ func (b Build) RequiredFiles() []string {
 	}
 	return nil
 }
+
+// ShiftsTraffic reports whether a release shifts the load balancer's traffic from the old
+// tasks to the new ones. ECS cannot shift a worker's.
+func (s Service) ShiftsTraffic() bool { return s.IsWeb() && s.Strategy.Progressive() }
 
 // ClusterName returns the name of the ECS cluster.
 func (s Service) ClusterName() string {
@@ -385,6 +474,15 @@ func (s Service) LogGroup() string { return "/ecs/" + s.derived("") }
 
 // TargetGroup returns the name of the load balancer's target group.
 func (s Service) TargetGroup() string { return s.derived("-tg") }
+
+// AlternateTargetGroup returns the name of the target group that a service with a
+// progressive strategy has besides [Service.TargetGroup]: every other version is in it.
+func (s Service) AlternateTargetGroup() string { return s.derived("-t2") }
+
+// InfrastructureRole returns the name of the role that ECS shifts traffic with.
+func (s Service) InfrastructureRole() string {
+	return Environment{NamePrefix: s.prefix}.InfrastructureRole()
+}
 
 // ScheduleName returns the name of a job's schedule in the default schedule group.
 func (s Service) ScheduleName() string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,6 +36,8 @@ func TestParse(t *testing.T) {
 	require.Equal(t, "ecs-microservices-api", api.Repository())
 	require.Equal(t, "/ecs/ecs-api", api.LogGroup())
 	require.Equal(t, "ecs-api-tg", api.TargetGroup())
+	require.Equal(t, "ecs-api-t2", api.AlternateTargetGroup())
+	require.Equal(t, "ecs-ecs-infrastructure-role", api.InfrastructureRole())
 	require.False(t, api.CatchAll())
 	require.True(t, p.Services[1].CatchAll())
 }
@@ -54,6 +57,9 @@ func TestParseErrors(t *testing.T) {
 		"the same name twice": {`"api":`, `"web":`, `service "web" is defined twice: rename one of them`},
 		"routes no list":      {`["/*"]`, `"/*"`, `service "web": routes must be a list, not string`},
 		"path no string":      {`"path": "web"`, `"path": 1`, `service "web": path must be a string, not number`},
+		"order of routes":     {`["/api", "/api/*"]`, `["/api/v1/x", "/v2/*"], "strategy": {"type": "canary"}}, "b": {"path": "b", "kind": "go", "port": 8000, "health_path": "/b", "routes": ["/api/*"]`, `service "api": strategy "canary" puts all its routes in one listener rule, so that "/api/v1/x" would not come before "/api/*" of service "b": use other routes, or type "rolling"`},
+		"order of wildcards":  {`["/api", "/api/*"]`, `["/api/v1/*", "/v2/*"], "strategy": {"type": "linear"}}, "b": {"path": "b", "kind": "go", "port": 8000, "health_path": "/b", "routes": ["/api/*"]`, `"/api/v1/*" would not come before "/api/*" of service "b"`},
+		"order of catch-alls": {`["/*"]`, `["/*", "/app/*"], "strategy": {"type": "blue_green"}}, "b": {"path": "b", "kind": "go", "port": 8000, "health_path": "/b", "routes": ["/a*"]`, `"/app/*" would not come before "/a*" of service "b"`},
 		"two routes alike":    {`["/*"]`, `["/api"]`, `services "api" and "web" both have route "/api"`},
 		"bad name":            {`"web":`, `"Web":`, `service "Web": the name must be`},
 		"path leaves":         {`"path": "web"`, `"path": "../web"`, `path "../web" must name a folder inside`},
@@ -256,4 +262,30 @@ func FuzzParse(f *testing.F) {
 			require.NotEmpty(t, p.Services)
 		}
 	})
+}
+
+func TestStrategy(t *testing.T) {
+	type strategy = platform.Strategy
+	none, one := 0, 1
+	for name, tt := range map[string]struct {
+		strategy       *strategy
+		shares         []float64
+		stepBake, bake time.Duration
+		total          time.Duration
+	}{
+		"none":            {nil, nil, 0, 0, 0},
+		"rolling":         {&strategy{Type: platform.Rolling}, nil, 0, 0, 0},
+		"blue/green":      {&strategy{Type: platform.BlueGreen}, []float64{100}, 0, 5 * time.Minute, 5 * time.Minute},
+		"canary":          {&strategy{Type: platform.Canary}, []float64{5, 100}, 10 * time.Minute, 5 * time.Minute, 15 * time.Minute},
+		"canary of all":   {&strategy{Type: platform.Canary, Percent: 100}, []float64{100}, 10 * time.Minute, 5 * time.Minute, 5 * time.Minute},
+		"canary, no bake": {&strategy{Type: platform.Canary, Percent: 0.1, StepBake: &none, Bake: &one}, []float64{0.1, 100}, 0, time.Minute, time.Minute},
+		"linear":          {&strategy{Type: platform.Linear}, []float64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}, 6 * time.Minute, 5 * time.Minute, 59 * time.Minute},
+		"linear, uneven":  {&strategy{Type: platform.Linear, Percent: 33.3, StepBake: &one, Bake: &none}, []float64{33.3, 66.6, 99.9, 100}, time.Minute, 0, 3 * time.Minute},
+	} {
+		require.Equal(t, tt.shares, tt.strategy.Shares(), name)
+		require.Equal(t, tt.shares != nil, tt.strategy.Progressive(), name)
+		require.Equal(t, tt.shares != nil, platform.Service{Port: 1, Strategy: tt.strategy}.ShiftsTraffic(), name)
+		require.False(t, platform.Service{Strategy: tt.strategy}.ShiftsTraffic(), "a worker")
+		require.Equal(t, []time.Duration{tt.stepBake, tt.bake, tt.total}, []time.Duration{tt.strategy.StepBakeTime(), tt.strategy.BakeTime(), tt.strategy.TotalBake()}, name)
+	}
 }

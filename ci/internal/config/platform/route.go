@@ -29,19 +29,9 @@ func Routes(services []Service) []Route {
 		}
 	}
 	slices.SortStableFunc(routes, func(a, b Route) int {
-		return cmp.Or(boolCompare(a.Pattern == CatchAll, b.Pattern == CatchAll), cmp.Compare(RoutePriority(a.Pattern), RoutePriority(b.Pattern)))
+		return cmp.Compare(a.Service.RulePriority(a.Pattern), b.Service.RulePriority(b.Pattern))
 	})
 	return routes
-}
-
-func boolCompare(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }
 
 // RouteTo returns the service that the load balancer forwards a path to. ok is false
@@ -55,19 +45,60 @@ func RouteTo(services []Service, path string) (s Service, ok bool) {
 	return Service{}, false
 }
 
-// Priorities of listener rules. terraform/locals.tf computes the same.
+// Priorities of listener rules. terraform/services/routes.tf computes the same.
 const (
 	priorityClass = 5500 // priorities in a class
 	deepest       = 9
+	catchAllClass = 8
+	lastPriority  = 50000
 )
 
-// RoutePriority returns the priority of a route's listener rule, 1 to 50,000; the lowest
-// matching priority wins. It depends on the route alone, so that a new service changes no
-// other rule: routes without a wildcard come first, then deeper ones; within a class the
-// route's hash decides. terraform/locals.tf computes the same (route_priority).
-func RoutePriority(route string) int {
-	sum := sha256.Sum256([]byte(route))
-	return routeClass(route)*priorityClass + int(binary.BigEndian.Uint32(sum[:])%priorityClass) + 1
+// RoutePriority returns the priority of the listener rule of a route that has its own, 1 to
+// 50,000; the lowest matching priority wins. It depends on the route alone, so that a new
+// service changes no other rule: routes without a wildcard come first, then deeper ones;
+// within a class the route's hash decides. terraform/services/routes.tf computes the same
+// (route_priority).
+func RoutePriority(route string) int { return priority(routeClass(route), route) }
+
+func priority(class int, text string) int {
+	sum := sha256.Sum256([]byte(text))
+	return class*priorityClass + int(binary.BigEndian.Uint32(sum[:])%priorityClass) + 1
+}
+
+// RulePriority returns the priority of the listener rule of one of the service's routes.
+//
+// ECS shifts the traffic of one rule. So if it shifts the service's, all routes are in one
+// rule, which comes where the least specific of them would. Otherwise each route has its own
+// rule, and [CatchAll], which is the listener's default action, comes last.
+func (s Service) RulePriority(route string) int {
+	switch {
+	case s.ShiftsTraffic():
+		// The text differs from that of a single route, so that this rule can be created
+		// before the others are deleted.
+		return priority(s.ruleClass(route), "rule "+strings.Join(slices.Sorted(slices.Values(s.Routes)), " "))
+	case route == CatchAll:
+		return lastPriority
+	}
+	return RoutePriority(route)
+}
+
+// ruleClass returns the class of the listener rule of one of the service's routes.
+func (s Service) ruleClass(route string) int {
+	class := orderClass(route)
+	if s.ShiftsTraffic() {
+		for _, other := range s.Routes {
+			class = max(class, orderClass(other))
+		}
+	}
+	return class
+}
+
+// orderClass is routeClass with the catch-all last.
+func orderClass(route string) int {
+	if route == CatchAll {
+		return catchAllClass
+	}
+	return routeClass(route)
 }
 
 func routeClass(route string) int {
@@ -121,15 +152,50 @@ func MatchPattern(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// checkPriorities returns an error for each pair of routes with the same priority.
+// checkPriorities returns an error for each pair of routes whose rules have the same
+// priority.
 func checkPriorities(services []Service) []error {
 	var problems []error
 	routes := Routes(services)
 	for n := 1; n < len(routes); n++ {
-		a, b := routes[n-1].Pattern, routes[n].Pattern
-		if a != b && b != CatchAll && RoutePriority(a) == RoutePriority(b) {
-			problems = append(problems, fmt.Errorf("routes %q and %q have the same priority by chance: replace \"*\" by \"**\" in one of them, which matches the same paths", a, b))
+		a, b := routes[n-1], routes[n]
+		oneRule := a.Pattern == b.Pattern || a.Service.Name == b.Service.Name && a.Service.ShiftsTraffic()
+		if priority := a.Service.RulePriority(a.Pattern); !oneRule && priority != lastPriority && priority == b.Service.RulePriority(b.Pattern) {
+			problems = append(problems, fmt.Errorf("routes %q and %q have the same priority by chance: replace \"*\" by \"**\" in one of them, which matches the same paths", a.Pattern, b.Pattern))
 		}
 	}
 	return problems
+}
+
+// checkOrder returns an error for each route that would not come before a less specific
+// route of another service, because it is in one rule with a less specific one.
+func checkOrder(services []Service) []error {
+	var problems []error
+	for _, s := range services {
+		if !s.ShiftsTraffic() {
+			continue
+		}
+		for _, route := range s.Routes {
+			for _, other := range services {
+				for _, theirs := range other.Routes {
+					if other.Name != s.Name && orderClass(route) < orderClass(theirs) && s.ruleClass(route) >= other.ruleClass(theirs) && mayOverlap(route, theirs) {
+						problems = append(problems, fmt.Errorf("service %q: strategy %q puts all its routes in one listener rule, so that %q would not come before %q of service %q: use other routes, or type %q", s.Name, s.Strategy.Kind(), route, theirs, other.Name, Rolling))
+					}
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// mayOverlap is overlap, but for two patterns with wildcards it only compares what is before
+// the first and after the last wildcard, as Terraform can.
+func mayOverlap(a, b string) bool {
+	const wildcards = "*?"
+	if !strings.ContainsAny(a, wildcards) || !strings.ContainsAny(b, wildcards) {
+		return overlap(a, b)
+	}
+	beginA, beginB := a[:strings.IndexAny(a, wildcards)], b[:strings.IndexAny(b, wildcards)]
+	endA, endB := a[strings.LastIndexAny(a, wildcards)+1:], b[strings.LastIndexAny(b, wildcards)+1:]
+	return (strings.HasPrefix(beginA, beginB) || strings.HasPrefix(beginB, beginA)) && (strings.HasSuffix(endA, endB) || strings.HasSuffix(endB, endA))
 }

@@ -74,3 +74,23 @@ func TestRoutesConflict(t *testing.T) {
 		require.Equal(t, want, platform.RoutesConflict(pair[1], pair[0]), pair)
 	}
 }
+
+// TestRulePriority covers services whose traffic ECS shifts: all their routes are in one
+// rule.
+func TestRulePriority(t *testing.T) {
+	canary := func(name string, routes ...string) platform.Service {
+		return platform.Service{Name: name, Port: 8000, Routes: routes, Strategy: &platform.Strategy{Type: platform.Canary}}
+	}
+	api := canary("api", "/api", "/health", "/api/*")
+	require.Equal(t, api.RulePriority("/api"), api.RulePriority("/api/*"))
+	require.Equal(t, api.RulePriority("/api"), canary("other", "/health", "/api/*", "/api").RulePriority("/api"), "neither name nor order matters")
+	for _, service := range []platform.Service{canary("one", "/one"), canary("web", "/*")} {
+		require.NotEqual(t, platform.RoutePriority(service.Routes[0]), service.RulePriority(service.Routes[0]), "both rules exist for a while")
+	}
+	services := []platform.Service{canary("web", "/*"), api, {Name: "orders", Port: 8000, Routes: []string{"/api/orders/*"}}, canary("root", "/a*")}
+	for path, want := range map[string]string{"/": "web", "/api": "api", "/api/x": "api", "/api/orders/1": "orders", "/about": "root"} {
+		got, ok := platform.RouteTo(services, path)
+		require.True(t, ok)
+		require.Equal(t, want, got.Name, path)
+	}
+}

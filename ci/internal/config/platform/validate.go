@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -144,7 +145,7 @@ func (p Platform) validate() error {
 	if len(regions) > 1 {
 		problems = append(problems, fmt.Errorf("secrets are in regions %s: ECS reads only those of the service's own region", strings.Join(slices.Sorted(maps.Keys(regions)), " and ")))
 	}
-	return joinOneLine(append(problems, checkPriorities(p.Services)...))
+	return joinOneLine(slices.Concat(problems, checkPriorities(p.Services), checkOrder(p.Services)))
 }
 
 // CheckRegion returns an error if a secret is in another region than the account's
@@ -214,6 +215,7 @@ func (s Service) validate(p Platform) []error {
 	c.checkTraffic()
 	c.checkSize()
 	c.checkSchedule()
+	c.checkStrategy()
 	c.checkPermissions()
 	c.checkContainers(p)
 	c.checkVolumes()
@@ -384,6 +386,70 @@ func (c *checker) checkSchedule() {
 	}
 	if s.Port != 0 || s.DesiredCount != 0 || s.MinCount != nil || s.MaxCount != nil || s.Scaling != nil {
 		c.add("a job with a schedule has no port, desired_count, min_count, max_count or scaling: remove them")
+	}
+}
+
+// maxRulePatterns is how many path patterns a listener rule has at most.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
+const maxRulePatterns = 5
+
+// checkStrategy checks the strategy against ECS's limits.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+func (c *checker) checkStrategy() {
+	s := c.service.Strategy
+	if s == nil {
+		return
+	}
+	types := []string{string(Rolling), string(BlueGreen), string(Canary), string(Linear)}
+	if !slices.Contains(types, string(s.Type)) {
+		c.add("strategy: type %q must be one of %s", s.Type, strings.Join(types, ", "))
+		return
+	}
+	if c.service.IsJob() {
+		c.add("strategy needs a service, and a job has none: remove it")
+	}
+	for _, field := range []struct {
+		name string
+		set  bool
+		of   []StrategyType
+	}{
+		{"percent", s.Percent != 0, []StrategyType{Canary, Linear}},
+		{"step_bake_minutes", s.StepBake != nil, []StrategyType{Canary, Linear}},
+		{"bake_minutes", s.Bake != nil, []StrategyType{BlueGreen, Canary, Linear}},
+		{"early_success_percent", s.EarlySuccess != 0, []StrategyType{Rolling}},
+		{"failure_threshold", s.FailureThreshold != nil, []StrategyType{Rolling}},
+	} {
+		if field.set && !slices.Contains(field.of, s.Type) {
+			c.add("strategy: %s does not apply to type %q: remove it", field.name, s.Type)
+		}
+	}
+	least := 0.1
+	if s.Type == Linear {
+		least = 3
+	}
+	if s.Percent != 0 && (s.Percent < least || s.Percent > 100) {
+		c.add("strategy: percent %v must be between %v and 100", s.Percent, least)
+	}
+	if tenths := s.Percent * 10; math.Abs(tenths-math.Round(tenths)) > 1e-6 {
+		c.add("strategy: percent %v must be in tenths, such as 2.5", s.Percent)
+	}
+	if s.StepBake != nil {
+		c.within("strategy: step_bake_minutes", *s.StepBake, 0, 1440)
+	}
+	if s.Bake != nil {
+		c.within("strategy: bake_minutes", *s.Bake, 0, 1440)
+	}
+	if s.EarlySuccess != 0 && s.EarlySuccess != 100 {
+		c.add("strategy: early_success_percent %d must be 100: the platform keeps 100 %% of tasks healthy, and ECS allows no less", s.EarlySuccess)
+	}
+	if threshold := s.FailureThreshold; threshold != nil {
+		if types := []string{"count", "bounded_percent", "unbounded_percent"}; !slices.Contains(types, threshold.Type) {
+			c.add("strategy: failure_threshold: type %q must be one of %s", threshold.Type, strings.Join(types, ", "))
+		}
+		c.within("strategy: failure_threshold: value", threshold.Value, 1, 5000)
+	}
+	if n := len(c.service.Routes); c.service.ShiftsTraffic() && n > maxRulePatterns {
+		c.add("%d routes are too many for strategy %q: ECS shifts one listener rule, which has at most %d patterns; use fewer, or type %q", n, s.Type, maxRulePatterns, Rolling)
 	}
 }
 

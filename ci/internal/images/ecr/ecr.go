@@ -25,6 +25,8 @@ type API interface {
 // Account is the ECR registry of an AWS account and region.
 type Account struct {
 	API API
+	// RegistryID is the AWS account of the registry; empty means that of the credentials.
+	RegistryID string
 	// Now returns the time; if nil, that of the system clock.
 	Now func() time.Time
 }
@@ -36,10 +38,29 @@ func (a Account) Login(ctx context.Context) (*registry.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return registry.New(l.host.Host, registry.Options{
+	return registry.New(a.host(l.host.Host), registry.Options{
 		Auth: l, RateLimits: limits, RepositoryHint: noRepositoryHint,
 		LoginHint: "run the command again; if ECR's own token is rejected again, check for a proxy",
 	})
+}
+
+// host returns the registry's host. A token's is that of the credentials' account, although
+// it is valid for any registry that these may use. The host of an emulator names no account.
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
+func (a Account) host(own string) string {
+	account, rest, ok := strings.Cut(own, ".dkr")
+	if a.RegistryID == "" || !ok || strings.Contains(account, ".") {
+		return own
+	}
+	return a.RegistryID + ".dkr" + rest
+}
+
+// registryID returns RegistryID for requests.
+func (a Account) registryID() *string {
+	if a.RegistryID == "" {
+		return nil
+	}
+	return &a.RegistryID
 }
 
 func (a Account) login(ctx context.Context) (*login, error) {

@@ -103,8 +103,11 @@ func TestFindFails(t *testing.T) {
 // fakeAPI counts token requests and finds no image.
 type fakeAPI struct {
 	data   []types.AuthorizationData
+	digest string
 	tokens int
-	err    error
+	// registries are those of the requests.
+	registries []string
+	err        error
 }
 
 func (f *fakeAPI) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
@@ -112,11 +115,16 @@ func (f *fakeAPI) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTo
 	return &ecr.GetAuthorizationTokenOutput{AuthorizationData: f.data}, f.err
 }
 
-func (f *fakeAPI) DescribeImages(context.Context, *ecr.DescribeImagesInput, ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error) {
-	return &ecr.DescribeImagesOutput{}, nil
+func (f *fakeAPI) DescribeImages(_ context.Context, in *ecr.DescribeImagesInput, _ ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error) {
+	f.registries = append(f.registries, aws.ToString(in.RegistryId))
+	if f.digest == "" {
+		return &ecr.DescribeImagesOutput{}, nil
+	}
+	return &ecr.DescribeImagesOutput{ImageDetails: []types.ImageDetail{{ImageDigest: &f.digest}}}, nil
 }
 
-func (f *fakeAPI) DescribeRepositories(context.Context, *ecr.DescribeRepositoriesInput, ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error) {
+func (f *fakeAPI) DescribeRepositories(_ context.Context, in *ecr.DescribeRepositoriesInput, _ ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error) {
+	f.registries = append(f.registries, aws.ToString(in.RegistryId))
 	return &ecr.DescribeRepositoriesOutput{}, nil
 }
 
@@ -125,6 +133,30 @@ func data(endpoint, token string, expires time.Time) []types.AuthorizationData {
 	return []types.AuthorizationData{{
 		ProxyEndpoint: &endpoint, AuthorizationToken: aws.String(base64.StdEncoding.EncodeToString([]byte(token))), ExpiresAt: &expires,
 	}}
+}
+
+// TestRegistryOfAnotherAccount uses the registry of another account than the credentials'.
+func TestRegistryOfAnotherAccount(t *testing.T) {
+	const other = "111111111111"
+	for own, want := range map[string]string{
+		"222222222222.dkr.ecr.us-east-1.amazonaws.com":     other + ".dkr.ecr.us-east-1.amazonaws.com",
+		"222222222222.dkr.ecr.cn-north-1.amazonaws.com.cn": other + ".dkr.ecr.cn-north-1.amazonaws.com.cn",
+		"222222222222.dkr-ecr.eu-west-1.on.aws":            other + ".dkr-ecr.eu-west-1.on.aws",
+		"127.0.0.1:4566":                                   "127.0.0.1:4566",
+	} {
+		api := &fakeAPI{data: data("https://"+own, "AWS:p", time.Now().Add(time.Hour)), digest: "sha256:1"}
+		account := registry.Account{API: api, RegistryID: other}
+		login, err := account.Login(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, login.Host)
+		s := platform.Service{Name: "api"}
+		found, _, err := account.Find(t.Context(), []platform.Service{s}, sha)
+		require.NoError(t, err)
+		require.Equal(t, want+"/"+s.Repository()+"@sha256:1", found["api"])
+		_, err = account.TagMutable(t.Context(), []string{"api"}, "latest")
+		require.NoError(t, err)
+		require.Equal(t, []string{other, other}, api.registries)
+	}
 }
 
 func TestTagMutable(t *testing.T) {

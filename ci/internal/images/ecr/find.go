@@ -70,7 +70,7 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 // digest returns the digest of a tag in a repository, or "".
 func (a Account) digest(ctx context.Context, repository, tag string) (string, error) {
 	out, err := a.API.DescribeImages(ctx, &ecr.DescribeImagesInput{
-		RepositoryName: &repository, ImageIds: []types.ImageIdentifier{{ImageTag: &tag}},
+		RegistryId: a.registryID(), RepositoryName: &repository, ImageIds: []types.ImageIdentifier{{ImageTag: &tag}},
 	})
 	var none *types.ImageNotFoundException
 	switch {

@@ -19,7 +19,7 @@ const describePageSize = 100
 func (a Account) TagMutable(ctx context.Context, repositories []string, tag string) (map[string]bool, error) {
 	movable := map[string]bool{}
 	for names := range slices.Chunk(repositories, describePageSize) {
-		out, err := a.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: names})
+		out, err := a.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RegistryId: a.registryID(), RepositoryNames: names})
 		if err != nil {
 			return nil, fmt.Errorf("reading whether tag %s is mutable: %w", tag, err)
 		}

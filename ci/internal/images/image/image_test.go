@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -372,22 +373,44 @@ func TestParsePlatforms(t *testing.T) {
 }
 
 func TestReadLock(t *testing.T) {
-	tests := map[string]struct{ content, want string }{
-		"no file":      {"", "reading the lock file"},
-		"not JSON":     {"{", "reading ci/images.lock.json"},
-		"a tool lacks": {`{"images": {"go": {"reference": "golang"}}}`, `has no image "nginx"`},
+	builtIn, err := image.BuiltInLock()
+	require.NoError(t, err)
+	require.Contains(t, builtIn.Images["nginx"].Digest, "sha256:")
+	own := func(name, reference string) image.Lock {
+		lock := image.Lock{Images: maps.Clone(builtIn.Images)}
+		lock.Images[name] = image.Pin{Reference: reference}
+		return lock
 	}
-	for name, tt := range tests {
+	for name, tt := range map[string]struct {
+		content string
+		want    image.Lock
+		refused string
+	}{
+		"no file":          {"", builtIn, ""},
+		"no image":         {`{}`, builtIn, ""},
+		"one image":        {`{"images": {"go": {"reference": "golang:1"}}}`, own("go", "golang:1"), ""},
+		"an image unknown": {`{"images": {"zig": {"reference": "zig:1"}}}`, own("zig", "zig:1"), ""},
+		"not JSON":         {"{", image.Lock{}, "reading ci/images.lock.json: unexpected end of JSON input"},
+		"no reference":     {`{"images": {"nginx": {"digest": "sha256:1"}}}`, image.Lock{}, `ci/images.lock.json has no reference for image "nginx": add it, or remove the image to use slipway's`},
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if tt.content != "" {
 				sourcetest.Write(t, dir, image.LockFile, tt.content)
 			}
-			_, err := image.ReadLock(dir)
-			require.ErrorContains(t, err, tt.want)
-			require.Equal(t, outcome.Usage, outcome.Of(err))
+			lock, err := image.ReadLock(dir)
+			if tt.refused != "" {
+				require.EqualError(t, err, tt.refused)
+				require.Equal(t, outcome.Usage, outcome.Of(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.want, lock)
 		})
 	}
+	repository, err := image.ReadLockFile(sourcetest.Repository())
+	require.NoError(t, err)
+	require.Equal(t, repository, builtIn, "run slipway lock: it writes both files")
 	lock := image.Lock{Images: map[string]image.Pin{"a": {Reference: "r", Digest: "sha256:1"}, "b": {Reference: "r"}}}
 	require.Equal(t, "r@sha256:1", lock.Reference("a"))
 	require.Equal(t, "r", lock.Reference("b"))

@@ -1,18 +1,32 @@
 package image
 
 import (
+	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/report/outcome"
 )
 
-// LockFile is the path of the lock file in the source tree.
+// LockFile is the path of the lock file in the source tree. It is optional: its images
+// replace those of [BuiltInLock].
 const LockFile = "ci/images.lock.json"
+
+// builtInLockFile is the path of builtIn in slipway's own source tree, a copy of its lock
+// file: Go embeds no file of a parent folder.
+const builtInLockFile = "ci/internal/images/image/images.lock.json"
+
+//go:embed images.lock.json
+var builtIn []byte
 
 // Lock pins base and build images by digest.
 type Lock struct {
@@ -28,19 +42,39 @@ type Pin struct {
 	Platforms []string `json:"platforms,omitempty"`
 }
 
-// ReadLock reads the lock file of the source tree at dir.
+// BuiltInLock returns the images of this build of slipway.
+func BuiltInLock() (lock Lock, err error) {
+	return lock, json.Unmarshal(builtIn, &lock)
+}
+
+// ReadLock returns the images of this build of slipway, with those of the lock file of the
+// source tree at dir instead, if it has one.
 func ReadLock(dir string) (Lock, error) {
-	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(LockFile)))
+	lock, err := BuiltInLock()
 	if err != nil {
-		return Lock{}, outcome.Usagef("reading the lock file of the base images: %w", err)
+		return Lock{}, err
 	}
-	var lock Lock
+	own, err := ReadLockFile(dir)
+	maps.Copy(lock.Images, own.Images)
+	return lock, err
+}
+
+// ReadLockFile reads the lock file of the source tree at dir. Without one, the lock has no
+// images.
+func ReadLockFile(dir string) (lock Lock, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(LockFile)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Lock{}, nil
+	}
+	if err != nil {
+		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, withoutPath(err))
+	}
 	if err := json.Unmarshal(data, &lock); err != nil {
 		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, err)
 	}
-	for _, tool := range []string{"go", "nginx"} {
-		if lock.Images[tool].Reference == "" {
-			return Lock{}, outcome.Usagef("%s has no image %q: add its reference", LockFile, tool)
+	for _, name := range slices.Sorted(maps.Keys(lock.Images)) {
+		if lock.Images[name].Reference == "" {
+			return Lock{}, outcome.Usagef("%s has no reference for image %q: add it, or remove the image to use slipway's", LockFile, name)
 		}
 	}
 	return lock, nil
@@ -66,14 +100,24 @@ func (l Lock) UnlockedBase(service platform.Service) string {
 	return fmt.Sprintf("base %s is not locked to a digest in %s: run slipway lock and commit the file", pin.Reference, LockFile)
 }
 
-// Write atomically replaces the lock file of the source tree at dir.
+// Write atomically replaces the lock file of the source tree at dir, and the built-in one
+// if the tree is slipway's.
 func (l Lock) Write(dir string) error {
 	data, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", LockFile, err)
 	}
-	if err := source.WriteFileAtomic(filepath.Join(dir, filepath.FromSlash(LockFile)), append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing %s: %w: the file is unchanged", LockFile, withoutPath(err))
+	if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(path.Dir(LockFile))), 0o755); err != nil {
+		return fmt.Errorf("writing %s: %w", LockFile, withoutPath(err))
+	}
+	names := []string{LockFile}
+	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(builtInLockFile))); err == nil {
+		names = append(names, builtInLockFile)
+	}
+	for _, name := range names {
+		if err := source.WriteFileAtomic(filepath.Join(dir, filepath.FromSlash(name)), append(data, '\n'), 0o644); err != nil {
+			return fmt.Errorf("writing %s: %w: the file is unchanged", name, withoutPath(err))
+		}
 	}
 	return nil
 }

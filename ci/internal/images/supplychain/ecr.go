@@ -23,13 +23,17 @@ type ECRAPI interface {
 const scanTimeout = 5 * time.Minute
 
 // ECR reads the findings of Amazon ECR's own scan.
-type ECR struct{ API ECRAPI }
+type ECR struct {
+	API ECRAPI
+	// RegistryID is the AWS account of the registry; nil means that of the credentials.
+	RegistryID *string
+}
 
 // Scan returns the findings for one platform's image: ECR does not scan indexes.
 // note is why there are none, if that is not an error.
 func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Finding, note string, err error) {
 	name := repository + "@" + digest
-	in := &ecr.DescribeImageScanFindingsInput{RepositoryName: &repository, ImageId: &types.ImageIdentifier{ImageDigest: &digest}}
+	in := &ecr.DescribeImageScanFindingsInput{RegistryId: e.RegistryID, RepositoryName: &repository, ImageId: &types.ImageIdentifier{ImageDigest: &digest}}
 	var final error // stops the waiter
 	waiter := ecr.NewImageScanCompleteWaiter(e.API, func(o *ecr.ImageScanCompleteWaiterOptions) {
 		o.MinDelay, o.MaxDelay = 2*time.Second, 15*time.Second
@@ -77,7 +81,7 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 // scanOnPush distinguishes a repository that does not scan on push from one whose
 // scan has not started yet.
 func (e ECR) scanOnPush(ctx context.Context, repository string) (note string, again bool, err error) {
-	out, err := e.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{repository}})
+	out, err := e.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RegistryId: e.RegistryID, RepositoryNames: []string{repository}})
 	if err != nil {
 		return "", false, fmt.Errorf("reading the scan configuration of ECR repository %s: %w", repository, err)
 	}

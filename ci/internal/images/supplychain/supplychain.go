@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/exec/tool"
 	"dagger/slipway/internal/report/outcome"
@@ -62,7 +63,7 @@ func (t Tools) run(ctx context.Context, of tool.Tool, s step.Step, dir string, a
 	ctx, cancel := context.WithTimeoutCause(ctx, toolTimeout, fmt.Errorf("%s did not finish within %s", of.Name, toolTimeout))
 	defer cancel()
 	s.Name, s.Image, s.Dir, s.Args = of.Name+" "+args[0], t.Image(of.Name), ".", of.Command(args...)
-	s.Include = []string{"ci/images.lock.json"} // no source files, but the tree must not be empty
+	s.Include = []string{platform.ServicesFile} // no source files, but the tree must not be empty
 	result, err := of.Run(ctx, t.Exec, s, dir)
 	if err != nil {
 		return err

@@ -1,8 +1,9 @@
 // Package localaws is an AWS in this process, for rehearsals and tests: ECS, ECR and
-// its registry, Elastic Load Balancing, CloudWatch Logs, EventBridge Scheduler, IAM
-// roles, Secrets Manager, SSM parameters and STS, served over HTTP to unmodified clients. Tasks are processes
-// started from the files of their images, load balancers route requests to them, and
-// deployments succeed or fail by what these processes do.
+// its registry, Elastic Load Balancing, CloudWatch, CloudWatch Logs, EventBridge
+// Scheduler, IAM roles, Secrets Manager, SSM parameters and STS, served over HTTP to
+// unmodified clients. Tasks are processes started from the files of their images, load
+// balancers route requests to them, and deployments succeed or fail by what these
+// processes do.
 package localaws
 
 import (
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/rehearse/localaws/cloudwatch"
 	"dagger/slipway/internal/rehearse/localaws/ecs"
 	"dagger/slipway/internal/rehearse/localaws/elb"
 	"dagger/slipway/internal/rehearse/localaws/iam"
@@ -153,16 +155,17 @@ func (s *Server) setUp() error {
 	})
 	s.controlPlane = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), UncheckedStart: o.UncheckedStart, OnRole: func(arn string) { s.roles.EnsureRole(arn, "ecs-tasks.amazonaws.com") },
+		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), UncheckedStart: o.UncheckedStart, OnRole: s.roles.EnsureRole,
 	})
 	s.scheduler = scheduler.New(scheduler.Config{
 		Scope: scope, Clock: c, Tasks: s.controlPlane,
 		OnRole: func(arn string) { s.roles.EnsureRole(arn, "scheduler.amazonaws.com") },
 	})
+	metrics := cloudwatch.New(cloudwatch.Config{Scope: scope, Clock: c, Figures: s.balancer.TargetGroupFigures})
 	router := &wire.Router{
 		Services: []wire.Service{
 			s.controlPlane.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),
-			s.tokens.Service(), s.roles.Service(), secretStore.Service(), parameterStore.Service(), s.scheduler.Service(),
+			s.tokens.Service(), s.roles.Service(), secretStore.Service(), parameterStore.Service(), s.scheduler.Service(), metrics.Service(),
 		},
 		Observe: s.recordCall, Inject: s.injectionFor,
 	}
@@ -224,6 +227,17 @@ func (s *Server) DeadLetters() []scheduler.DeadLetter { return s.scheduler.DeadL
 // how many failed.
 func (s *Server) Traffic(loadBalancer string) (served, failed int64) {
 	return s.balancer.Traffic(loadBalancer)
+}
+
+// TargetGroupFigures returns the figures of a target group, the oldest minute first.
+func (s *Server) TargetGroupFigures(arn string) []elb.MinuteFigures {
+	return s.balancer.TargetGroupFigures(arn)
+}
+
+// ListenerRequests returns how many requests to a listener of a load balancer went to a
+// target of each target group, by the group's ARN.
+func (s *Server) ListenerRequests(loadBalancer string, port int32) map[string]int64 {
+	return s.balancer.ListenerRequests(loadBalancer, port)
 }
 
 // ListenerAddress returns the host and port at which a listener of a load balancer is

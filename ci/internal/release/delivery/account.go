@@ -5,6 +5,7 @@ package delivery
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -13,6 +14,7 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
 )
 
@@ -23,6 +25,10 @@ type Account struct {
 	ecr    *awsecr.Client
 	elb    *elb.Client
 	logs   *cloudwatchlogs.Client
+	// metrics are those of the load balancer.
+	metrics *cloudwatch.Client
+	// registryID is the account whose registry has the images; empty means this one.
+	registryID string
 	// schedules are those of jobs.
 	schedules *scheduler.Client
 }
@@ -31,8 +37,16 @@ type Account struct {
 func NewAccount(config aws.Config) Account {
 	return Account{
 		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
-		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
+		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), metrics: cloudwatch.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
+}
+
+// In returns the account with the registry of an environment.
+func (a Account) In(e platform.Environment) Account {
+	if a.registryID = e.RegistryAccount; e.RegistryAccount == e.AccountID {
+		a.registryID = ""
+	}
+	return a
 }
 
 // Region returns the account's region.

@@ -26,7 +26,7 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 	}
 	to, err := d.Account.Destination(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the registry has no image of commit %s: %w", sha, err)
 	}
 	defer to.Registry.Close()
 	if err := d.checkLocked(to, missing); err != nil {
@@ -82,7 +82,7 @@ func (d Delivery) references(ctx context.Context, sha string, o Options) (map[st
 	return found, nil
 }
 
-func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr} }
+func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr, RegistryID: a.registryID} }
 
 // findImages looks up the images of a commit.
 func (d Delivery) findImages(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {

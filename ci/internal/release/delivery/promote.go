@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,9 +51,7 @@ func (d Delivery) Promote(ctx context.Context, from Delivery, o PromoteOptions) 
 		release = d.Failed(cmp.Or(promoted.SHA, o.SHA), err)
 	} else {
 		request := d.request(promoted.SHA, o.Options)
-		for _, s := range d.Services {
-			request.Targets = append(request.Targets, rollout.ImageTarget(s, images))
-		}
+		request.Targets = d.imageTargets(images)
 		release = d.release(ctx, request, o.Options)
 	}
 	if promoted.SHA != "" {
@@ -362,4 +361,17 @@ func (d Delivery) DiffRunning(ctx context.Context, with Delivery) (report.Diff, 
 	diff.Services = rollout.CompareRunning(here, there)
 	diff.Changed = slices.ContainsFunc(diff.Services, func(s report.ServiceDiff) bool { return s.Changed })
 	return diff, nil
+}
+
+// StatusWith returns what runs here and in another environment. With an error it is partial.
+func (d Delivery) StatusWith(ctx context.Context, with Delivery) (report.Status, error) {
+	var there report.Status
+	var failed error
+	var group sync.WaitGroup
+	group.Go(func() { there, failed = with.Status(ctx) })
+	here, err := d.Status(ctx)
+	group.Wait()
+	here.Environment, there.Environment = d.Environment.Name, with.Environment.Name
+	here.With = &there
+	return here, errors.Join(err, failed)
 }

@@ -34,8 +34,12 @@ type Destination struct {
 	latestByRepository func(ctx context.Context, repositories []string) map[string]registry.LatestPolicy
 }
 
-// Destination returns the account's own registry.
+// Destination returns the account's own registry. It refuses that of another account, which
+// this one only pulls from.
 func (a Account) Destination(ctx context.Context) (Destination, error) {
+	if a.registryID != "" {
+		return Destination{}, outcome.Refusedf("cannot publish to the registry of account %s (registry_account), which this environment only pulls from: publish in the environment of that account, or promote what it runs", a.registryID)
+	}
 	account := a.registry()
 	r, err := account.Login(ctx)
 	if err != nil {

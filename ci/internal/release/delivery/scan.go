@@ -63,6 +63,9 @@ func (d Delivery) scan(ctx context.Context, images map[string]string, s Scan) (s
 	}
 	scanner := s.scanner(d.Exec, d.Lock)
 	scanner.ECR = &supplychain.ECR{API: d.Account.ecr}
+	if d.Account.registryID != "" {
+		scanner.ECR.RegistryID = &d.Account.registryID
+	}
 	return scanner.Scan(ctx, subjects...)
 }
 

@@ -1,7 +1,7 @@
 // Package preflight checks the requirements of a release before it changes anything:
-// credentials, cluster, images, roles, log groups, target groups and secrets, for the
-// new task definitions and for those that a failed release restores. It changes
-// nothing, reads no secret value, and reports all findings at once.
+// credentials, cluster, images, roles, log groups, target groups, the weights of listener
+// rules and secrets, for the new task definitions and for those that a failed release
+// restores. It changes nothing, reads no secret value, and reports all findings at once.
 package preflight
 
 import (
@@ -29,6 +29,9 @@ type Checker struct {
 	Secrets    Secrets
 	Parameters Parameters
 
+	// Shifts are what the release configures ECS with to shift traffic, by the entry's name;
+	// other services keep what they have.
+	Shifts map[string]rollout.Shift
 	// AllowNoRollback turns findings about a restore into notes.
 	AllowNoRollback bool
 	// Region is the clients' region; "" skips the comparison of regions.
@@ -57,7 +60,7 @@ func (c Checker) Check(ctx context.Context, changes []rollout.ServiceChange) (no
 	r.group.SetLimit(maxCalls)
 	r.checkIdentity(ctx) // first: others need the caller's account
 	for _, check := range []func(context.Context){
-		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkSecrets, r.checkRestore,
+		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkWeights, r.checkSecrets, r.checkRestore,
 	} {
 		check(ctx)
 	}

@@ -41,6 +41,10 @@ func (r *run) executeOne(ctx context.Context, command machine.Command) machine.R
 	switch command.Action {
 	case machine.Update:
 		response.Deployments, response.Err = r.updateService(ctx, s, command)
+	case machine.Continue:
+		_, response.Err = r.ECS.ContinueServiceDeployment(ctx, &ecs.ContinueServiceDeploymentInput{
+			ServiceDeploymentArn: aws.String(s.lookup.arnOf(command.Deployment)), HookId: &command.Hook, Action: types.DeploymentLifecycleHookActionContinue,
+		})
 	case machine.Stop:
 		_, response.Err = r.ECS.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
 			ServiceDeploymentArn: aws.String(s.lookup.arnOf(command.Deployment)), StopType: types.StopServiceDeploymentStopTypeRollback,
@@ -60,10 +64,15 @@ func (r *run) executeOne(ctx context.Context, command machine.Command) machine.R
 }
 
 func (r *run) updateService(ctx context.Context, s *serviceRollout, command machine.Command) ([]types.Deployment, error) {
-	out, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{
+	input := &ecs.UpdateServiceInput{
 		Cluster: s.cluster(), Service: &s.ECSName,
 		TaskDefinition: &command.Revision, ForceNewDeployment: command.Force, DesiredCount: command.DesiredCount,
-	})
+		DeploymentConfiguration: s.restoring,
+	}
+	if command.Action == machine.Update {
+		input.DeploymentConfiguration, input.LoadBalancers = s.configuration, s.loadBalancers
+	}
+	out, err := r.ECS.UpdateService(ctx, input)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +92,7 @@ func (e Engine) registerCopy(ctx context.Context, s *serviceRollout, revision st
 		return "", notFoundError(revision)
 	}
 	input := registerInput(*s.previous)
-	input.Tags, _ = parseTags(s.previousTags).asCopyOf(s.From.TaskDefinition).withForeign(s.previousTags)
+	input.Tags, _ = parseTags(s.previousTags).asCopyOf(s.From.TaskDefinition).withForeign(e.Environment.Label(), s.previousTags)
 	out, err := e.ECS.RegisterTaskDefinition(ctx, input)
 	if err != nil {
 		return "", fmt.Errorf("registering a copy of deregistered revision %s: %w", machine.ShortARN(revision), err)

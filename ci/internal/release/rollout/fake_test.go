@@ -76,9 +76,11 @@ type fakeECS struct {
 	times       []time.Time // of calls
 	number      int
 	noAPI       bool // no service deployments API
+	drains      bool // tasks of the previous version outlive a successful deployment
 	givesUp     bool // a rollback to a missing image fails instead of continuing
 
 	deletedImages map[string]bool // deleted from the registry
+	failAt        map[string]bool // services and stages at which an alarm is triggered
 
 	tasks     []*fakeTask // standalone
 	runTask   taskBehavior
@@ -117,6 +119,13 @@ type fakeService struct {
 	due     []scheduledChange
 	good    string // the last revision that completed
 	desired int32
+
+	config          *types.DeploymentConfiguration
+	balancers       []types.LoadBalancer
+	share, maxShare float64 // of production traffic, to the newest version
+	afterHook       func()  // when the deployment is continued
+	group           string  // of the newest deployment
+	groups          map[int]string
 }
 
 type scheduledChange struct {
@@ -125,7 +134,7 @@ type scheduledChange struct {
 }
 
 func newFakeECS(clock *fakeClock) *fakeECS {
-	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, schedules: map[string]*scheduler.GetScheduleOutput{}, deletedImages: map[string]bool{}}
+	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, schedules: map[string]*scheduler.GetScheduleOutput{}, deletedImages: map[string]bool{}, failAt: map[string]bool{}}
 }
 
 func apiError(code string) error {
@@ -183,12 +192,21 @@ func (f *fakeECS) deploy(service, definition string) {
 		f.record(s, types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.")
 	}
 	s.due = nil
+	var sources []types.ServiceRevisionSummary
+	if len(s.deployments) > 0 {
+		before, _ := strconv.Atoi(strings.TrimPrefix(*s.deployments[0].Id, "ecs-svc/"))
+		sources = []types.ServiceRevisionSummary{{Arn: aws.String(f.revisionARN(service, before))}}
+	}
 	id := f.primary(s, definition)
 	s.records = slices.Insert(slices.Clone(s.records), 0, types.ServiceDeployment{
-		ServiceDeploymentArn:  aws.String(fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-deployment/ecs-cluster/%s/d%d", service, id)),
-		TargetServiceRevision: &types.ServiceRevisionSummary{Arn: aws.String(f.revisionARN(service, id))},
-		Status:                types.ServiceDeploymentStatusInProgress, CreatedAt: aws.Time(f.clock.Now()),
+		ServiceDeploymentArn:   aws.String(fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-deployment/ecs-cluster/%s/d%d", service, id)),
+		TargetServiceRevision:  &types.ServiceRevisionSummary{Arn: aws.String(f.revisionARN(service, id))},
+		SourceServiceRevisions: sources,
+		Status:                 types.ServiceDeploymentStatusInProgress, CreatedAt: aws.Time(f.clock.Now()),
 	})
+	if s.shifts() {
+		s.records[0].LifecycleStage = types.ServiceDeploymentLifecycleStageScaleUp
+	}
 	f.later(s, func() { f.finishDeployment(s) })
 	f.remember(s)
 }
@@ -209,6 +227,15 @@ func (f *fakeECS) primary(s *fakeService, definition string) int {
 		Id: aws.String(fmt.Sprintf("ecs-svc/%d", f.number)), Status: aws.String("PRIMARY"), CreatedAt: &now,
 		TaskDefinition: &definition, RolloutState: types.DeploymentRolloutStateInProgress, DesiredCount: s.desired,
 	})
+	if s.group != blueGroup {
+		s.group = blueGroup
+	} else if s.shifts() {
+		s.group = greenGroup
+	}
+	if s.groups == nil {
+		s.groups = map[int]string{}
+	}
+	s.groups[f.number] = s.group
 	f.event(s, "has started 1 tasks")
 	return f.number
 }
@@ -255,7 +282,9 @@ func (f *fakeECS) complete(s *fakeService) {
 		f.remember(s)
 		return
 	}
-	s.deployments = slices.Clone(s.deployments[:1])
+	if s.deployments = slices.Clone(s.deployments); !f.drains || len(s.deployments) == 1 {
+		s.deployments = s.deployments[:1]
+	}
 	s.deployments[0].RolloutState = types.DeploymentRolloutStateCompleted
 	s.deployments[0].RunningCount = s.deployments[0].DesiredCount
 	s.good = *s.deployments[0].TaskDefinition
@@ -284,6 +313,7 @@ func (f *fakeECS) remove(arn string, status types.TaskDefinitionStatus) {
 
 // rollBack rolls back to the last revision that completed.
 func (f *fakeECS) rollBack(s *fakeService, reason string) {
+	s.due, s.share = nil, 0
 	f.record(s, types.ServiceDeploymentStatusRollbackInProgress, reason)
 	s.deployments = slices.Clone(s.deployments)
 	s.deployments[0].RolloutState = types.DeploymentRolloutStateFailed
@@ -316,9 +346,7 @@ func (f *fakeECS) finishDeployment(s *fakeService) {
 		s.records[0].DeploymentCircuitBreaker = &types.ServiceDeploymentCircuitBreaker{Status: types.ServiceDeploymentRollbackMonitorsStatusTriggered}
 		f.rollBack(s, "Service deployment rolled back because the circuit breaker threshold was exceeded.")
 	case alarms:
-		s.records = slices.Clone(s.records)
-		s.records[0].Alarms = &types.ServiceDeploymentAlarms{Status: types.ServiceDeploymentRollbackMonitorsStatusTriggered, TriggeredAlarmNames: []string{"errors"}}
-		f.rollBack(s, "Service deployment rolled back because an alarm was triggered.")
+		f.setAlarm(s)
 	case fails:
 		s.deployments = slices.Clone(s.deployments)
 		s.deployments[0].RolloutState = types.DeploymentRolloutStateFailed
@@ -338,6 +366,10 @@ func (f *fakeECS) finishDeployment(s *fakeService) {
 		f.event(s, "was unable to place a task because no subnet has a free address.")
 		f.remember(s)
 	default:
+		if s.shifts() {
+			f.scaledUp(s)
+			return
+		}
 		f.complete(s)
 	}
 }
@@ -463,9 +495,13 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 		service := types.Service{
 			ServiceName: &name, Status: &status, TaskDefinition: now.deployments[0].TaskDefinition, DesiredCount: s.desired,
 			RunningCount: now.running(), NetworkConfiguration: f.network, Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
+			DeploymentConfiguration: s.config,
 		}
 		if s.web {
-			service.LoadBalancers = []types.LoadBalancer{{TargetGroupArn: aws.String("arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/tg/1"), ContainerName: &name, ContainerPort: aws.Int32(8000)}}
+			service.LoadBalancers = s.balancers
+			if s.balancers == nil {
+				service.LoadBalancers = []types.LoadBalancer{{TargetGroupArn: aws.String(blueGroup), ContainerName: &name, ContainerPort: aws.Int32(8000)}}
+			}
 		}
 		if !f.noAPI && len(now.records) > 0 {
 			service.CurrentServiceDeployment = now.records[0].ServiceDeploymentArn
@@ -539,6 +575,10 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	}
 	defer done()
 	s := f.services[name]
+	if in.TaskDefinition == nil { // starts no deployment
+		s.config = in.DeploymentConfiguration
+		return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.response("UpdateService", name)
+	}
 	definition := f.find(*in.TaskDefinition)
 	switch {
 	case s.deleted:
@@ -548,6 +588,12 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	}
 	if in.DesiredCount != nil {
 		s.desired = *in.DesiredCount
+	}
+	if in.DeploymentConfiguration != nil {
+		s.config = in.DeploymentConfiguration
+	}
+	if in.LoadBalancers != nil {
+		s.balancers = in.LoadBalancers
 	}
 	switch {
 	case in.ForceNewDeployment || *s.deployments[0].TaskDefinition != *in.TaskDefinition:
@@ -561,10 +607,6 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 		f.remember(s)
 	}
 	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.response("UpdateService", name)
-}
-
-func (f *fakeECS) ContinueServiceDeployment(context.Context, *ecs.ContinueServiceDeploymentInput, ...func(*ecs.Options)) (*ecs.ContinueServiceDeploymentOutput, error) {
-	return nil, fmt.Errorf("no deployment of this fake has hooks")
 }
 
 func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDeploymentInput, _ ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error) {
@@ -636,7 +678,10 @@ func (f *fakeECS) DescribeServiceRevisions(_ context.Context, in *ecs.DescribeSe
 		id, _ := strconv.Atoi(arn[strings.LastIndex(arn, "/")+1:])
 		for _, past := range f.services[strings.Split(arn, "/")[2]].past {
 			if primary := past.deployments[0]; *primary.Id == fmt.Sprintf("ecs-svc/%d", id) {
-				out.ServiceRevisions = append(out.ServiceRevisions, types.ServiceRevision{ServiceRevisionArn: &arn, TaskDefinition: primary.TaskDefinition})
+				out.ServiceRevisions = append(out.ServiceRevisions, types.ServiceRevision{
+					ServiceRevisionArn: &arn, TaskDefinition: primary.TaskDefinition,
+					ResolvedConfiguration: &types.ResolvedConfiguration{LoadBalancers: []types.ServiceRevisionLoadBalancer{{TargetGroupArn: aws.String(f.services[strings.Split(arn, "/")[2]].groups[id])}}},
+				})
 				break
 			}
 		}

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -67,7 +68,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 	found := map[string]types.ServiceDeployment{} // by the number of the target revision
 	for batch := range slices.Chunk(arns, describeDeploymentsLimit) {
 		out, err := r.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: batch})
-		if isUnavailable(err) {
+		if isUnavailable(err) && (!r.shifts() || r.machine.Stage() == machine.Restoring) {
 			return nil
 		}
 		if err != nil {
@@ -102,6 +103,25 @@ func addDeployment(o *machine.Observation, d types.ServiceDeployment) {
 			o.Alarms = a.AlarmNames
 		}
 	}
+	if d.TargetServiceRevision != nil {
+		o.Percent = aws.ToFloat64(d.TargetServiceRevision.RequestedProductionTrafficWeight)
+	}
+	o.Stage = string(d.LifecycleStage)
+	for _, hook := range d.LifecycleHookDetails {
+		switch hook.Status {
+		case types.DeploymentLifecycleHookStatusAwaitingAction:
+			o.Hook = &machine.Hook{ID: aws.ToString(hook.HookId), Expires: aws.ToTime(hook.ExpiresAt)}
+		case types.DeploymentLifecycleHookStatusTimedOut:
+			o.HookFailure = "the deployment was not continued in time"
+		case types.DeploymentLifecycleHookStatusFailed:
+			o.HookFailure = "lifecycle hook " + cmp.Or(aws.ToString(hook.TargetArn), aws.ToString(hook.HookId)) + " failed"
+		}
+	}
+}
+
+// shifts reports whether traffic of a service is shifted.
+func (r *run) shifts() bool {
+	return slices.ContainsFunc(r.services, func(s *serviceRollout) bool { return s.Shift != nil })
 }
 
 // findDeployment returns the ARN of the service deployment to describe: that of our own

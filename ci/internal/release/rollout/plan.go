@@ -62,7 +62,10 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 	if err := e.identify(ctx, request, &p); err != nil {
 		return releasePlan{}, err
 	}
-	return p, nil
+	if err := p.checkContinue(request); err != nil {
+		return releasePlan{}, err
+	}
+	return p, p.planStrategies(request)
 }
 
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*servicePlan, error) {
@@ -95,7 +98,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	for _, d := range service.Deployments {
 		s.PreviousDeployments = append(s.PreviousDeployments, aws.ToString(d.Id))
 	}
-	s.WasComplete = machine.Complete(service.Deployments)
+	s.WasComplete = machine.Complete(service.Deployments) || hasEarlySuccess(*service) && !deploying(*service) && !s.failed()
 	wanted, newestTags, err := e.targetDefinition(ctx, s, running, tags)
 	if err != nil {
 		return nil, err
@@ -111,7 +114,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, err
 	}
 	if !s.unchanged && !request.dryRun {
-		if err := checkStrategy(*service); err != nil {
+		if err := s.checkStrategy(); err != nil {
 			return nil, err
 		}
 	}
@@ -345,8 +348,16 @@ func (s *servicePlan) checkInProgress(request Request) error {
 	case s.tags.release != "":
 		owner = fmt.Sprintf("release %s of commit %s", s.tags.release, s.tags.sha)
 	}
-	return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s; %s): wait for it (--wait-for-turn), or roll back (slipway rollback)",
-		s.ECSName, errInProgress, describeDeployments(s.service.Deployments), owner))
+	return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s; %s): %s",
+		s.ECSName, errInProgress, describeDeployments(s.service.Deployments), owner, s.inProgressAdvice()))
+}
+
+// inProgressAdvice returns what to do about a deployment in progress.
+func (s *servicePlan) inProgressAdvice() string {
+	if strategyOf(s.service.DeploymentConfiguration) != "" {
+		return "wait for it (--wait-for-turn), continue it (slipway continue), or abort it (slipway abort)"
+	}
+	return "wait for it (--wait-for-turn), or roll back (slipway rollback)"
 }
 
 // firstDeployment is how long after its service the first deployment of a service may
@@ -360,6 +371,9 @@ func deploying(service types.Service) bool {
 	primary := machine.Primary(service.Deployments)
 	if primary != nil && primary.RolloutState == types.DeploymentRolloutStateFailed {
 		return false
+	}
+	if hasEarlySuccess(service) && primary != nil && primary.RolloutState == types.DeploymentRolloutStateCompleted {
+		return false // tasks of the previous one drain
 	}
 	if len(service.Deployments) > 1 {
 		return true

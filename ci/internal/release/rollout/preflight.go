@@ -23,6 +23,9 @@ type ServiceChange struct {
 	Definition *ecs.RegisterTaskDefinitionInput
 	// Image is the new image of the service's container, by digest.
 	Image string
+	// Shift is what ECS shifts the service's traffic with; nil if the release does not shift
+	// it in steps.
+	Shift *Shift
 }
 
 // preflight calls the request's Preflight with the planned changes.
@@ -43,7 +46,11 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 			}
 			definition = registerInput(*template)
 		}
-		changes = append(changes, ServiceChange{Service: s.target.Service, ECSService: s.service, Schedule: s.schedule, Previous: s.previous, Definition: definition, Image: s.To.Image})
+		change := ServiceChange{Service: s.target.Service, ECSService: s.service, Schedule: s.schedule, Previous: s.previous, Definition: definition, Image: s.To.Image}
+		if s.Shift != nil {
+			change.Shift = s.shift()
+		}
+		changes = append(changes, change)
 	}
 	if len(changes) == 0 {
 		return nil

@@ -10,8 +10,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -199,14 +201,14 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 		"an external controller": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeExternal}
 		}, "service ecs-a-service uses the deployment controller EXTERNAL"},
-		"blue/green":          {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway supports rolling updates only: set strategy to ROLLING"},
+		"blue/green":          {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN, but its entry in terraform/services.auto.tfvars.json has none: set strategy there"},
 		"canary":              {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
 		"linear":              {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
 		"an unknown strategy": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
 		"rolling":             {strategy(types.DeploymentStrategyRolling), ""},
 		"an older API":        {strategy(""), ""},
-		"a pause hook":        {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause}), "service ecs-a-service has a deployment lifecycle hook (PAUSE)"},
-		"a Lambda hook":       {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), "lifecycle hook (arn:aws:lambda:us-east-1:1:function:f)"},
+		"a pause hook":        {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause, LifecycleStages: []types.DeploymentLifecycleHookStage{"PRE_SCALE_UP"}}), "service ecs-a-service has a pause hook at [PRE_SCALE_UP] that slipway did not set"},
+		"a Lambda hook":       {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), ""},
 		"blue/green, in progress": {func(s *types.Service) {
 			strategy(types.DeploymentStrategyBlueGreen)(s)
 			s.Deployments[0].RolloutState = types.DeploymentRolloutStateInProgress
@@ -356,6 +358,30 @@ func TestTagsAreKept(t *testing.T) {
 		require.Equal(t, map[string]string{
 			"CostCenter": "4711", rollout.TagSHA: newSHA, rollout.TagDigest: "sha256:new", rollout.TagRelease: got.ID, rollout.TagFrom: revision(1), rollout.TagSize: "1",
 		}, tags(b, 2))
+	})
+	t.Run("environment", func(t *testing.T) {
+		b := newFixture(completes, "")
+		b.engine.Environment = platform.Environment{Name: "staging", File: "f"}
+		got := b.engine.Release(t.Context(), b.request)
+		require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+		require.Equal(t, "staging", tags(b, 2)[rollout.TagEnvironment])
+		plain := newFixture(completes, "")
+		require.Equal(t, got.ID, plain.engine.Release(t.Context(), plain.request).ID, "the environment is no part of the id")
+
+		// A revision that was registered for the release before is the same without the tag.
+		again := newFixture(completes, "")
+		again.ecs.failCall = func(operation, _ string) error {
+			if operation == "UpdateService" {
+				return &smithy.GenericAPIError{Code: "InvalidParameterException"}
+			}
+			return nil
+		}
+		require.NotEqual(t, outcome.Done, again.engine.Release(t.Context(), again.request).ExitCode)
+		require.NotContains(t, tags(again, 2), rollout.TagEnvironment)
+		again.ecs.failCall, again.engine.Environment = nil, b.engine.Environment
+		got = again.engine.Release(t.Context(), again.request)
+		require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+		require.Equal(t, revision(2), got.Services[0].To.TaskDefinition, "nothing is registered again")
 	})
 	t.Run("restore", func(t *testing.T) {
 		b := newFixture(fails, "")

@@ -13,6 +13,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -38,10 +39,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	e.allowForRunning(&request, changed)
 	r := e.newRun(request, changed)
 	r.drive(ctx, p.versions())
-	r.diagnoseRestore(context.WithoutCancel(ctx))
-	if e.Next != nil {
-		e.Next("")
-	}
+	r.end(context.WithoutCancel(ctx))
 	return e.finalReport(request, p, r)
 }
 
@@ -102,6 +100,9 @@ func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, e
 		return p, err
 	}
 	changed := e.reportPlan(p.services)
+	if err := e.checkReadable(ctx, changed); err != nil {
+		return p, err
+	}
 	if err := e.preflight(ctx, request, changed); err != nil {
 		return p, err
 	}
@@ -274,7 +275,15 @@ func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Relea
 		}
 		release.Services = append(release.Services, service)
 	}
-	if r == nil || r.machine.Cause() == nil {
+	if r == nil {
+		return release
+	}
+	if r.machine.Stage() == machine.Paused {
+		stage, until := r.machine.PausedAt()
+		release.Result, release.Pause = report.Paused, report.NewPause(string(stage), until, r.Environment.Command)
+		release.Next = release.Pause.Continue
+	}
+	if r.machine.Cause() == nil {
 		return release
 	}
 	cause := r.machine.Cause()

@@ -1,8 +1,10 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,7 +45,7 @@ func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) e
 		}
 		s.To.TaskDefinition = ""
 		var dropped []string
-		if s.definition.Tags, dropped = own.withForeign(s.templateTags); len(dropped) > 0 {
+		if s.definition.Tags, dropped = own.withForeign(e.Environment.Label(), s.templateTags); len(dropped) > 0 {
 			s.note("ECS allows %d tags, so the new revision does not have %s", maxTags, strings.Join(dropped, ", "))
 		}
 	}
@@ -136,13 +138,24 @@ func (e Engine) join(ctx context.Context, s *servicePlan) error {
 	return nil
 }
 
+// checkContinue refuses to continue a release that is not in progress.
+func (p releasePlan) checkContinue(request Request) error {
+	switch {
+	case !request.Continue || slices.ContainsFunc(p.services, func(s *servicePlan) bool { return s.Joined != "" }):
+		return nil
+	case len(p.changed()) == 0:
+		return outcome.Refusedf("no release is paused: release %s is over", cmp.Or(p.services[0].tags.release, p.id))
+	}
+	return outcome.Refusedf("no release is paused: commit %s is not being deployed (slipway status)", shortVersion(request.Version))
+}
+
 // rejectForeign refuses services with a deployment in progress that is not part of the
 // release.
 func (e Engine) rejectForeign(p *releasePlan) error {
 	for _, s := range p.services {
 		if s.unchanged && deploying(s.service) && !s.Irreversible {
-			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) of the same version: wait for it (--wait-for-turn), or roll back (slipway rollback)",
-				s.ECSName, errInProgress, describeDeployments(s.service.Deployments), s.tags.release))
+			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) of the same version: %s",
+				s.ECSName, errInProgress, describeDeployments(s.service.Deployments), s.tags.release, s.inProgressAdvice()))
 		}
 	}
 	return nil

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"golang.org/x/sync/errgroup"
 
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
@@ -20,6 +24,7 @@ type run struct {
 	machine  *machine.Release
 	services []*serviceRollout // those that change, in the order of the machine's plans
 	jobs     []*jobRollout     // those that change
+	traffic  trafficChecks
 }
 
 func (e Engine) newRun(request Request, changed []*servicePlan) *run {
@@ -30,11 +35,12 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 			r.jobs = append(r.jobs, newJobRollout(s, e.Clock.Now()))
 			continue
 		}
-		plans = append(plans, s.Plan)
+		plans = append(plans, e.scaled(s.Plan))
 		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
 	}
 	r.machine = machine.New(plans, machine.Options{
-		Timeout: request.Timeout, RestoreTimeout: request.RestoreTimeout, Verify: request.Verify != nil || len(r.jobs) > 0,
+		Timeout: request.Timeout, RestoreTimeout: request.RestoreTimeout, Test: request.TestNew != nil, Verify: request.Verify != nil || len(r.jobs) > 0,
+		PauseAt: request.PauseAt, Continue: request.Continue,
 	}, e.Clock.Now())
 	return r
 }
@@ -45,7 +51,7 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 	defer diagnosis.Wait()
 	diagnosed, putBack := false, false
 	limiter := newUpdateLimiter(r.Clock)
-	for r.machine.Stage() != machine.Finished {
+	for r.machine.Stage() != machine.Finished && r.machine.Stage() != machine.Paused {
 		if ctx.Err() != nil && r.machine.Stage() != machine.Restoring {
 			r.machine.Fail(context.Cause(ctx), r.Clock.Now())
 		}
@@ -67,6 +73,40 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 	}
 }
 
+// end diagnoses restores that failed, and removes the hooks of a release that is over.
+func (r *run) end(ctx context.Context) {
+	r.diagnoseRestore(ctx)
+	if r.machine.Stage() == machine.Finished {
+		r.removeHooks(ctx)
+	}
+	if r.Next != nil {
+		r.Next("")
+	}
+}
+
+// removeHooks removes the hooks at which the release waited: any other deployment, such as
+// one of Terraform, would wait there, too. This starts no deployment.
+func (r *run) removeHooks(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(commandJobs)
+	for n, s := range r.services {
+		if s.Shift == nil || !r.machine.Progress(n).Touched() {
+			continue
+		}
+		group.Go(func() error {
+			err := Retry(ctx, r.Clock, r.Renew, func(ctx context.Context) error {
+				_, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: s.withoutHooks()})
+				return err
+			})
+			if err != nil {
+				r.Event(s.Name, "cannot remove the release's pause hooks, so any other deployment waits at them: "+r.oneLine(err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are reported as events
+}
+
 // step executes the commands that are due, or else verifies, or else waits and observes.
 func (r *run) step(ctx context.Context, versions map[string]string, limiter updateLimiter) {
 	if commands := r.machine.Commands(limiter.available()); len(commands) > 0 {
@@ -75,7 +115,11 @@ func (r *run) step(ctx context.Context, versions map[string]string, limiter upda
 		r.machine.HandleResponses(commands, responses, r.Clock.Now())
 		return
 	}
-	if r.machine.Stage() == machine.Verifying {
+	switch r.machine.Stage() {
+	case machine.Testing:
+		r.test(ctx, versions)
+		return
+	case machine.Verifying:
 		r.verify(ctx, versions)
 		return
 	}
@@ -94,6 +138,22 @@ func (r *run) step(ctx context.Context, versions map[string]string, limiter upda
 		r.machine.Unreadable(err, r.Clock.Now())
 	default:
 		r.machine.Observe(observed, r.Clock.Now())
+		r.checkTraffic(ctx)
+	}
+}
+
+// test tests the new versions that receive test traffic only. If ctx ends meanwhile, the
+// release is interrupted.
+func (r *run) test(ctx context.Context, versions map[string]string) {
+	versions = maps.Clone(versions)
+	for _, s := range r.services {
+		if s.Shift == nil {
+			delete(versions, s.Name)
+		}
+	}
+	err := r.request.TestNew(ctx, versions)
+	if ctx.Err() == nil {
+		r.machine.Tested(err, r.Clock.Now())
 	}
 }
 
@@ -138,6 +198,10 @@ func (r *run) nextCommands() string {
 		registeredAgain := progress.RestoreRevision != s.From.TaskDefinition
 		switch {
 		case !progress.Touched() || progress.Result == report.Restored || progress.Result == report.Succeeded:
+		case s.Shift != nil: // ECS would wait at the release's hooks
+			if abort := r.Environment.Command("abort"); !slices.Contains(commands, abort) {
+				commands = append(commands, abort)
+			}
 		case s.previous == nil: // the revision is deleted
 			commands = append(commands, fmt.Sprintf("%s --service %s --to COMMIT", r.Environment.Command("rollback"), s.Name))
 		case !active(s.previous) && !registeredAgain: // ECS refuses it; slipway registers a copy
@@ -161,6 +225,7 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	s, progress := r.services[n], r.machine.Progress(n)
 	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
 	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
+	to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
 	restoreErr := progress.RestoreErr
 	if s.restoreCause != "" {
 		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)

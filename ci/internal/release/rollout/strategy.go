@@ -2,38 +2,372 @@ package rollout
 
 import (
 	"cmp"
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
-// strategyOf returns the deployment strategy of a service, "" for ROLLING.
-func strategyOf(s types.Service) string {
-	strategy := types.DeploymentStrategyRolling
-	if s.DeploymentConfiguration != nil {
-		strategy = cmp.Or(s.DeploymentConfiguration.Strategy, strategy)
-	}
-	if strategy == types.DeploymentStrategyRolling {
-		return ""
-	}
-	return string(strategy)
+// Defaults of ECS.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+const (
+	defaultCanaryPercent = 5
+	defaultCanaryBake    = 10 // minutes
+	defaultLinearPercent = 10
+	defaultLinearBake    = 6
+)
+
+// DefaultPauseLimit is how long ECS waits for a person's decision; maxPauseLimit is the most
+// that it allows.
+const (
+	DefaultPauseLimit = 24 * time.Hour
+	maxPauseLimit     = 14 * 24 * time.Hour
+)
+
+// testSlack is how long the tests of a release may take while its services wait.
+const testSlack = 5 * time.Minute
+
+// strategyPlan is how a release deploys a service: what it changes in the configuration of
+// the ECS service.
+type strategyPlan struct {
+	// configuration and loadBalancers are sent with the update; nil leaves them.
+	configuration *types.DeploymentConfiguration
+	loadBalancers []types.LoadBalancer
+	// restoring is sent when the previous version is deployed again.
+	restoring *types.DeploymentConfiguration
 }
 
-// checkStrategy refuses a service whose deployments the state machine would misjudge:
-// those that shift traffic in steps or bake keep old tasks long after the new ones are
-// healthy, and a lifecycle hook may pause a deployment indefinitely.
-// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
-func checkStrategy(s types.Service) error {
-	name := aws.ToString(s.ServiceName)
-	if strategy := strategyOf(s); strategy != "" {
-		return outcome.Refusedf("service %s has the deployment strategy %s: slipway supports rolling updates only: set strategy to ROLLING in its deployment configuration, or deploy it with another tool", name, strategy)
+// strategyOf returns the deployment strategy of a service, "" for ROLLING.
+func strategyOf(c *types.DeploymentConfiguration) string {
+	if c == nil || c.Strategy == types.DeploymentStrategyRolling {
+		return ""
 	}
-	if s.DeploymentConfiguration == nil || len(s.DeploymentConfiguration.LifecycleHooks) == 0 {
+	return string(c.Strategy)
+}
+
+// strategy returns the strategy that the release sets, nil if it leaves the ECS service's.
+// What ECS cannot shift is rolled.
+func (s *servicePlan) strategy() *platform.Strategy {
+	wanted := cmp.Or(s.target.Strategy, s.target.Service.Strategy)
+	if wanted != nil && shifts(wanted) && len(s.service.LoadBalancers) == 0 {
+		rolled := *wanted
+		rolled.Type = platform.Rolling
+		return &rolled
+	}
+	return wanted
+}
+
+// shifts reports whether ECS shifts traffic with a strategy.
+func shifts(s *platform.Strategy) bool { return s.Type != platform.Rolling && s.Type != "" }
+
+// checkStrategy refuses a service that the release cannot drive as the services file wants.
+func (s *servicePlan) checkStrategy() error {
+	name, wanted := s.ECSName, s.strategy()
+	if asked := cmp.Or(s.target.Strategy, s.target.Service.Strategy); asked != wanted {
+		s.note("strategy %s: ECS cannot shift the traffic of a service without a load balancer, so its tasks are replaced by a rolling update", asked.Type)
+	}
+	if current := strategyOf(s.service.DeploymentConfiguration); wanted == nil && current != "" {
+		return outcome.Refusedf("service %s has the deployment strategy %s, but its entry in %s has none: set strategy there (rolling replaces it)", name, current, platform.ServicesFile)
+	}
+	for _, hook := range hooksOf(s.service.DeploymentConfiguration) {
+		if hook.TargetType == types.DeploymentLifecycleHookTargetTypePause && (wanted == nil || !isPauseHook(hook)) {
+			return outcome.Refusedf("service %s has a pause hook at %v that slipway did not set, and would wait there: remove it from its deployment configuration", name, hook.LifecycleStages)
+		}
+	}
+	if wanted == nil || !shifts(wanted) {
 		return nil
 	}
-	hook := s.DeploymentConfiguration.LifecycleHooks[0]
-	return outcome.Refusedf("service %s has a deployment lifecycle hook (%s): slipway supports rolling updates without hooks only: remove the hooks from its deployment configuration, or deploy it with another tool",
-		name, cmp.Or(aws.ToString(hook.HookTargetArn), string(hook.TargetType), "without target"))
+	if s.target.Shift == nil && !slices.ContainsFunc(s.service.LoadBalancers, func(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil }) {
+		return outcome.Refusedf("service %s has no second target group and listener rules to shift traffic with (strategy %s): create them with Terraform (slipway plan, slipway apply)", name, wanted.Type)
+	}
+	return nil
+}
+
+func hooksOf(c *types.DeploymentConfiguration) []types.DeploymentLifecycleHook {
+	if c == nil {
+		return nil
+	}
+	return c.LifecycleHooks
+}
+
+// isPauseHook reports whether a hook is one at which a release waits.
+func isPauseHook(hook types.DeploymentLifecycleHook) bool {
+	return hook.TargetType == types.DeploymentLifecycleHookTargetTypePause && len(hook.LifecycleStages) > 0 && !slices.ContainsFunc(hook.LifecycleStages, func(stage types.DeploymentLifecycleHookStage) bool {
+		return !slices.Contains(machine.PauseStages(), machine.PauseStage(stage))
+	})
+}
+
+// planStrategies decides how the services that change are deployed. All services that
+// shift traffic bake as long as the longest.
+func (p releasePlan) planStrategies(request Request) error {
+	bake := 0
+	for _, s := range p.changed() {
+		if wanted := s.strategy(); !s.isJob() && wanted != nil && shifts(wanted) {
+			bake = max(bake, bakeOf(wanted))
+		}
+	}
+	var shifting []*servicePlan
+	for _, s := range p.changed() {
+		if s.isJob() {
+			continue
+		}
+		if err := s.planStrategy(request, bake); err != nil {
+			return err
+		}
+		if s.Shift != nil {
+			shifting = append(shifting, s)
+		}
+	}
+	var plans []machine.Plan
+	for _, s := range shifting {
+		plans = append(plans, s.Plan)
+	}
+	// A service waits for the slowest one and for tests, and then perhaps for a person.
+	limit := max(cmp.Or(request.Timeout, DefaultTimeout), runningLimit) + testSlack
+	if request.PauseAt != "" {
+		limit = max(limit, cmp.Or(request.PauseLimit, DefaultPauseLimit))
+	}
+	limit = min(limit+machine.Bakes(plans), maxPauseLimit)
+	for _, s := range shifting {
+		s.Shift.Limit = limit
+		if s.configuration != nil {
+			s.configuration.LifecycleHooks = append(s.configuration.LifecycleHooks, pauseHook(limit))
+		}
+	}
+	if changed := p.changed(); request.PauseAt != "" && len(shifting) == 0 && len(changed) > 0 {
+		changed[0].note("no pause at %s: none of the services that change shifts traffic in steps", report.StageName(string(request.PauseAt)))
+	}
+	return nil
+}
+
+func bakeOf(s *platform.Strategy) int {
+	if s.Bake == nil {
+		return platform.DefaultBake
+	}
+	return *s.Bake
+}
+
+// planStrategy decides how a service is deployed, but for the hooks at which it waits.
+func (s *servicePlan) planStrategy(request Request, bake int) error {
+	current, wanted := s.service.DeploymentConfiguration, s.strategy()
+	effective := current
+	if s.Joined == "" && wanted != nil {
+		back := request.TakeOver && !request.dryRun && s.target.Strategy == nil
+		if atOnce := back || s.Count != nil; atOnce && shifts(wanted) {
+			wanted, bake = &platform.Strategy{Type: platform.BlueGreen}, 0
+			s.configuration = configure(current, wanted, bake)
+		} else if c := configure(current, wanted, bake); shifts(wanted) || !reflect.DeepEqual(c, cmp.Or(current, &types.DeploymentConfiguration{})) {
+			s.configuration = c
+			if shifts(wanted) {
+				s.Shift = shiftOf(c)
+			}
+		}
+		effective = cmp.Or(s.configuration, current)
+		if shifts(wanted) {
+			balancers, err := s.balancers()
+			if err != nil {
+				return err
+			}
+			s.loadBalancers = balancers
+		}
+	}
+	if s.Joined != "" && slices.ContainsFunc(hooksOf(current), isPauseHook) {
+		s.Shift = shiftOf(current)
+	}
+	s.Lifecycle = strategyOf(effective) != "" || len(hooksOf(effective)) > 0
+	if effective != nil && effective.BakeTimeInMinutes != nil {
+		s.Bake = time.Duration(*effective.BakeTimeInMinutes) * time.Minute
+	}
+	if strategyOf(effective) != "" {
+		s.restoring = configure(effective, &platform.Strategy{Type: platform.BlueGreen}, 0)
+	}
+	return nil
+}
+
+// withoutHooks returns the deployment configuration of the release without its hooks.
+func (s *servicePlan) withoutHooks() *types.DeploymentConfiguration {
+	c := *cmp.Or(s.configuration, s.service.DeploymentConfiguration)
+	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(c.LifecycleHooks), isPauseHook)
+	return &c
+}
+
+// configure returns a deployment configuration with a strategy, and without the hooks of a
+// release. What the strategy does not name stays as it is.
+func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bake int) *types.DeploymentConfiguration {
+	c := types.DeploymentConfiguration{}
+	if current != nil {
+		c = *current
+	}
+	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(hooksOf(current)), isPauseHook)
+	switch {
+	case shifts(s):
+		c.Strategy, c.BakeTimeInMinutes, c.EarlySuccessCriteria = types.DeploymentStrategy(strings.ToUpper(string(s.Type))), aws.Int32(int32(bake)), nil //nolint:gosec // at most 1440
+		c.CanaryConfiguration, c.LinearConfiguration = nil, nil
+	case strategyOf(current) != "":
+		c.Strategy, c.BakeTimeInMinutes, c.CanaryConfiguration, c.LinearConfiguration = types.DeploymentStrategyRolling, nil, nil, nil
+	}
+	switch s.Type {
+	case platform.Canary:
+		c.CanaryConfiguration = &types.CanaryConfiguration{CanaryPercent: percentOr(s, defaultCanaryPercent), CanaryBakeTimeInMinutes: stepBakeOr(s, defaultCanaryBake)}
+	case platform.Linear:
+		c.LinearConfiguration = &types.LinearConfiguration{StepPercent: percentOr(s, defaultLinearPercent), StepBakeTimeInMinutes: stepBakeOr(s, defaultLinearBake)}
+	case platform.Rolling:
+		if early := c.EarlySuccessCriteria; s.EarlySuccess > 0 {
+			c.EarlySuccessCriteria = &types.DeploymentEarlySuccessCriteria{
+				Enable: true, HealthyPercent: aws.Int32(int32(s.EarlySuccess)), SourceServiceRevisionCleanup: types.ServiceRevisionCleanupDeferred, //nolint:gosec // at most 100
+			}
+		} else if early != nil && early.Enable {
+			c.EarlySuccessCriteria = &types.DeploymentEarlySuccessCriteria{}
+		}
+	}
+	if threshold := s.FailureThreshold; threshold != nil {
+		breaker := types.DeploymentCircuitBreaker{Enable: true, Rollback: true}
+		if c.DeploymentCircuitBreaker != nil {
+			breaker = *c.DeploymentCircuitBreaker
+		}
+		breaker.ThresholdConfiguration = &types.ThresholdConfiguration{Type: types.ThresholdType(strings.ToUpper(threshold.Type)), Value: int32(threshold.Value)} //nolint:gosec // checked
+		breaker.ResetOnHealthyTask = aws.Bool(!threshold.KeepOnHealthyTask)
+		c.DeploymentCircuitBreaker = &breaker
+	}
+	return &c
+}
+
+func percentOr(s *platform.Strategy, fallback float64) *float64 {
+	return aws.Float64(cmp.Or(s.Percent, fallback))
+}
+
+func stepBakeOr(s *platform.Strategy, fallback int32) *int32 {
+	if s.StepBake == nil {
+		return &fallback
+	}
+	return aws.Int32(int32(*s.StepBake)) //nolint:gosec // at most 1440
+}
+
+// shiftOf returns how ECS shifts traffic with a configuration; nil if it does not.
+func shiftOf(c *types.DeploymentConfiguration) *machine.Shift {
+	step, bake := 100., int32(0)
+	switch {
+	case strategyOf(c) == "":
+		return nil
+	case c.Strategy == types.DeploymentStrategyCanary:
+		step, bake = defaultCanaryPercent, defaultCanaryBake
+		if canary := c.CanaryConfiguration; canary != nil {
+			step, bake = aws.ToFloat64(canary.CanaryPercent), aws.ToInt32(canary.CanaryBakeTimeInMinutes)
+		}
+	case c.Strategy == types.DeploymentStrategyLinear:
+		step, bake = defaultLinearPercent, defaultLinearBake
+		if linear := c.LinearConfiguration; linear != nil {
+			step, bake = aws.ToFloat64(linear.StepPercent), aws.ToInt32(linear.StepBakeTimeInMinutes)
+		}
+	}
+	shift := &machine.Shift{StepBake: time.Duration(bake) * time.Minute}
+	for share := step; step > 0 && share < 100; share += step {
+		shift.Steps = append(shift.Steps, share)
+		if c.Strategy == types.DeploymentStrategyCanary {
+			break
+		}
+	}
+	shift.Steps = append(shift.Steps, 100)
+	return shift
+}
+
+// pauseHook returns the hook at which a deployment waits until the release continues it.
+func pauseHook(limit time.Duration) types.DeploymentLifecycleHook {
+	hook := types.DeploymentLifecycleHook{
+		TargetType: types.DeploymentLifecycleHookTargetTypePause,
+		TimeoutConfiguration: &types.DeploymentLifecycleHookTimeoutConfiguration{
+			Action: types.DeploymentLifecycleHookActionRollback, TimeoutInMinutes: aws.Int32(int32((limit + time.Minute - 1) / time.Minute)), //nolint:gosec // at most 20160
+		},
+	}
+	for _, stage := range machine.PauseStages() {
+		hook.LifecycleStages = append(hook.LifecycleStages, types.DeploymentLifecycleHookStage(stage))
+	}
+	return hook
+}
+
+// balancers returns the service's load balancers with what ECS shifts traffic with, nil if
+// they have it.
+func (s *servicePlan) balancers() ([]types.LoadBalancer, error) {
+	shift := s.target.Shift
+	if shift == nil {
+		return nil, nil
+	}
+	balancers := slices.Clone(s.service.LoadBalancers)
+	n := slices.IndexFunc(balancers, func(b types.LoadBalancer) bool {
+		group := aws.ToString(b.TargetGroupArn)
+		return group == shift.TargetGroup || group == shift.AlternateTargetGroup
+	})
+	if n < 0 {
+		return nil, outcome.Refusedf("service %s is in none of the target groups %s and %s: correct it with Terraform (slipway plan, slipway apply)", s.ECSName, machine.ShortARN(shift.TargetGroup), machine.ShortARN(shift.AlternateTargetGroup))
+	}
+	other := shift.AlternateTargetGroup
+	if aws.ToString(balancers[n].TargetGroupArn) == other {
+		other = shift.TargetGroup
+	}
+	wanted := &types.AdvancedConfiguration{AlternateTargetGroupArn: &other, ProductionListenerRule: &shift.ProductionRule, RoleArn: &shift.Role}
+	if shift.TestRule != "" {
+		wanted.TestListenerRule = &shift.TestRule
+	}
+	if reflect.DeepEqual(balancers[n].AdvancedConfiguration, wanted) {
+		return nil, nil
+	}
+	balancers[n].AdvancedConfiguration = wanted
+	return balancers, nil
+}
+
+// shift returns what ECS shifts the service's traffic with, nil if it does not.
+func (s *servicePlan) shift() *Shift {
+	if s.target.Shift != nil {
+		return s.target.Shift
+	}
+	for _, b := range s.service.LoadBalancers {
+		if a := b.AdvancedConfiguration; a != nil {
+			return &Shift{
+				TargetGroup: aws.ToString(b.TargetGroupArn), AlternateTargetGroup: aws.ToString(a.AlternateTargetGroupArn),
+				ProductionRule: aws.ToString(a.ProductionListenerRule), TestRule: aws.ToString(a.TestListenerRule), Role: aws.ToString(a.RoleArn),
+			}
+		}
+	}
+	return nil
+}
+
+// checkReadable refuses to shift traffic if this role cannot observe it.
+func (e Engine) checkReadable(ctx context.Context, changed []*servicePlan) error {
+	for _, s := range changed {
+		if s.Shift == nil {
+			continue
+		}
+		_, err := e.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{Cluster: s.cluster(), Service: &s.ECSName, MaxResults: aws.Int32(1)})
+		if isUnavailable(err) {
+			return outcome.Refusedf("service %s: a release that shifts traffic needs ecs:ListServiceDeployments and ecs:DescribeServiceDeployments, which fail: %s", s.ECSName, e.oneLine(err))
+		}
+		if err != nil {
+			return fmt.Errorf("listing service deployments of %s: %w", s.ECSName, err)
+		}
+		return nil // one permission for all
+	}
+	return nil
+}
+
+// hasEarlySuccess reports whether ECS may complete a deployment of the service while
+// previous tasks still run.
+func hasEarlySuccess(s types.Service) bool {
+	return s.DeploymentConfiguration != nil && s.DeploymentConfiguration.EarlySuccessCriteria != nil && s.DeploymentConfiguration.EarlySuccessCriteria.Enable
+}
+
+// strategyName returns the ECS name of the strategy that a release deploys the service
+// with, "" for ROLLING.
+func (s *servicePlan) strategyName() string {
+	return strategyOf(cmp.Or(s.configuration, s.service.DeploymentConfiguration))
 }

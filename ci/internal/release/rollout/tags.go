@@ -24,6 +24,10 @@ const (
 	TagCopy    = "slipway:copy"    // ARN of the deregistered revision that this one copies; absent otherwise
 )
 
+// TagEnvironment is the environment's name, if the source tree has several. It is for people
+// and cost reports: no release depends on it, so that a revision without it counts the same.
+const TagEnvironment = "slipway:environment"
+
 // Tags of a preview, on its revisions and its other resources.
 const (
 	TagPreview = "slipway:preview" // the number of the pull request
@@ -85,11 +89,14 @@ func (t releaseTags) asCopyOf(original string) releaseTags {
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 const maxTags = 50
 
-// withForeign adds the tags that others, such as Terraform, have set: cost allocation and
-// policies may depend on them. Those beyond the limit are dropped, the last by name first.
+// withForeign adds the environment's name, and the tags that others, such as Terraform, have
+// set: cost allocation and policies may depend on them. Those beyond the limit are dropped, the last by name first.
 // Keys that begin with "aws:" are reserved.
-func (t releaseTags) withForeign(others []types.Tag) (tags []types.Tag, dropped []string) {
+func (t releaseTags) withForeign(environment string, others []types.Tag) (tags []types.Tag, dropped []string) {
 	tags = t.tags()
+	if environment != "" {
+		tags = append(tags, types.Tag{Key: aws.String(TagEnvironment), Value: &environment})
+	}
 	for _, tag := range sorted(others, func(tag types.Tag) string { return aws.ToString(tag.Key) }) {
 		key := aws.ToString(tag.Key)
 		switch {

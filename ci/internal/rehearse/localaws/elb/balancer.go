@@ -74,7 +74,8 @@ type listener struct {
 	lb          *loadBalancer
 	port        *port
 	rules       []*types.Rule
-	defaultRule types.Rule // the default rule
+	defaultRule types.Rule       // the default rule
+	requests    map[string]int64 // that got a target, by target group
 }
 
 // New returns a Balancer without resources.

@@ -51,6 +51,9 @@ func newBackend(t *testing.T, name string) *backend {
 		if d, err := time.ParseDuration(r.URL.Query().Get("for")); err == nil {
 			time.Sleep(d)
 		}
+		if r.URL.Path == "/broken" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
 		if r.URL.Path == "/cut" {
 			panic(http.ErrAbortHandler)
 		}

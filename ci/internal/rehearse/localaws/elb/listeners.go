@@ -32,7 +32,7 @@ func (b *Balancer) createListener(ctx context.Context, in *elbv2.CreateListenerI
 		}
 	}
 	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener/"+arnPath(*lb.LoadBalancerArn)+"/"+wire.RandomHex(16))
-	l := &listener{lb: lb, port: at}
+	l := &listener{lb: lb, port: at, requests: map[string]int64{}}
 	l.Listener = types.Listener{
 		ListenerArn: &arn, LoadBalancerArn: lb.LoadBalancerArn, Port: in.Port,
 		Protocol: cmp.Or(in.Protocol, types.ProtocolEnumHttp), Certificates: in.Certificates, SslPolicy: in.SslPolicy,
@@ -50,6 +50,7 @@ func (b *Balancer) createListener(ctx context.Context, in *elbv2.CreateListenerI
 func (l *listener) setDefault(b *Balancer, actions []types.Action) {
 	actions = normalizeActions(actions)
 	l.DefaultActions = actions
+	delete(b.currentWeights, aws.ToString(l.defaultRule.RuleArn))
 	arn := l.defaultRule.RuleArn
 	if arn == nil {
 		arn = new(b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/"+wire.RandomHex(16)))

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
@@ -72,13 +73,17 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 	var action types.Action
 	var t *target
 	via := types.Listener{}
-	if l := h.port.listener; l != nil {
+	if l := h.listener(r); l != nil {
 		rule := l.route(r)
 		via, action = l.Listener, routingAction(rule.Actions)
 		if action.Type == types.ActionTypeEnumForward {
 			if g := h.balancer.chooseTargetGroup(aws.ToString(rule.RuleArn), action, r); g != nil {
 				t = g.pick()
 				setStickyCookie(w, action, g)
+				if t != nil {
+					l.requests[t.group]++
+					h.balancer.minute(g).Requests++
+				}
 			}
 			r = transform(r, rule.Transforms)
 		}
@@ -94,6 +99,20 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.forward(w, r, via, t)
 	}
+}
+
+// listener returns the listener of a request: the one at the port, or another one of the
+// load balancer whose port is in the header Host, because the DNS name of the embedded load
+// balancer has a port already.
+func (h portHandler) listener(r *http.Request) *listener {
+	if _, port, err := net.SplitHostPort(r.Host); err == nil {
+		for _, l := range h.port.lb.listeners {
+			if strconv.Itoa(int(aws.ToInt32(l.Port))) == port {
+				return l
+			}
+		}
+	}
+	return h.port.listener
 }
 
 // route returns the first rule that matches, or the default rule.
@@ -190,6 +209,7 @@ func (h portHandler) forward(w http.ResponseWriter, r *http.Request, via types.L
 	defer context.AfterFunc(t.ctx, cancel)()
 	address := net.JoinHostPort(t.ip, strconv.Itoa(t.port))
 	port := strconv.Itoa(int(aws.ToInt32(via.Port)))
+	began := time.Now()
 	proxy := &httputil.ReverseProxy{
 		Transport: h.balancer.transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -204,7 +224,14 @@ func (h portHandler) forward(w http.ResponseWriter, r *http.Request, via types.L
 				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+wire.RandomHex(8)+"-"+wire.RandomHex(24))
 			}
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+		ModifyResponse: func(resp *http.Response) error {
+			h.balancer.answered(t.group, resp.StatusCode, time.Since(began))
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() == nil { // neither the client nor the target has gone
+				h.balancer.answered(t.group, 0, 0)
+			}
 			var timeout net.Error
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 				writeErrorPage(w, http.StatusGatewayTimeout)

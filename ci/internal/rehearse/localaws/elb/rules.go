@@ -146,6 +146,7 @@ func (b *Balancer) modifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*
 			return nil, err
 		}
 		r.Actions = normalizeActions(in.Actions)
+		delete(b.currentWeights, *r.RuleArn)
 	}
 	if in.Conditions != nil {
 		r.Conditions = normalizeConditions(in.Conditions)

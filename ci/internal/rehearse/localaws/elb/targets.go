@@ -22,6 +22,7 @@ type targetGroup struct {
 	attributes map[string]string
 	targets    []*target
 	next       atomic.Uint64 // round robin
+	figures    []*MinuteFigures
 }
 
 // target is a registered target. The Balancer's lock guards its fields.

@@ -7,12 +7,15 @@ import (
 	"time"
 
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/document"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 )
 
 var (
 	timeType  = reflect.TypeFor[time.Time]()
 	bytesType = reflect.TypeFor[[]byte]()
+	// documentType is an arbitrary JSON value: hookDetails of a lifecycle hook.
+	documentType = reflect.TypeFor[document.Interface]()
 )
 
 // field is one member of an SDK struct.
@@ -23,8 +26,8 @@ type field struct {
 }
 
 // usesPascalCase reports whether a struct's members begin with a capital letter in AWS
-// JSON. All members of Secrets Manager, Systems Manager and, but for a few structs,
-// EventBridge Scheduler do, and one struct of those served here of ECS, ECR and
+// JSON. All members of CloudWatch, Secrets Manager, Systems Manager and, but for a few
+// structs, EventBridge Scheduler do, and one struct of those served here of ECS, ECR and
 // CloudWatch Logs.
 func usesPascalCase(t reflect.Type) bool {
 	switch t {
@@ -34,8 +37,8 @@ func usesPascalCase(t reflect.Type) bool {
 		reflect.TypeFor[schedulertypes.PlacementConstraint](), reflect.TypeFor[schedulertypes.PlacementStrategy]():
 		return false
 	}
-	for _, service := range []string{"secretsmanager", "ssm", "scheduler"} {
-		if strings.Contains(t.PkgPath(), "/service/"+service) {
+	for _, service := range []string{"cloudwatch", "secretsmanager", "ssm", "scheduler"} {
+		if strings.Contains(t.PkgPath()+"/", "/service/"+service+"/") {
 			return true
 		}
 	}

@@ -74,6 +74,7 @@ type parsedRequest struct {
 	op      Operation
 	form    url.Values // of a Query request; nil for AWS JSON
 	rest    url.Values // members in path and query of a REST request; nil for others
+	cbor    bool       // Smithy RPC v2
 }
 
 // ServeHTTP serves an AWS API request. An SDK can decode every response, including
@@ -110,9 +111,12 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (rt *Router) parseRequest(r *http.Request) (parsedRequest, bool) {
+	prefix, action, isCBOR := cborTarget(r)
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
-		prefix, action, _ := strings.Cut(target, ".")
-		p := parsedRequest{service: Service{Name: prefix, Target: prefix}, action: action}
+		prefix, action, _ = strings.Cut(target, ".")
+	}
+	if prefix != "" {
+		p := parsedRequest{service: Service{Name: prefix, Target: prefix}, action: action, cbor: isCBOR}
 		for _, s := range rt.Services {
 			if s.Target != "" && s.Target == prefix {
 				p.service = s
@@ -201,6 +205,12 @@ func (p parsedRequest) invoke(ctx context.Context, body io.Reader, requestID str
 		return nil, p.unknownOperation()
 	}
 	in := p.op.input()
+	if p.cbor {
+		if err := DecodeCBOR(body, in); err != nil {
+			return nil, err
+		}
+		return p.op.call(ctx, in, EncodeCBOR)
+	}
 	if p.form == nil {
 		if err := DecodeJSON(body, in); err != nil {
 			return nil, err
@@ -228,6 +238,9 @@ func (p parsedRequest) unknownOperation() *Error {
 func (p parsedRequest) respond(w http.ResponseWriter, requestID string, body []byte, err error) {
 	message := "message"
 	switch {
+	case p.cbor:
+		w.Header().Set("Smithy-Protocol", "rpc-v2-cbor")
+		w.Header().Set("Content-Type", "application/cbor")
 	case p.form != nil:
 		w.Header().Set("Content-Type", "text/xml")
 	case p.rest != nil:
@@ -238,9 +251,12 @@ func (p parsedRequest) respond(w http.ResponseWriter, requestID string, body []b
 	}
 	if err != nil {
 		e := toError(err)
-		if p.form != nil {
+		switch {
+		case p.cbor:
+			body = encodeCBORError(e)
+		case p.form != nil:
 			body = EncodeXMLError(p.service.Namespace, requestID, e)
-		} else {
+		default:
 			w.Header().Set("X-Amzn-Errortype", e.Code)
 			members := map[string]any{"__type": e.Code, message: e.Message}
 			maps.Copy(members, e.Members)
@@ -257,6 +273,6 @@ func writeNotImplemented(w http.ResponseWriter, requestID string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusNotImplemented)
 	_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>NotImplemented</Code>`+
-		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs, EventBridge Scheduler, IAM, Secrets Manager, SSM parameters and STS; this request is for another service.</Message>`+
+		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch, CloudWatch Logs, EventBridge Scheduler, IAM, Secrets Manager, SSM parameters and STS; this request is for another service.</Message>`+
 		`<RequestId>%s</RequestId></Error>`, requestID)
 }

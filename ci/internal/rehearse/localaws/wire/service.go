@@ -1,5 +1,5 @@
 // Package wire implements the protocols of the AWS APIs that are served here, AWS JSON
-// 1.1, AWS REST JSON and AWS Query, by reflection over the SDK's input and output
+// 1.1, AWS REST JSON, AWS Query and Smithy RPC v2 in CBOR, by reflection over the SDK's input and output
 // structs, so that no API is described twice. It also creates AWS's identifiers: ARNs, and the ids
 // of requests, tasks and deployments.
 package wire
@@ -56,7 +56,8 @@ func (noLock) Unlock() {}
 type Service struct {
 	// Name is the name in signatures and IAM actions: ecs, ecr, logs, sts.
 	Name string
-	// Target is the prefix of X-Amz-Target in AWS JSON 1.1; empty for the others.
+	// Target is the prefix of X-Amz-Target in AWS JSON, and the service in the path of Smithy
+	// RPC v2; empty for the others.
 	Target string
 	// Version and Namespace identify the API in AWS Query.
 	Version, Namespace string

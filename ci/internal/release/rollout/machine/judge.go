@@ -63,8 +63,15 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 			return Failed, WhyFailed(own)
 		}
 		return Pending, ""
+	case o.Status == types.ServiceDeploymentStatusSuccessful && s.ownIsPrimary(o):
+		return Done, "" // whatever tasks still drain
 	}
 	return s.judgeDeployments(now, o)
+}
+
+func (s *service) ownIsPrimary(o Observation) bool {
+	primary := o.Primary()
+	return primary != nil && aws.ToString(primary.Id) == s.OwnDeployment
 }
 
 // judgeWaiting judges a service that waits for its update: nobody else may deploy it.
@@ -226,6 +233,8 @@ func (s *service) judgePrevious(now time.Time, o Observation, primary *types.Dep
 		return Pending, Restore, ""
 	case Complete(o.Deployments):
 		return Done, None, ""
+	case s.plan.Shift != nil && s.restore == NotCalled && o.Status == types.ServiceDeploymentStatusStopped:
+		return Pending, Restore, "" // somebody's deployment, which may wait at the release's hooks
 	}
 	return Pending, None, ""
 }
@@ -256,6 +265,8 @@ func (o Observation) whyEnded() string {
 		by = "deployment alarm " + strings.Join(o.Alarms, ", ") + " triggered"
 	case o.CircuitBreaker:
 		by = "ECS's circuit breaker tripped"
+	case o.HookFailure != "":
+		by = o.HookFailure
 	case strings.Contains(o.Reason, "user"):
 		by = "a user stopped the deployment"
 	}

@@ -19,6 +19,10 @@ type Observation struct {
 	Reason         string
 	CircuitBreaker bool     // whether it tripped
 	Alarms         []string // that triggered
+	Stage          string   // lifecycle stage, "" if ECS names none
+	Percent        float64  // of production traffic, to the new version
+	Hook           *Hook    // at which ECS waits; nil if it does not
+	HookFailure    string   // describes a hook that failed or timed out
 }
 
 // Primary returns the primary deployment, or nil.

@@ -18,3 +18,10 @@ const (
 func PauseStages() []PauseStage {
 	return []PauseStage{PostTestTrafficShift, PreProductionTrafficShift, PostProductionTrafficShift}
 }
+
+// Further lifecycle stages.
+const (
+	productionTrafficShift = "PRODUCTION_TRAFFIC_SHIFT"
+	bakeTime               = "BAKE_TIME"
+	cleanUp                = "CLEAN_UP"
+)

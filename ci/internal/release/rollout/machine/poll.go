@@ -30,8 +30,8 @@ func (r *Release) PollInterval(now time.Time) time.Duration {
 // nearlyDone reports whether a pending deployment has all its tasks.
 func (r *Release) nearlyDone() bool {
 	for _, s := range r.services {
-		if s.Verdict != Pending {
-			continue
+		if o := s.Observed; s.Verdict != Pending || o.Hook != nil || o.Stage == bakeTime || o.Stage == productionTrafficShift {
+			continue // it waits or bakes
 		}
 		if primary := s.Observed.Primary(); primary != nil && primary.RunningCount == primary.DesiredCount {
 			return true
@@ -44,7 +44,7 @@ func (r *Release) nearlyDone() bool {
 func fingerprint(observed []Observation) string {
 	var b strings.Builder
 	for _, o := range observed {
-		fmt.Fprintf(&b, "%v %s", o.Missing, o.Status)
+		fmt.Fprintf(&b, "%v %s %s %g %v", o.Missing, o.Status, o.Stage, o.Percent, o.Hook != nil)
 		for _, d := range o.Deployments {
 			fmt.Fprintf(&b, " %s %s %s %d %d %d", aws.ToString(d.Id), aws.ToString(d.Status), d.RolloutState, d.RunningCount, d.PendingCount, d.FailedTasks)
 		}

@@ -23,9 +23,11 @@ type Stage int
 // Stages, in the order of a release that is restored.
 const (
 	Updating  Stage = iota // to the new version
+	Testing                // the new versions receive test traffic only, and are being tested
 	Verifying              // all services run the new version; it is being tested
 	Restoring              // to the previous version
 	Finished
+	Paused // ended where it waits for a person
 )
 
 // Release is the state machine of a release.
@@ -39,12 +41,26 @@ type Release struct {
 	changed  time.Time // of the last observed change
 	seen     string    // fingerprint of the last observation
 	events   []Event   // not yet reported
+
+	bakes            time.Duration // of what is configured, what the time limit does not count yet
+	entered          time.Time     // start of Testing or Verifying
+	tested, verified bool
+	opened           bool     // services whose traffic is not shifted may be updated
+	started          bool     // the services were observed
+	passed           position // where a continued release stood
+	pausedAt         PauseStage
 }
 
 // Options are the options of a release.
 type Options struct {
-	Timeout, RestoreTimeout time.Duration // limits of the update and of the restore
-	Verify                  bool          // whether to verify the new version
+	// Timeout and RestoreTimeout limit the update, without its bakes, and the restore.
+	Timeout, RestoreTimeout time.Duration
+	Test                    bool // whether to test new versions before they receive production traffic
+	Verify                  bool // whether to verify the new version
+	// PauseAt is the stage at which the release waits for a person, "" for none. Continue
+	// lets it pass where it stands.
+	PauseAt  PauseStage
+	Continue bool
 }
 
 // Event is a line of the release's log. Service is "" for the whole release.
@@ -55,18 +71,20 @@ type Action int
 
 // Actions.
 const (
-	None    Action = iota
-	Update         // UpdateService to the new version
-	Stop           // StopServiceDeployment of our own deployment
-	Restore        // UpdateService to the previous version
+	None     Action = iota
+	Update          // UpdateService to the new version
+	Continue        // ContinueServiceDeployment of our own deployment
+	Stop            // StopServiceDeployment of our own deployment, which rolls it back
+	Restore         // UpdateService to the previous version
 )
 
 // Command is a change to execute.
 type Command struct {
 	Action  Action
 	Service int // index of the service's plan
-	// Deployment is the id of our own deployment, for Stop.
+	// Deployment is the id of our own deployment, for Continue and Stop.
 	Deployment string
+	Hook       string // id, for Continue
 	// For Update and Restore:
 	Revision     string
 	Force        bool
@@ -112,9 +130,10 @@ var errTimeout = errors.New("not complete within the time limit")
 
 // New starts a release. The index of a plan identifies its service.
 func New(plans []Plan, options Options, now time.Time) *Release {
-	r := &Release{options: options, since: now, readAt: now, changed: now}
+	r := &Release{options: options, since: now, readAt: now, changed: now, bakes: Bakes(plans), opened: true}
 	for _, plan := range plans {
 		r.services = append(r.services, newService(plan))
+		r.opened = r.opened && plan.Shift == nil
 	}
 	return r
 }
@@ -149,8 +168,11 @@ func (r *Release) Commands(limit int) []Command {
 func (r *Release) dueAction(s *service) Action {
 	switch {
 	case s.Verdict != Pending:
+	case r.stage == Updating && s.plan.Shift == nil && !r.opened: // waits for the tests of the others
 	case r.stage == Updating && (s.Update == NotCalled || s.Update == Unknown && s.OwnDeployment == "" && s.action == Update):
 		return Update
+	case r.stage == Updating && s.action == Continue:
+		return Continue
 	case r.stage == Restoring:
 		return s.action
 	}
@@ -165,8 +187,13 @@ func (s *service) command(action Action, n int) Command {
 		if s.plan.Count != nil {
 			c.DesiredCount = &s.plan.Count.To
 		}
+	case Continue:
+		c.Hook = s.Observed.Hook.ID
 	case Restore:
 		c.Revision = s.RestoreRevision
+		if primary := s.Observed.Primary(); s.plan.Shift != nil && primary != nil {
+			c.Force = aws.ToString(primary.TaskDefinition) == s.RestoreRevision
+		}
 		if s.plan.Count != nil {
 			c.DesiredCount = &s.plan.Count.From
 		}
@@ -184,13 +211,15 @@ func (r *Release) HandleResponses(commands []Command, responses []Response, now 
 		switch c.Action {
 		case Update:
 			r.handleUpdate(s, responses[n], now)
-			if s.Verdict == Failed && failure == nil {
-				failure = fmt.Errorf("%s: %w", s.plan.Name, s.Err)
-			}
+		case Continue:
+			r.handleContinue(s, responses[n], now)
 		case Stop:
 			r.handleStop(s, responses[n])
 		case Restore:
 			r.handleRestore(s, responses[n])
+		}
+		if r.stage == Updating && s.Verdict == Failed && failure == nil {
+			failure = fmt.Errorf("%s: %w", s.plan.Name, s.Err)
 		}
 	}
 	if failure != nil {
@@ -200,10 +229,7 @@ func (r *Release) HandleResponses(commands []Command, responses []Response, now 
 
 func (r *Release) handleUpdate(s *service, response Response, now time.Time) {
 	if response.Status == Throttled {
-		if !s.throttled {
-			r.report(s, "waiting: ECS throttles UpdateService")
-		}
-		s.throttled = true
+		r.reportThrottled(s, "UpdateService")
 		return
 	}
 	if s.updates++; s.updates == 1 {
@@ -231,6 +257,13 @@ func (r *Release) handleUpdate(s *service, response Response, now time.Time) {
 		s.fail(fmt.Sprintf("updating service %s: %s", s.plan.ECSName, response.Err))
 		s.finish(now)
 	}
+}
+
+func (r *Release) reportThrottled(s *service, operation string) {
+	if !s.throttled {
+		r.report(s, "waiting: ECS throttles "+operation)
+	}
+	s.throttled = true
 }
 
 func (r *Release) handleStop(s *service, response Response) {
@@ -304,7 +337,11 @@ func (r *Release) Verified(err error, now time.Time) {
 		r.restore(fmt.Errorf("verifying the release: %w", err), now)
 		return
 	}
-	r.stage = Finished
+	r.verified = true
+	r.resume(now)
+	if r.allDone(func(*service) bool { return true }) {
+		r.stage = Finished
+	}
 }
 
 // Unreadable is called when an observation fails.
@@ -327,14 +364,16 @@ func (r *Release) FindOwnDeployment(n int, o Observation) (own string) {
 
 // Observe is called with an observation of each service.
 func (r *Release) Observe(observed []Observation, now time.Time) {
+	for n, s := range r.services {
+		s.Observed = observed[n] //nolint:gosec // one for each service
+	}
+	r.allowBake(now)
 	r.readAt = now
 	if seen := fingerprint(observed); seen != r.seen {
 		r.seen, r.changed = seen, now
 	}
 	var failure error
-	all := true
-	for n, s := range r.services {
-		s.Observed = observed[n] //nolint:gosec // one for each service
+	for _, s := range r.services {
 		s.findOwn(s.Observed, r.stage == Updating)
 		switch r.stage {
 		case Updating:
@@ -342,23 +381,25 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 			if s.Verdict == Failed && failure == nil {
 				failure = fmt.Errorf("%s: %w", s.plan.Name, s.Err)
 			}
-			all = all && s.Verdict == Done
 		case Restoring:
 			r.judgeRestore(s, now)
 		}
 	}
+	if !r.started && r.options.Continue {
+		r.passFirst()
+	}
+	r.started = true
 	switch {
 	case failure != nil:
 		r.restore(failure, now)
-	case r.stage == Updating && all && r.options.Verify:
-		r.stage, r.since = Verifying, now
-	case r.stage == Updating && all:
-		r.stage = Finished
+	case r.stage == Updating:
+		r.advance(now)
 	}
 	r.checkTimeouts(now, nil)
 }
 
 func (r *Release) judge(s *service, now time.Time) {
+	r.reportShift(s, now)
 	verdict, why := s.judge(now, s.Observed)
 	if s.Update == Unknown && s.OwnDeployment == "" {
 		s.action = Update // UpdateService is idempotent
@@ -368,6 +409,7 @@ func (r *Release) judge(s *service, now time.Time) {
 	}
 	if verdict == Done && s.Verdict != Done {
 		r.report(s, "runs the new version")
+		r.reportDraining(s)
 		if s.plan.DesiredCount == 0 && s.plan.Count == nil {
 			r.report(s, "has a desired count of 0: no task was started, so the new version is untested")
 		}
@@ -425,7 +467,7 @@ func (r *Release) checkTimeouts(now time.Time, unreadable error) {
 	switch {
 	case r.stage == Updating && now.Sub(r.since) > r.options.Timeout:
 		for _, s := range r.services {
-			if s.Verdict == Pending {
+			if s.Verdict == Pending && !s.waitsForOthers(r) {
 				s.fail(s.withProblem(fmt.Sprintf("%s of %s", errTimeout, r.options.Timeout)))
 				s.finish(now)
 				r.report(s, "failed: "+s.Err.Error())
@@ -441,6 +483,16 @@ func (r *Release) checkTimeouts(now time.Time, unreadable error) {
 			}
 		}
 	}
+}
+
+// waitsForOthers reports whether a service is not the one that is slow.
+func (s *service) waitsForOthers(r *Release) bool {
+	if s.plan.Shift == nil {
+		return !r.opened && !s.Touched()
+	}
+	at, waits := s.position()
+	lowest, all := r.barrier()
+	return waits && !(all && at == lowest)
 }
 
 // firstFailed returns the first service with an error.

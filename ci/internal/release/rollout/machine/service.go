@@ -34,6 +34,12 @@ type Plan struct {
 	// started; "" if the service has to be updated.
 	Joined   string
 	JoinedAt time.Time
+	// Shift is how ECS shifts the service's traffic; nil if it replaces the tasks in one go.
+	Shift *Shift
+	// Bake is how long ECS keeps the previous tasks after all new ones serve.
+	Bake time.Duration
+	// Lifecycle reports whether stages of the deployment are reported.
+	Lifecycle bool
 }
 
 // CountChange is a change of a service's desired count. Terraform creates services
@@ -67,6 +73,13 @@ type Progress struct {
 	restoreID         string     // id of the restoring deployment, once known
 	action            Action     // due since the last observation
 	contradictedSince time.Time  // first observation that contradicts a response
+
+	continued   position  // where the deployment was last continued
+	continuedAt time.Time // and when
+	tried       position  // where it was last tried
+	continues   int       // calls there that were not accepted
+	shift       string    // last reported
+	warned      Hook      // whose expiry was reported
 }
 
 // Touched reports whether the release may have changed the service.

@@ -1,0 +1,122 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"dagger/slipway/internal/release/rollout/machine"
+)
+
+// trafficInterval is the shortest interval of [Request.CheckTraffic].
+const trafficInterval = 30 * time.Second
+
+// scaledClock is the clock of a rehearsal, whose bakes are shorter.
+type scaledClock interface {
+	Scale(d time.Duration) time.Duration
+}
+
+// trafficChecks is what the checks of shifted traffic need.
+type trafficChecks struct {
+	last   time.Time
+	shares map[string]*ShiftedTraffic // by service
+}
+
+// scaled returns a plan with the bakes and limits of ECS on the engine's clock.
+func (e Engine) scaled(p machine.Plan) machine.Plan {
+	clock, ok := e.Clock.(scaledClock)
+	if !ok {
+		return p
+	}
+	p.Bake = clock.Scale(p.Bake)
+	if p.Shift != nil {
+		p.Shift = &machine.Shift{Steps: p.Shift.Steps, StepBake: clock.Scale(p.Shift.StepBake), Limit: clock.Scale(p.Shift.Limit)}
+	}
+	return p
+}
+
+// checkTraffic checks the traffic of services that receive production traffic on both
+// versions, or bake. If ctx ends meanwhile, the release is interrupted.
+func (r *run) checkTraffic(ctx context.Context) {
+	now, interval := r.Clock.Now(), trafficInterval
+	if scaled, ok := r.Clock.(scaledClock); ok {
+		interval = scaled.Scale(interval)
+	}
+	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < interval {
+		return
+	}
+	var shifted []ShiftedTraffic
+	for n, s := range r.services {
+		progress := r.machine.Progress(n)
+		if s.Shift == nil || progress.Verdict == machine.Done || progress.Observed.Percent == 0 {
+			continue
+		}
+		if share := r.share(ctx, s, now); share != nil {
+			share.Percent = progress.Observed.Percent
+			shifted = append(shifted, *share)
+		}
+	}
+	if len(shifted) == 0 {
+		return
+	}
+	r.traffic.last = now
+	if err := r.request.CheckTraffic(ctx, shifted); err != nil && ctx.Err() == nil {
+		r.machine.Fail(fmt.Errorf("checking the traffic of the new version: %w", err), r.Clock.Now())
+	}
+}
+
+// share returns a service's share of traffic, with the target groups of its versions; nil if
+// they are unknown.
+func (r *run) share(ctx context.Context, s *serviceRollout, now time.Time) *ShiftedTraffic {
+	if share := r.traffic.shares[s.Name]; share != nil {
+		return share
+	}
+	previous, next, err := r.groupsOf(ctx, s)
+	if err != nil || previous == "" || next == "" {
+		return nil
+	}
+	if r.traffic.shares == nil {
+		r.traffic.shares = map[string]*ShiftedTraffic{}
+	}
+	r.traffic.shares[s.Name] = &ShiftedTraffic{Service: s.Name, Previous: previous, New: next, Since: now}
+	return r.traffic.shares[s.Name]
+}
+
+// groupsOf returns the target groups of both versions of a service. Only the service
+// revisions tell which is which: they are swapped by each deployment.
+func (r *run) groupsOf(ctx context.Context, s *serviceRollout) (previous, next string, err error) {
+	out, err := r.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: []string{s.lookup.arn}})
+	if err != nil || len(out.ServiceDeployments) == 0 || out.ServiceDeployments[0].TargetServiceRevision == nil {
+		return "", "", err
+	}
+	target := aws.ToString(out.ServiceDeployments[0].TargetServiceRevision.Arn)
+	arns := []string{target}
+	for _, source := range out.ServiceDeployments[0].SourceServiceRevisions {
+		arns = append(arns, aws.ToString(source.Arn))
+	}
+	revisions, err := r.ECS.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: arns})
+	if err != nil {
+		return "", "", err
+	}
+	shift := s.shift()
+	for _, revision := range revisions.ServiceRevisions {
+		if revision.ResolvedConfiguration == nil {
+			continue
+		}
+		for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
+			group := aws.ToString(balancer.TargetGroupArn)
+			if shift == nil || group != shift.TargetGroup && group != shift.AlternateTargetGroup {
+				continue
+			}
+			if aws.ToString(revision.ServiceRevisionArn) == target {
+				next = group
+			} else {
+				previous = group
+			}
+		}
+	}
+	return previous, next, nil
+}

@@ -36,9 +36,10 @@ func Release() string {
 	return semver.Canonical(build.Main.Version)
 }
 
-// changelog is a copy of CHANGELOG.md: Go embeds no file of a parent folder.
+// changelog is a copy of CHANGELOG.md: Go embeds no file of a parent folder. It is not
+// named .md, because its links are those of the root.
 //
-//go:embed CHANGELOG.md
+//go:embed changelog.txt
 var changelog string
 
 // Changelog returns the changes of all releases that this build knows.

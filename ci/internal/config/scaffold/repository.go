@@ -244,7 +244,7 @@ func (r *Repository) services(ctx context.Context) (Initialized, error) {
 	if slices.Contains(r.options.Without, servicesPart) {
 		p, err := platform.LoadTree(ctx, r.tree)
 		for _, s := range p.Services {
-			result.Services = append(result.Services, Taken{Entry: s, Name: s.Name, Kind: s.Kind, Reasons: []string{"it is in " + platform.ServicesFile}})
+			result.Services = append(result.Services, newTaken(s, "it is in "+platform.ServicesFile))
 		}
 		return result, err
 	}
@@ -264,7 +264,7 @@ func (r *Repository) services(ctx context.Context) (Initialized, error) {
 		return Initialized{}, err
 	}
 	for n, entry := range entries {
-		result.Services = append(result.Services, Taken{Entry: entry, Name: entry.Name, Kind: entry.Kind, Reasons: chosen[n].Reasons})
+		result.Services = append(result.Services, newTaken(entry, chosen[n].Reasons...))
 	}
 	for _, candidate := range found {
 		if !slices.ContainsFunc(chosen, func(c detect.Candidate) bool { return c.Describe() == candidate.Describe() }) {

@@ -45,6 +45,8 @@ type Slipway struct {
 	GoEnv []string
 	// +private
 	BuildSecrets []*dagger.Secret
+	// +private
+	Notifications Notifications
 }
 
 // New takes the source tree and the credentials for AWS.
@@ -109,6 +111,31 @@ func New(
 	//
 	// +optional
 	buildSecrets []*dagger.Secret,
+	// URL of a webhook that is notified of releases: --notify-url=env://SLIPWAY_NOTIFY_URL.
+	//
+	// +optional
+	notifyURL *dagger.Secret,
+	// Key that signs the notifications: whsec_ and the base64 of 24 random bytes or more.
+	//
+	// +optional
+	notifyKey *dagger.Secret,
+	// URL of an incoming webhook of Slack that is notified of releases.
+	//
+	// +optional
+	slackURL *dagger.Secret,
+	// Token of a GitHub Actions job with deployments: write, to set the status of the
+	// deployment of a release: --deployments-token=env://DEPLOYMENTS_TOKEN.
+	//
+	// +optional
+	deploymentsToken *dagger.Secret,
+	// Repository on GitHub with the deployments, OWNER/REPO.
+	//
+	// +optional
+	githubRepository string,
+	// Base URL of GitHub's API. Default: https://api.github.com.
+	//
+	// +optional
+	githubAPI string,
 ) (*Slipway, error) {
 	if err := image.CheckGoSettings(goEnv); err != nil {
 		return nil, err
@@ -125,7 +152,9 @@ func New(
 	return &Slipway{Source: source, Objects: objects, Environment: environment, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
-	}, Netrc: netrc, GoEnv: goEnv, BuildSecrets: buildSecrets}, nil
+	}, Netrc: netrc, GoEnv: goEnv, BuildSecrets: buildSecrets, Notifications: Notifications{
+		URL: notifyURL, Key: notifyKey, SlackURL: slackURL, DeploymentsToken: deploymentsToken, Repository: githubRepository, API: githubAPI,
+	}}, nil
 }
 
 // ignored lists what is not part of a source tree. With Dagger's +ignore pragma instead,
@@ -189,7 +218,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		done()
 		return p, nil, fmt.Errorf("reading the source tree: %w", err)
 	}
-	p.Environment = m.Environment
+	p.Environment, p.CI = m.Environment, m.Account.Run != ""
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
 	p.Exec = func(environment map[string]string) step.Executor {
 		c := m.containers()

@@ -104,6 +104,22 @@ func (m *Slipway) Promote(
 	//
 	// +optional
 	skipSmoke bool,
+	// Stage at which the release waits for continue or abort: post-test-traffic-shift,
+	// pre-production-traffic-shift or post-production-traffic-shift. The call ends then, with the
+	// result paused.
+	//
+	// +optional
+	pauseAt string,
+	// How long the release waits, 1m to 336h; then ECS rolls it back. Default: 24h; required with
+	// --github-run.
+	//
+	// +optional
+	pauseLimit string,
+	// Strategy of this release for the services that shift traffic: rolling, blue_green, canary or
+	// linear. Default: as in the services file.
+	//
+	// +optional
+	strategy string,
 	// Return the report even if the promotion fails; see exit_code in its reports.
 	//
 	// +optional
@@ -117,8 +133,8 @@ func (m *Slipway) Promote(
 	if err := parseLimit("soak", soak, &o.Soak); err != nil {
 		return nil, err
 	}
-	options := delivery.Options{SHA: sha, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
-	return m.release(ctx, limits{timeout, waitForTurn, tolerate}, options, func(p pipeline.Pipeline, options delivery.Options) (report.Release, error) {
+	options := delivery.Options{SHA: sha, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke, PauseAt: pauseAt, Strategy: strategy}
+	return m.release(ctx, limits{timeout: timeout, waitForTurn: waitForTurn, pauseLimit: pauseLimit, tolerate: tolerate}, options, func(p pipeline.Pipeline, options delivery.Options) (report.Release, error) {
 		trust := supplychain.Trust{Identity: identity, Pattern: identityRegexp, Issuer: issuer}
 		done, err := trusted(ctx, &trust, key, trustedRoot)
 		if err != nil {

@@ -19,8 +19,8 @@ import (
 
 // Release is the result of a release.
 type Release struct {
-	// Result is succeeded or unchanged; with tolerate, also restored, failed, refused or
-	// interrupted.
+	// Result is succeeded, unchanged or paused; with tolerate, also restored, failed, refused
+	// or interrupted.
 	Result string
 	// Json is the report for programs.
 	Json string
@@ -28,7 +28,8 @@ type Release struct {
 	Markdown string
 	// Report is the report for a terminal.
 	Report string
-	// Reports has summary.md, log (the report for a terminal), release.json and exit_code.
+	// Reports has summary.md, log (the report for a terminal), release.json, exit_code and
+	// outputs (result=…, for GITHUB_OUTPUT).
 	Reports *dagger.Directory
 }
 
@@ -60,6 +61,9 @@ type Status struct {
 // first; then the tree must be clean and at that commit. If anything fails, it restores the previous
 // version of all services, and the call fails with the causes. If the call is cancelled, run rollback
 // to restore, or deploy again to continue the release.
+//
+// Services whose entry has a strategy shift traffic together. With pause-at the release waits at a
+// stage, and continue or abort decides.
 //
 // +cache="never"
 func (m *Slipway) Deploy(
@@ -131,13 +135,29 @@ func (m *Slipway) Deploy(
 	//
 	// +optional
 	skipSmoke bool,
+	// Stage at which the release waits for continue or abort: post-test-traffic-shift,
+	// pre-production-traffic-shift or post-production-traffic-shift. The call ends then, with the
+	// result paused.
+	//
+	// +optional
+	pauseAt string,
+	// How long the release waits, 1m to 336h; then ECS rolls it back. Default: 24h; required with
+	// --github-run.
+	//
+	// +optional
+	pauseLimit string,
+	// Strategy of this release for the services that shift traffic: rolling, blue_green, canary or
+	// linear. Default: as in the services file.
+	//
+	// +optional
+	strategy string,
 	// Return the report even if the release fails; see exit_code in its reports.
 	//
 	// +optional
 	tolerate bool,
 ) (*Release, error) {
-	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
-	return m.release(ctx, limits{timeout, waitForTurn, tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke, PauseAt: pauseAt, Strategy: strategy}
+	return m.release(ctx, limits{timeout: timeout, waitForTurn: waitForTurn, pauseLimit: pauseLimit, tolerate: tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		trust := supplychain.Trust{Identity: identity, Pattern: identityRegexp, Issuer: issuer}
 		done, err := trusted(ctx, &trust, key, trustedRoot)
 		if err != nil {
@@ -210,14 +230,86 @@ func (m *Slipway) Rollback(
 	//
 	// +optional
 	skipSmoke bool,
+	// Strategy of this release for the services that shift traffic: rolling, blue_green, canary or
+	// linear. Default: blue_green without a bake.
+	//
+	// +optional
+	strategy string,
 	// Return the report even if the release fails; see exit_code in its reports.
 	//
 	// +optional
 	tolerate bool,
 ) (*Release, error) {
-	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke}
+	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke, Strategy: strategy}
 	return m.release(ctx, limits{timeout: timeout, tolerate: tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		return p.Rollback(ctx, services, to, o)
+	})
+}
+
+// Continue continues a paused release past the stage where it waits.
+//
+// It finds the release in AWS, whoever started it. The call fails if no release is paused, or if it is
+// not that of the commit of. Like deploy, it restores the previous version if anything fails.
+//
+// +cache="never"
+func (m *Slipway) Continue(
+	ctx context.Context,
+	// Full id of a commit: continue only its release.
+	//
+	// +optional
+	of string,
+	// Later stage at which the release waits again: pre-production-traffic-shift or
+	// post-production-traffic-shift.
+	//
+	// +optional
+	pauseAt string,
+	// How long the release waits there, 1m to 336h; then ECS rolls it back. Default: 24h; required
+	// with --github-run.
+	//
+	// +optional
+	pauseLimit string,
+	// Maximum duration of the rest of the rollout; then the previous version is restored.
+	//
+	// +default="15m"
+	timeout string,
+	// Base URL of the smoke test. Default: the load balancer.
+	//
+	// +optional
+	url string,
+	// Skip the smoke test; rely on ECS alone.
+	//
+	// +optional
+	skipSmoke bool,
+	// Return the report even if the release fails; see exit_code in its reports.
+	//
+	// +optional
+	tolerate bool,
+) (*Release, error) {
+	options := delivery.Options{Of: of, PauseAt: pauseAt, URL: url, SkipSmoke: skipSmoke}
+	return m.release(ctx, limits{timeout: timeout, pauseLimit: pauseLimit, tolerate: tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+		return p.Continue(ctx, o)
+	})
+}
+
+// Abort restores the previous version of all services of an unfinished release.
+//
+// The release may be paused, in progress, or left unfinished by a call that was killed. The call fails
+// if no release is unfinished, or if it is not that of the commit of.
+//
+// +cache="never"
+func (m *Slipway) Abort(
+	ctx context.Context,
+	// Full id of a commit: abort only its release.
+	//
+	// +optional
+	of string,
+	// Return the report even if the abort fails; see exit_code in its reports.
+	//
+	// +optional
+	tolerate bool,
+) (*Release, error) {
+	return m.release(ctx, limits{tolerate: tolerate}, delivery.Options{Of: of}, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+		return p.Abort(ctx, o)
 	})
 }
 
@@ -291,25 +383,33 @@ func (m *Slipway) Status(
 	//
 	// +optional
 	withAws *dagger.Service,
+	// Also show deployment frequency, lead time, change failure rate and time to restore of
+	// the last 90 days.
+	//
+	// +optional
+	figures bool,
 ) (*Status, error) {
 	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Status, error) {
-		if with != "" {
+		switch {
+		case with != "" && figures:
+			return report.Status{}, outcome.Usagef("--with and --figures exclude each other: leave out one of them")
+		case with != "":
 			defer m.otherAccount(&p, withCredentials, withRole, withAws)()
 			return p.StatusWith(ctx, services, with)
 		}
-		return p.Status(ctx, services, nil)
+		return p.Status(ctx, pipeline.StatusOptions{Services: services, Figures: figures})
 	})
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
 // limits are the time limits of a release, unparsed, and whether it may fail.
 type limits struct {
-	timeout, waitForTurn string
-	tolerate             bool
+	timeout, waitForTurn, pauseLimit string
+	tolerate                         bool
 }
 
 func (l limits) set(o *delivery.Options) error {
-	return errors.Join(parseLimit("timeout", l.timeout, &o.Timeout), parseLimit("wait-for-turn", l.waitForTurn, &o.WaitForTurn))
+	return errors.Join(parseLimit("timeout", l.timeout, &o.Timeout), parseLimit("wait-for-turn", l.waitForTurn, &o.WaitForTurn), parseLimit("pause-limit", l.pauseLimit, &o.PauseLimit))
 }
 
 // parseLimit parses a duration such as 15m into limit; "" leaves it unchanged.
@@ -325,13 +425,18 @@ func parseLimit(name, given string, limit *time.Duration) error {
 	return nil
 }
 
-// release runs a deploy or a rollback. It returns an error with the report if that did
+// release runs a stage that releases. It returns an error with the report if that did
 // not succeed, unless this is tolerated.
 func (m *Slipway) release(ctx context.Context, within limits, o delivery.Options, run func(pipeline.Pipeline, delivery.Options) (report.Release, error)) (*Release, error) {
 	if err := within.set(&o); err != nil {
 		return nil, err
 	}
-	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
+	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (_ report.Release, err error) {
+		if p.Notify, err = m.Notifications.settings(ctx); err != nil {
+			return report.Release{}, err
+		}
+		return run(p, o)
+	})
 	if err != nil && within.tolerate && ctx.Err() == nil {
 		release.Fail(err)
 		r, err = render(release)
@@ -374,6 +479,7 @@ func newRelease(release report.Release, r rendered, tolerate bool) (*Release, er
 		WithNewFile("summary.md", r.markdown).
 		WithNewFile("log", r.text).
 		WithNewFile("release.json", r.json).
+		WithNewFile("outputs", fmt.Sprintf("result=%s\n", release.Result)).
 		WithNewFile("exit_code", fmt.Sprintln(int(release.ExitCode)))
 	return &Release{Result: string(release.Result), Json: r.json, Markdown: r.markdown, Report: r.text, Reports: reports}, nil
 }

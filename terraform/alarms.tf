@@ -37,7 +37,8 @@ resource "aws_sns_topic_subscription" "alarms" {
 }
 
 # Alarms of each service, by purpose. A service without tasks has no data, which does
-# not raise an alarm.
+# not raise an alarm. Those of a service with two target groups are about both: the sum, or
+# the higher of two times.
 locals {
   alarms = {
     # Also rolls a deployment back. Uses only 5xx responses, so that it reacts quickly.
@@ -102,7 +103,9 @@ locals {
       minutes    = 5
     }
   }
-  service_alarms = { for pair in setproduct(keys(local.running), keys(local.alarms)) : join(" ", pair) => merge(local.alarms[pair[1]], { name = pair[0], what = pair[1] })
+  service_alarms = { for pair in setproduct(keys(local.running), keys(local.alarms)) : join(" ", pair) => merge(local.alarms[pair[1]], {
+    name = pair[0], what = pair[1], both = local.running[pair[0]].shifts && local.alarms[pair[1]].namespace != "AWS/ECS"
+    })
   if local.running[pair[0]].web || local.alarms[pair[1]].namespace == "AWS/ECS" }
 }
 
@@ -111,23 +114,46 @@ resource "aws_cloudwatch_metric_alarm" "service" {
 
   alarm_name          = "${local.services[each.value.name].derived}-service-${each.value.what}"
   alarm_description   = "Service ${each.value.name} ${each.value.text}."
-  namespace           = each.value.namespace
-  metric_name         = each.value.metric
-  statistic           = startswith(each.value.statistic, "p") ? null : each.value.statistic
-  extended_statistic  = startswith(each.value.statistic, "p") ? each.value.statistic : null
+  namespace           = each.value.both ? null : each.value.namespace
+  metric_name         = each.value.both ? null : each.value.metric
+  statistic           = each.value.both || startswith(each.value.statistic, "p") ? null : each.value.statistic
+  extended_statistic  = !each.value.both && startswith(each.value.statistic, "p") ? each.value.statistic : null
   comparison_operator = each.value.comparison
   threshold           = each.value.threshold
-  period              = each.value.period
+  period              = each.value.both ? null : each.value.period
   evaluation_periods  = each.value.minutes
   datapoints_to_alarm = each.value.minutes
   treat_missing_data  = "notBreaching"
 
-  dimensions = each.value.namespace == "AWS/ECS" ? {
+  dimensions = each.value.both ? null : each.value.namespace == "AWS/ECS" ? {
     ClusterName = aws_ecs_cluster.main.name
     ServiceName = local.services[each.value.name].service
     } : {
     LoadBalancer = aws_lb.main.arn_suffix
     TargetGroup  = aws_lb_target_group.service[each.value.name].arn_suffix
+  }
+
+  dynamic "metric_query" {
+    for_each = each.value.both ? [startswith(each.value.statistic, "p") ? "MAX" : "SUM"] : []
+    content {
+      id          = "both"
+      expression  = "${metric_query.value}([FILL(first, 0), FILL(second, 0)])"
+      label       = each.value.metric
+      return_data = true
+    }
+  }
+  dynamic "metric_query" {
+    for_each = each.value.both ? zipmap(["first", "second"], local.target_groups[each.value.name]) : {}
+    content {
+      id = metric_query.key
+      metric {
+        namespace   = each.value.namespace
+        metric_name = each.value.metric
+        stat        = each.value.statistic
+        period      = each.value.period
+        dimensions  = { LoadBalancer = aws_lb.main.arn_suffix, TargetGroup = aws_lb_target_group.service[metric_query.value].arn_suffix }
+      }
+    }
   }
 
   actions_enabled = true

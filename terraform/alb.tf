@@ -27,8 +27,14 @@ resource "aws_lb" "main" {
   depends_on = [aws_s3_bucket_policy.access_logs]
 }
 
+locals {
+  # Target groups. A service whose traffic ECS shifts has two, which take turns.
+  alternate     = { for name, s in local.shifted : "${name} alternate" => merge(s, { target_group = s.alternate }) }
+  target_groups = { for name in keys(local.web) : name => concat([name], contains(keys(local.shifted), name) ? ["${name} alternate"] : []) }
+}
+
 resource "aws_lb_target_group" "service" {
-  for_each = local.web
+  for_each = merge(local.web, local.alternate)
 
   name        = each.value.target_group
   port        = each.value.port
@@ -145,8 +151,99 @@ resource "aws_lb_listener_rule" "route" {
 
   lifecycle {
     precondition {
-      condition     = length([for priority in values(local.route_priority) : priority if priority == local.route_priority[each.key]]) == 1
-      error_message = "routes ${join(" and ", [for route, priority in local.route_priority : route if priority == local.route_priority[each.key]])} get the same priority by chance: write one of them with \"**\" for \"*\", which matches the same."
+      condition     = !contains(keys(local.same_priority), tostring(local.route_priority[each.key]))
+      error_message = lookup(local.same_priority, local.route_priority[each.key], "")
+    }
+  }
+}
+
+# The rules of services whose traffic ECS shifts: one for production and one for test
+# traffic. ECS sets the weights of both, which Terraform must leave.
+resource "aws_lb_listener_rule" "production" {
+  for_each = local.shifted
+
+  listener_arn = local.front_listener
+  priority     = local.route_priority[each.value.routes[0]]
+  tags         = { Name = each.key }
+
+  condition {
+    path_pattern {
+      values = each.value.routes
+    }
+  }
+  action {
+    type = "forward"
+    forward {
+      dynamic "target_group" {
+        for_each = local.target_groups[each.key]
+        content {
+          arn    = aws_lb_target_group.service[target_group.value].arn
+          weight = target_group.value == each.key ? 100 : 0
+        }
+      }
+    }
+  }
+
+  # When an entry's strategy changes, the new rules must be there before the old ones are
+  # deleted, in both directions. This order needs the dependency and create_before_destroy.
+  depends_on = [aws_lb_listener_rule.route]
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [action]
+    precondition {
+      condition     = !contains(keys(local.same_priority), tostring(local.route_priority[each.value.routes[0]]))
+      error_message = lookup(local.same_priority, local.route_priority[each.value.routes[0]], "")
+    }
+  }
+}
+
+resource "aws_lb_listener_rule" "test" {
+  for_each = local.shifted
+
+  listener_arn = aws_lb_listener.test[0].arn
+  priority     = local.route_priority[each.value.routes[0]]
+  tags         = { Name = each.key }
+
+  condition {
+    path_pattern {
+      values = each.value.routes
+    }
+  }
+  action {
+    type = "forward"
+    forward {
+      dynamic "target_group" {
+        for_each = local.target_groups[each.key]
+        content {
+          arn    = aws_lb_target_group.service[target_group.value].arn
+          weight = target_group.value == each.key ? 100 : 0
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [action]
+  }
+}
+
+# Test traffic, to new versions before they get production traffic.
+#trivy:ignore:AWS-0054
+resource "aws_lb_listener" "test" {
+  count = length(local.shifted) > 0 ? 1 : 0
+
+  load_balancer_arn = aws_lb.main.arn
+  port              = var.test_listener_port
+  protocol          = var.certificate_arn == null ? "HTTP" : "HTTPS"
+  ssl_policy        = var.certificate_arn == null ? null : var.tls_policy
+  certificate_arn   = var.certificate_arn
+
+  default_action {
+    type = "fixed-response"
+    fixed_response {
+      content_type = "application/json"
+      message_body = jsonencode({ error = "not found" })
+      status_code  = "404"
     }
   }
 }

@@ -13,6 +13,7 @@ locals {
   scaling_policies = { for pair in setproduct(keys(local.scaled), keys(local.scaling_metrics)) : join(" ", pair) => {
     name   = pair[0]
     what   = pair[1]
+    both   = pair[1] == "requests" && local.scaled[pair[0]].shifts
     metric = local.scaling_metrics[pair[1]].metric
     target = try(local.scaled[pair[0]].scaling[local.scaling_metrics[pair[1]].field], 0) != 0 ? local.scaled[pair[0]].scaling[local.scaling_metrics[pair[1]].field] : local.scaling_metrics[pair[1]].target
   } if pair[1] != "requests" || local.scaled[pair[0]].web }
@@ -42,9 +43,45 @@ resource "aws_appautoscaling_policy" "service" {
     scale_out_cooldown = 60
     scale_in_cooldown  = 300
 
-    predefined_metric_specification {
-      predefined_metric_type = each.value.metric
-      resource_label         = each.value.what == "requests" ? "${aws_lb.main.arn_suffix}/${aws_lb_target_group.service[each.value.name].arn_suffix}" : null
+    dynamic "predefined_metric_specification" {
+      for_each = each.value.both ? [] : [each.value.metric]
+      content {
+        predefined_metric_type = predefined_metric_specification.value
+        resource_label         = each.value.what == "requests" ? "${aws_lb.main.arn_suffix}/${aws_lb_target_group.service[each.value.name].arn_suffix}" : null
+      }
+    }
+    # Requests per healthy task of both target groups, of which one has the tasks.
+    dynamic "customized_metric_specification" {
+      for_each = each.value.both ? [local.target_groups[each.value.name]] : []
+      content {
+        metrics {
+          id          = "per_task"
+          expression  = "(FILL(first_requests, 0) + FILL(second_requests, 0)) / (FILL(first_tasks, 0) + FILL(second_tasks, 0))"
+          return_data = true
+        }
+        dynamic "metrics" {
+          for_each = { for pair in setproduct([0, 1], ["requests", "tasks"]) : "${["first", "second"][pair[0]]}_${pair[1]}" => { group = customized_metric_specification.value[pair[0]], tasks = pair[1] == "tasks" } }
+          content {
+            id          = metrics.key
+            return_data = false
+            metric_stat {
+              stat = metrics.value.tasks ? "Average" : "Sum"
+              metric {
+                namespace   = "AWS/ApplicationELB"
+                metric_name = metrics.value.tasks ? "HealthyHostCount" : "RequestCount"
+                dimensions {
+                  name  = "LoadBalancer"
+                  value = aws_lb.main.arn_suffix
+                }
+                dimensions {
+                  name  = "TargetGroup"
+                  value = aws_lb_target_group.service[metrics.value.group].arn_suffix
+                }
+              }
+            }
+          }
+        }
+      }
     }
   }
 }

@@ -150,6 +150,11 @@ resource "aws_ecs_service" "service" {
   lifecycle {
     # Releases set the revision, releases and autoscaling set the count. Without this
     # the next apply would undo the last release.
+    #
+    # Releases also set what an entry's strategy says: version 5 of the provider knows
+    # neither deployment_configuration nor load_balancer.advanced_configuration, does not
+    # read them, and so leaves them. Version 6 could set them here (LINEAR and CANARY since
+    # 6.21), if the release left them.
     ignore_changes = [task_definition, desired_count]
   }
 
@@ -159,6 +164,9 @@ resource "aws_ecs_service" "service" {
     aws_lb_listener.http,
     aws_lb_listener.https,
     aws_lb_listener_rule.route,
+    aws_lb_listener_rule.production,
+    aws_lb_listener_rule.test,
+    aws_iam_role_policy.infrastructure,
     aws_ecs_cluster_capacity_providers.main,
     aws_iam_role_policy.execution,
     aws_iam_role_policy.own_execution,

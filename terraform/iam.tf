@@ -184,6 +184,55 @@ resource "aws_iam_role_policy" "task" {
   })
 }
 
+# Infrastructure role: ECS shifts traffic with it, as AWS's managed policy
+# AmazonECSInfrastructureRolePolicyForLoadBalancers allows, but only of these target groups
+# and rules. AWS does not document that ECS sends aws:SourceAccount here.
+resource "aws_iam_role" "infrastructure" {
+  count = length(local.shifted) > 0 ? 1 : 0
+
+  name                 = "${local.prefix}-ecs-infrastructure-role"
+  description          = "Shifts traffic between the versions of services"
+  permissions_boundary = local.boundary
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "ecs.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "infrastructure" {
+  count = length(local.shifted) > 0 ? 1 : 0
+
+  name = "shift-traffic"
+  role = aws_iam_role.infrastructure[0].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "Read"
+        Effect   = "Allow"
+        Action   = ["elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth"]
+        Resource = "*" # the actions support no resource
+      },
+      {
+        Sid      = "Register"
+        Effect   = "Allow"
+        Action   = ["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets"]
+        Resource = flatten([for name in keys(local.shifted) : [for group in local.target_groups[name] : aws_lb_target_group.service[group].arn]])
+      },
+      {
+        Sid      = "Shift"
+        Effect   = "Allow"
+        Action   = "elasticloadbalancing:ModifyRule"
+        Resource = concat([for rule in aws_lb_listener_rule.production : rule.arn], [for rule in aws_lb_listener_rule.test : rule.arn])
+      },
+    ]
+  })
+}
+
 resource "aws_iam_role" "flow_logs" {
   name                 = "${local.prefix}-flow-logs-role"
   description          = "Writes the VPC's flow logs"

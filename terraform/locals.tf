@@ -69,17 +69,19 @@ data "aws_kms_alias" "platform" {
   name = "alias/${local.prefix}-platform"
 }
 
-# Listener rules. Each route has its own rule, because a rule takes at most five
-# patterns. Its priority depends on the route alone, so that a new service changes no
-# existing rule; AWS would reject such a change half-way with PriorityInUse.
+# Listener rules. services/routes.tf has their priorities.
 locals {
-  rules = merge([for name, s in local.services : { for route in s.routes : route => name if route != "/*" }]...)
+  rules          = merge([for name, s in local.services : { for route in s.routes : route => name if route != "/*" && !s.shifts }]...)
+  route_priority = module.services.route_priority
 
-  # If two routes match a path, the first in this order wins: routes without a wildcard,
-  # then deeper ones. Within a class the order is arbitrary, spread over 5500
-  # priorities.
-  route_class    = { for route in keys(local.rules) : route => strcontains(route, "*") || strcontains(route, "?") ? max(1, 9 - length(split("/", route))) : 0 }
-  route_priority = { for route in keys(local.rules) : route => local.route_class[route] * 5500 + parseint(substr(sha256(route), 0, 8), 16) % 5500 + 1 }
+  # Services whose traffic ECS shifts.
+  shifted = { for name, s in local.web : name => s if s.shifts }
+
+  # What is wrong with priorities that rules share by chance.
+  rules_by_priority = { for rule in concat([for route in keys(local.rules) : [route]], [for s in local.shifted : s.routes]) : tostring(local.route_priority[rule[0]]) => rule[0]... }
+  same_priority = { for priority, routes in local.rules_by_priority : priority =>
+    "routes ${join(" and ", routes)} get the same priority by chance: write one of them with \"**\" for \"*\", which matches the same." if length(routes) > 1
+  }
 
   # Service that answers what no rule matches; 404 if none.
   catch_all = one([for name, s in local.services : name if contains(s.routes, "/*")])

@@ -66,7 +66,7 @@ output "log_groups" {
 
 output "target_group_arns" {
   description = "Target group ARNs by service."
-  value       = { for name, group in aws_lb_target_group.service : name => group.arn }
+  value       = { for name in keys(local.web) : name => aws_lb_target_group.service[name].arn }
 }
 
 output "deployment_alarms" {

@@ -25,6 +25,17 @@ resource "aws_vpc_security_group_ingress_rule" "alb" {
   cidr_ipv4         = each.value.cidr
 }
 
+resource "aws_vpc_security_group_ingress_rule" "alb_test" {
+  for_each = length(local.shifted) > 0 ? coalesce(var.test_listener_cidr_blocks, var.allowed_cidrs) : []
+
+  security_group_id = aws_security_group.alb.id
+  description       = "Tests of new versions"
+  ip_protocol       = "tcp"
+  from_port         = var.test_listener_port
+  to_port           = var.test_listener_port
+  cidr_ipv4         = each.value
+}
+
 resource "aws_vpc_security_group_egress_rule" "alb" {
   for_each = local.web
 

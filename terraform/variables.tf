@@ -65,6 +65,19 @@ variable "services" {
       memory            = optional(number, 0)
       requests_per_task = optional(number, 0)
     }))
+    # How a release replaces the tasks. docs/progressive.md describes it.
+    strategy = optional(object({
+      type                  = optional(string, "")
+      percent               = optional(number, 0)
+      step_bake_minutes     = optional(number)
+      bake_minutes          = optional(number)
+      early_success_percent = optional(number, 0)
+      failure_threshold = optional(object({
+        type                 = optional(string, "")
+        value                = optional(number, 0)
+        keep_on_healthy_task = optional(bool, false)
+      }))
+    }))
     permissions = optional(list(object({
       actions    = optional(list(string), [])
       resources  = optional(list(string), [])
@@ -169,6 +182,18 @@ variable "service_overrides" {
       cpu               = optional(number, 0)
       memory            = optional(number, 0)
       requests_per_task = optional(number, 0)
+    }))
+    strategy = optional(object({
+      type                  = optional(string, "")
+      percent               = optional(number, 0)
+      step_bake_minutes     = optional(number)
+      bake_minutes          = optional(number)
+      early_success_percent = optional(number, 0)
+      failure_threshold = optional(object({
+        type                 = optional(string, "")
+        value                = optional(number, 0)
+        keep_on_healthy_task = optional(bool, false)
+      }))
     }))
     spot        = optional(number)
     environment = optional(map(string), {})
@@ -459,6 +484,29 @@ variable "allowed_cidrs" {
   validation {
     condition     = alltrue([for range in var.allowed_cidrs : can(cidrnetmask(range))])
     error_message = "allowed_cidrs has no IPv4 range in ${join(", ", [for range in var.allowed_cidrs : range if !can(cidrnetmask(range))])}: write it like 203.0.113.0/24."
+  }
+}
+
+variable "test_listener_port" {
+  description = "Port of the load balancer for requests to new versions before they get production traffic, if a service has a progressive strategy."
+  type        = number
+  default     = 10080
+  nullable    = false
+
+  validation {
+    condition     = var.test_listener_port >= 1 && var.test_listener_port <= 65535 && var.test_listener_port == floor(var.test_listener_port) && !contains([80, 443], var.test_listener_port)
+    error_message = "test_listener_port ${var.test_listener_port} must be 1 to 65535, but neither 80 nor 443."
+  }
+}
+
+variable "test_listener_cidr_blocks" {
+  description = "IPv4 CIDR blocks that may connect to the test listener, of which one must be that of the pipeline. null for allowed_cidrs."
+  type        = set(string)
+  default     = null
+
+  validation {
+    condition     = alltrue([for range in coalesce(var.test_listener_cidr_blocks, []) : can(cidrnetmask(range))])
+    error_message = "test_listener_cidr_blocks has no IPv4 range in ${join(", ", [for range in coalesce(var.test_listener_cidr_blocks, []) : range if !can(cidrnetmask(range))])}: write it like 203.0.113.0/24."
   }
 }
 

@@ -108,7 +108,9 @@ locals {
     task_roles          = local.names[name].task_roles
     schedule_roles      = local.names[name].schedule_roles
     flow_logs_role      = "${local.iam}:role/${e.prefix}-flow-logs-role"
-    platform_roles      = concat(local.names[name].task_roles, local.names[name].schedule_roles, ["${local.iam}:role/${e.prefix}-flow-logs-role"])
+    infrastructure_role = "${local.iam}:role/${e.prefix}-ecs-infrastructure-role"
+    shifted             = concat([for service in var.services : "${local.elb}:targetgroup/${e.prefix}-${service}-t?/*"], ["${local.elb}:listener-rule/app/${e.prefix}-alb/*"])
+    platform_roles      = concat(local.names[name].task_roles, local.names[name].schedule_roles, [for role in ["flow-logs-role", "ecs-infrastructure-role"] : "${local.iam}:role/${e.prefix}-${role}"])
     secrets = flatten([for secret in e.secrets : [
       "arn:${local.partition}:secretsmanager:${var.region}:${var.account_id}:secret:${secret}",
       "arn:${local.partition}:ssm:${var.region}:${var.account_id}:parameter/${secret}",

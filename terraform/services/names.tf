@@ -13,10 +13,12 @@ locals {
     schedule_of  = s.service != "" ? s.service : "${var.prefix}-${name}-schedule"
     log_group    = "/ecs/${var.prefix}-${name}"
     target_group = "${var.prefix}-${name}-tg"
+    alternate    = "${var.prefix}-${name}-t2" # target group of every other version, if traffic is shifted
     derived      = "${var.prefix}-${name}"
 
-    web = s.port != 0
-    job = s.schedule != ""
+    web    = s.port != 0
+    job    = s.schedule != ""
+    shifts = local.shifts[name]
     health_checked = (s.health_check == null
       ? s.port != 0 && contains(["go", "nginx"], s.kind)
       : try(s.health_check.command, []) != tolist(["NONE"])

@@ -7,3 +7,8 @@ output "services" {
     error_message = "${join("; ", local.problems)}."
   }
 }
+
+output "route_priority" {
+  description = "Priorities of the listener rules, by route."
+  value       = local.route_priority
+}

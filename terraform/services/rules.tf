@@ -55,10 +55,10 @@ locals {
   problems = concat(
     flatten([for name in keys(var.services) : [for problem in compact(flatten([
       can(regex(local.patterns.name, name)) ? "" : "the name must be 2 to 25 lower-case letters, digits and hyphens",
-      local.build_problems[name], local.name_problems[name], local.traffic_problems[name], local.size_problems[name], local.schedule_problems[name],
+      local.build_problems[name], local.name_problems[name], local.traffic_problems[name], local.size_problems[name], local.schedule_problems[name], local.strategy_problems[name],
       local.permission_problems[name], local.container_problems[name], local.volume_problems[name], local.release_task_problems[name],
     ])) : "service \"${name}\": ${problem}"]]),
-    local.shared_problems,
+    local.shared_problems, local.order_problems,
   )
 
   # Text that must be unique, by what it is.
@@ -146,6 +146,9 @@ locals {
       { field = "min_count", value = s.min_count, low = 0, high = s.desired_count },
       { field = "max_count", value = s.max_count, low = s.desired_count, high = 5000 },
       { field = "grace_period", value = s.port == 0 ? null : s.grace_period, low = 0, high = 2147483647 },
+      { field = "strategy: step_bake_minutes", value = try(s.strategy.step_bake_minutes, null), low = 0, high = 1440 },
+      { field = "strategy: bake_minutes", value = try(s.strategy.bake_minutes, null), low = 0, high = 1440 },
+      { field = "strategy: failure_threshold: value", value = try(s.strategy.failure_threshold.value, null), low = 1, high = 5000 },
     ],
     # 0 means the default.
     [for field in flatten([
@@ -169,6 +172,32 @@ locals {
       ]],
     ]) : field if try(field.value, 0) != 0],
   ) }
+
+  # ECS's limits: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+  strategies = ["rolling", "blue_green", "canary", "linear"]
+  thresholds = ["count", "bounded_percent", "unbounded_percent"]
+
+  strategy_problems = { for name, s in var.services : name => flatten([for strategy in s.strategy == null ? [] : [s.strategy] :
+    !contains(local.strategies, strategy.type) ? ["strategy: type \"${strategy.type}\" must be one of ${join(", ", local.strategies)}"] : flatten([
+      s.schedule == "" ? "" : "strategy needs a service, and a job has none: remove it",
+      [for field in [
+        { name = "percent", set = strategy.percent != 0, of = ["canary", "linear"] },
+        { name = "step_bake_minutes", set = strategy.step_bake_minutes != null, of = ["canary", "linear"] },
+        { name = "bake_minutes", set = strategy.bake_minutes != null, of = ["blue_green", "canary", "linear"] },
+        { name = "early_success_percent", set = strategy.early_success_percent != 0, of = ["rolling"] },
+        { name = "failure_threshold", set = strategy.failure_threshold != null, of = ["rolling"] },
+      ] : "strategy: ${field.name} does not apply to type \"${strategy.type}\": remove it" if field.set && !contains(field.of, strategy.type)],
+      [for least in [strategy.type == "linear" ? 3 : 0.1] :
+        "strategy: percent ${strategy.percent} must be between ${least} and 100"
+      if strategy.percent != 0 && (strategy.percent < least || strategy.percent > 100)],
+      abs(strategy.percent * 10 - floor(strategy.percent * 10 + 0.5)) < 0.000001 ? "" : "strategy: percent ${strategy.percent} must be in tenths, such as 2.5",
+      contains([0, 100], strategy.early_success_percent)
+      ? "" : "strategy: early_success_percent ${strategy.early_success_percent} must be 100: the platform keeps 100 % of tasks healthy, and ECS allows no less",
+      strategy.failure_threshold == null || contains(local.thresholds, try(strategy.failure_threshold.type, ""))
+      ? "" : "strategy: failure_threshold: type \"${try(strategy.failure_threshold.type, "")}\" must be one of ${join(", ", local.thresholds)}",
+      local.shifts[name] && length(s.routes) > 5
+      ? "${length(s.routes)} routes are too many for strategy \"${strategy.type}\": ECS shifts one listener rule, which has at most 5 patterns; use fewer, or type \"rolling\"" : "",
+  ])]) }
 
   # The task's own size and that of the task before a release.
   sizes = { for name, s in var.services : name => concat(

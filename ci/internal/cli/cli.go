@@ -71,7 +71,7 @@ func (a *app) root() *cobra.Command {
 		Long: `Slipway tests, builds, publishes and releases the services of
 ` + platform.ServicesFile + `. The exit code reports the state of production:
 
-  0 done, or nothing to do          4 failed and not restored: act now
+  0 done, paused, or nothing to do  4 failed and not restored: act now
   1 failed, production unchanged    5 refused by a check
   2 wrong usage or configuration  130 interrupted and restored
   3 failed and restored`,
@@ -98,6 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.newCommand(),
 		a.initCommand(),
+		a.upgradeCommand(),
 		a.testCommand(),
 		a.fmtCommand(),
 		a.validateCommand(),
@@ -113,6 +114,8 @@ func (a *app) root() *cobra.Command {
 		a.deployCommand(),
 		a.statusCommand(),
 		a.promoteCommand(),
+		a.continueCommand(),
+		a.abortCommand(),
 		a.rollbackCommand(),
 		a.previewCommand(),
 		a.runCommand(),

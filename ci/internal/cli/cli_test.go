@@ -67,7 +67,7 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		"unknown command":            {[]string{"rehears"}, outcome.Usage, `unknown command "rehears": did you mean rehearse?`},
-		"command without suggestion": {[]string{"xyzzy"}, outcome.Usage, `unknown command "xyzzy": want one of apply, build, `},
+		"command without suggestion": {[]string{"xyzzy"}, outcome.Usage, `unknown command "xyzzy": want one of abort, apply, build, `},
 		"renamed flag":               {[]string{"plan", "--lock=false"}, outcome.Usage, "unknown flag --lock: it was renamed to --state-lock"},
 		"unknown flag":               {[]string{"build", "--servic", "a"}, outcome.Usage, "unknown flag --servic: did you mean --service?"},
 		"flag without suggestion":    {[]string{"build", "--xyzzy"}, outcome.Usage, "unknown flag --xyzzy: want one of --help, "},

@@ -13,6 +13,7 @@ import (
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/rehearse/rehearsal"
+	"dagger/slipway/internal/release/delivery"
 )
 
 // recentCommits is how many commits are completed.
@@ -34,6 +35,8 @@ func (a *app) flagValues() map[string]valuesFunc {
 		"platform":     platformNames,
 		"latest":       fixedValues("auto", "true", "false"),
 		"fail-on":      fixedValues(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.ThresholdNone),
+		"pause-at":     fixedValues(delivery.PauseStages()...),
+		"strategy":     fixedValues(delivery.Strategies()...),
 		"image":        a.lockedImages,
 		"sha":          a.commits,
 		"to":           a.commits,

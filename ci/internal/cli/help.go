@@ -14,7 +14,7 @@ var commandGroups = []struct {
 	commands  []string
 }{
 	{"build", "Build and check:", []string{"new", "init", "test", "lint", "fmt", "build", "lock", "scan"}},
-	{"release", "Release:", []string{"publish", "verify", "diff", "deploy", "promote", "status", "rollback", "preview", "run", "logs"}},
+	{"release", "Release:", []string{"publish", "verify", "diff", "deploy", "promote", "continue", "abort", "status", "rollback", "preview", "run", "logs"}},
 	{"platform", "Platform:", []string{"validate", "plan", "apply"}},
 	{"rehearse", "On this machine:", []string{"up", "rehearse", "local-aws"}},
 	{"help", "Help:", []string{"doctor", "version", "completion", "help"}},

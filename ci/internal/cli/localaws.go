@@ -18,9 +18,10 @@ func (a *app) localAWSCommand() *cobra.Command {
 		Use:   "local-aws",
 		Short: "Run the embedded AWS until interrupted",
 		Long: `Local-aws serves ECS, ECR with a registry, ELBv2 with a working load balancer,
-the target groups' metrics in CloudWatch, CloudWatch Logs, EventBridge Scheduler, IAM
-roles, Secrets Manager, SSM parameters and STS at one address, for unmodified clients. Tasks run as processes of this machine. It prints
-AWS_ENDPOINT_URL=… when it is ready.
+CloudWatch's metrics of target groups, CloudWatch Logs, EventBridge Scheduler, IAM
+roles, Secrets Manager, SSM parameters and STS at one address, for unmodified
+clients. Tasks run as processes of this machine. It prints AWS_ENDPOINT_URL=… when
+it is ready.
 
 It can inject faults. --throttle enforces the request rates that AWS documents,
 --latency delays each call, and --fault makes calls fail: KIND[:key=value,…] with

@@ -66,7 +66,8 @@ trusted signature; and that they have no known vulnerability of the severity
 
 Then it copies to the target's registry what that lacks: the images with their
 signatures, SBOM and provenance, and the commit's tag. The release itself is that
-of deploy: all services or none, with smoke test and restore.
+of deploy: all services or none, with smoke test and restore, and with --pause-at a
+pause for a person.
 
 With --sha it promotes a commit that the source ran before, if its deployment
 succeeded and was not rolled back. If the target's file has promote_from, only
@@ -78,6 +79,8 @@ that environment can be promoted there, and --from may be left out.`,
 	}
 	bindServices(cmd, &f.services)
 	f.bindRelease(cmd)
+	f.bindPause(cmd)
+	f.bindStrategy(cmd, "as in the services file")
 	cmd.Flags().StringVar(&o.From, "from", "", "environment whose release is promoted (default promote_from of the target)")
 	cmd.Flags().StringVar(&o.To, "to", "", "environment to release in (default none: required)")
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to promote (default the one that the source runs)")

@@ -63,8 +63,19 @@ func TestPromote(t *testing.T) {
 	ran(t, dir, "deploy", "--env", "staging", "--sha", sha, "--no-build", "--skip-smoke")
 	require.Equal(t, []string{"staging: deploy begun", "staging: deploy done"}, notified())
 
+	code, stdout, stderr := run(t, "status", "--source", dir, "--env", "staging", "--figures", "--output", "json")
+	require.Equal(t, outcome.Done, code, stderr)
+	schematest.RequireValid(t, "status", []byte(stdout))
+	figures := decode[report.Status](t, stdout).Figures
+	require.Equal(t, []int{1, 0, 1}, []int{figures.Succeeded, figures.Failed, figures.LeadTime.Of})
+	require.Equal(t, sha, figures.Releases[0].SHA)
+	require.Equal(t, []string{"s000"}, figures.Releases[0].Services)
+	code, stdout, stderr = run(t, "status", "--source", dir, "--env", "staging", "--figures", "--output", "markdown")
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "| change failure rate | 0.0 % | 0 of 1 releases failed |\n")
+
 	difference := []string{"diff", "--source", dir, "--env", "staging", "--with", "production", "--with-profile", "production"}
-	code, stdout, stderr := run(t, append(difference, "--output", "json")...)
+	code, stdout, stderr = run(t, append(difference, "--output", "json")...)
 	require.Equal(t, outcome.Done, code, stderr)
 	diff := decode[report.Diff](t, stdout)
 	require.True(t, diff.Changed)
@@ -169,6 +180,7 @@ func TestPromoteBadInput(t *testing.T) {
 		"with unknown":        {[]string{"diff", "--env", "staging", "--with", "prodction"}, `--with: no environment "prodction": did you mean "production"?`},
 		"with a commit":       {[]string{"diff", "--env", "staging", "--with", "production", "--sha", "x"}, "--with and --sha exclude each other"},
 		"status with itself":  {[]string{"status", "--env", "staging", "--with", "staging"}, "cannot compare staging with itself"},
+		"status and figures":  {[]string{"status", "--env", "staging", "--with", "production", "--figures"}, "--with and --figures exclude each other: leave out one of them"},
 		"status and drift":    {[]string{"status", "--env", "staging", "--with", "production", "--infra"}, "--with and --infra exclude each other: leave out one of them"},
 		"credentials too":     {[]string{"status", "--env", "staging", "--with-role", "x"}, "--with-profile and --with-role need --with: add it"},
 		"credentials of none": {[]string{"diff", "--env", "staging", "--with-profile", "x"}, "--with-profile and --with-role need --with: add it"},

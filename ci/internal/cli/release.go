@@ -50,16 +50,35 @@ func (f *releaseFlags) bindRollout(cmd *cobra.Command) {
 func (f *releaseFlags) bindRelease(cmd *cobra.Command) {
 	f.report.bind(cmd)
 	f.bindLimits(cmd)
-	cmd.Flags().StringVar(&f.URL, "url", "", "base URL of the smoke test (default the load balancer's)")
+	f.bindURL(cmd)
+}
+
+// bindPause adds the flags of commands whose release can wait for a person.
+func (f *releaseFlags) bindPause(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.PauseAt, "pause-at", "", "stage at which the release waits for slipway continue or abort: "+strings.Join(delivery.PauseStages(), ", ")+" (default none)")
+	cmd.Flags().DurationVar(&f.PauseLimit, "pause-limit", 0, "how long the release waits, 1m to 336h; then ECS rolls it back (default 24h; required in CI)")
+}
+
+// bindStrategy adds the flag of commands that start a release.
+func (f *releaseFlags) bindStrategy(cmd *cobra.Command, own string) {
+	cmd.Flags().StringVar(&f.Strategy, "strategy", "", "strategy of this release for the services that shift traffic: "+strings.Join(delivery.Strategies(), ", ")+" (default "+own+")")
 }
 
 // bindLimits adds the flags of everything that rolls out, including previews.
 func (f *releaseFlags) bindLimits(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
-	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
+	f.bindTimeouts(cmd)
 	cmd.Flags().DurationVar(&f.WaitForTurn, "wait-for-turn", 0, "maximum wait for a release in progress to finish, such as 10m (default none)")
 	cmd.Flags().Lookup("wait-for-turn").NoOptDefVal = "30m"
+}
+
+func (f *releaseFlags) bindTimeouts(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
+	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "skip the smoke test; rely on ECS alone")
+}
+
+func (f *releaseFlags) bindURL(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.URL, "url", "", "base URL of the smoke test (default the load balancer's)")
 }
 
 // pipeline returns a pipeline that uses the tools of this machine and shows progress in
@@ -69,7 +88,7 @@ func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
 		view = report.Plain{W: a.stderr}
 	}
 	return pipeline.Pipeline{
-		Dir: a.source, Environment: a.environment, Netrc: a.netrc, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Log: a.stderr, Next: a.setReleaseRecovery,
+		Dir: a.source, Environment: a.environment, Netrc: a.netrc, Cache: image.CacheDir(), CI: inCI(), Recorder: report.NewRecorder(time.Now, view), Log: a.stderr, Next: a.setReleaseRecovery,
 		AWS: func(context.Context) (awsauth.Options, error) { return awsauth.Options{Region: region}, nil },
 	}
 }
@@ -109,15 +128,22 @@ previous version.
 If the process is killed, the release stays unfinished: deploy the same commit
 again to finish it, or run rollback to restore the previous version.
 
+Services whose entry has a strategy (blue_green, canary, linear) shift traffic
+together. With --pause-at the release waits at a stage, deploy ends with exit code
+0 and the result paused, and slipway continue or abort decides.
+
 Published images get an SBOM and provenance, signed with --sign-key or with the
 identity of the GitHub Actions job. With --require-signature, deploy refuses
 images without a trusted signature (exit code 5) before it changes anything.`,
 		Example: `  slipway deploy
   slipway deploy --require-signature --key cosign.pub
   slipway deploy --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --wait-for-turn
+  slipway deploy --pause-at post-test-traffic-shift --pause-limit 2h
   slipway deploy --service backend --timeout 5m --output markdown`,
 	}
 	f.bindRollout(cmd)
+	f.bindPause(cmd)
+	f.bindStrategy(cmd, "as in the services file")
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default HEAD)")
 	cmd.Flags().BoolVar(&f.Force, "force", false, "also roll out unchanged services")
 	cmd.Flags().BoolVar(&f.AllowNoRollback, "allow-no-rollback", false, "release although the images of the previous version are gone, so that it cannot be restored")
@@ -151,19 +177,76 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Long: `Rollback restores what ran before the last release, in every service of that
 release. It uses the last revision that was deployed successfully, not simply the
 previous revision. It also takes over a release that is in progress or was left
-unfinished, but is refused while a release task runs. With --to it releases a commit whose images are in the registry, or a
-revision of a task definition.`,
+unfinished, but is refused while a release task runs. With --to it releases a
+commit whose images are in the registry, or a revision of a task definition.
+
+Services that shift traffic get all of it at once and do not bake, unless
+--strategy names another strategy.`,
 		Example: `  slipway rollback
   slipway rollback --to 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d
   slipway rollback --service backend --to 12
   slipway rollback --to ecs-backend-task:12`,
 	}
 	f.bindRollout(cmd)
+	f.bindStrategy(cmd, "blue_green without a bake")
 	cmd.Flags().StringVar(&f.Of, "of", "", "full id of a commit: roll back only its release, and do nothing if it is not the last one (default the last release)")
 	cmd.Flags().StringVar(&to, "to", "", "full id of a commit, or a revision, to release (default the last successful release)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.runRelease(f, func(p pipeline.Pipeline) (report.Release, error) {
 			return p.Rollback(cmd.Context(), f.services, to, f.Options)
+		})
+	}
+	return cmd
+}
+
+func (a *app) continueCommand() *cobra.Command {
+	var f releaseFlags
+	cmd := &cobra.Command{
+		Use:   "continue",
+		Short: "Continue a paused release past the stage where it waits",
+		Long: `Continue continues the release that deploy or promote paused with --pause-at, in
+all its services. It needs no checkout of that commit: it finds the release in AWS,
+from any machine with the role. With --pause-at it waits again at a later stage.
+
+If no release is paused, or the paused release is not that of --of, it exits with 5.`,
+		Example: `  slipway continue
+  slipway continue --pause-at post-production-traffic-shift --pause-limit 30m
+  slipway continue --of 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d`,
+	}
+	bindRegion(cmd, &f.region)
+	f.report.bind(cmd)
+	f.bindTimeouts(cmd)
+	f.bindURL(cmd)
+	f.bindPause(cmd)
+	cmd.Flags().StringVar(&f.Of, "of", "", "full id of a commit: continue only its release (default the paused release)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.runRelease(f, func(p pipeline.Pipeline) (report.Release, error) {
+			return p.Continue(cmd.Context(), f.Options)
+		})
+	}
+	return cmd
+}
+
+func (a *app) abortCommand() *cobra.Command {
+	var f releaseFlags
+	cmd := &cobra.Command{
+		Use:   "abort",
+		Short: "Abort an unfinished release: restore the previous version",
+		Long: `Abort restores the previous version of all services of a release that is paused, in
+progress, or was left unfinished by a killed process. It exits with 0 when the
+previous version runs everywhere, otherwise with 4.
+
+If no release is unfinished, or it is not that of --of, it exits with 5 and changes
+nothing. To undo a finished release, use rollback.`,
+		Example: `  slipway abort
+  slipway abort --of 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d`,
+	}
+	bindRegion(cmd, &f.region)
+	f.report.bind(cmd)
+	cmd.Flags().StringVar(&f.Of, "of", "", "full id of a commit: abort only its release (default the unfinished release)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.runRelease(f, func(p pipeline.Pipeline) (report.Release, error) {
+			return p.Abort(cmd.Context(), f.Options)
 		})
 	}
 	return cmd
@@ -198,27 +281,34 @@ Terraform and the running task definition, and an unfinished release.
 
 With --infra it also shows the drift of the platform, as plan --refresh-only
 does, without locking the state. With --with it shows what another environment
-runs beside it: commit, digest, state and tasks.`,
+runs beside it: commit, digest, state and tasks. With --figures it also shows the four
+key metrics of DORA, from ECS's records of the last 90 days; --output json has the
+releases that they are of.`,
 		Example: `  slipway status
   slipway status --env staging --with production
+  slipway status --figures --output json
   slipway status --infra --backend-config bucket=my-state
   slipway status --output json`,
 	}
 	f.bind(cmd)
 	cmd.Flags().BoolVar(&infra, "infra", false, "also show the drift of the platform")
+	figures := false
+	cmd.Flags().BoolVar(&figures, "figures", false, "also show deployment frequency, lead time, change failure rate and time to restore of the last 90 days")
 	var with string
 	var other otherAccount
 	bindWith(cmd, &with, &other, "environment to show beside that of --env (default none)")
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var drift *pipeline.TerraformOptions
+		o := pipeline.StatusOptions{Services: f.services, Figures: figures}
 		if infra {
-			drift = &of.TerraformOptions
+			o.Drift = &of.TerraformOptions
 		}
 		p := a.pipeline(f.region, nil)
-		get := func() (report.Status, error) { return p.Status(cmd.Context(), f.services, drift) }
+		get := func() (report.Status, error) { return p.Status(cmd.Context(), o) }
 		switch {
+		case with != "" && figures:
+			return outcome.Usagef("--with and --figures exclude each other: leave out one of them")
 		case with != "" && infra:
 			return outcome.Usagef("--with and --infra exclude each other: leave out one of them")
 		case with != "":

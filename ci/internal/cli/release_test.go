@@ -230,6 +230,14 @@ func testReleaseErrors(t *testing.T, dir string) {
 		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `invalid --url "https://": want`},
 		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `invalid --url "www.example.com": want`},
 		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `invalid --url "https://me:xxxxx@www.example.com/?a=b": want`},
+		"an unknown stage":        {[]string{"deploy", "--pause-at", "bake-time"}, outcome.Usage, `invalid --pause-at "bake-time": want post-test-traffic-shift, pre-production-traffic-shift or post-production-traffic-shift`},
+		"a limit without a stage": {[]string{"deploy", "--pause-limit", "1h"}, outcome.Usage, "--pause-limit needs --pause-at"},
+		"a pause of seconds":      {[]string{"continue", "--pause-at", "post-production-traffic-shift", "--pause-limit", "30s"}, outcome.Usage, "invalid --pause-limit 30s"},
+		"a pause of nothing":      {[]string{"deploy", "--pause-at", "post-test-traffic-shift"}, outcome.Usage, "--pause-at: no service of this release shifts traffic"},
+		"an unknown strategy":     {[]string{"rollback", "--strategy", "canry"}, outcome.Usage, `invalid --strategy "canry": want rolling, blue_green, canary or linear`},
+		"a strategy of nothing":   {[]string{"deploy", "--strategy", "canary"}, outcome.Usage, "--strategy canary: no service of this release shifts traffic"},
+		"nothing to continue":     {[]string{"continue"}, outcome.Refused, "no release is paused: the last one is over (slipway status shows how it ended)"},
+		"nothing to abort":        {[]string{"abort"}, outcome.Refused, "no release is in progress, so nothing is to abort (slipway status)"},
 		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
 		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "matches several services"},
 		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},
@@ -244,6 +252,12 @@ func testReleaseErrors(t *testing.T, dir string) {
 			require.Contains(t, stdout+stderr, tt.want)
 		})
 	}
+	t.Run("a pause that nobody continues", func(t *testing.T) {
+		t.Setenv("CI", "true")
+		code, stdout, stderr := run(t, "deploy", "--source", dir, "--pause-at", "post-test-traffic-shift")
+		require.Equal(t, outcome.Usage, code)
+		require.Contains(t, stdout+stderr, "--pause-at needs --pause-limit in CI")
+	})
 	t.Run("an endpoint that does not answer", func(t *testing.T) {
 		t.Setenv("AWS_MAX_ATTEMPTS", "2")
 		t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

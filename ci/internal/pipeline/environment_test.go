@@ -55,7 +55,7 @@ func stages(t *testing.T) map[string]func(pipeline.Pipeline) error {
 			return err
 		},
 		"status": func(p pipeline.Pipeline) error {
-			_, err := p.Status(t.Context(), nil, nil)
+			_, err := p.Status(t.Context(), pipeline.StatusOptions{})
 			return err
 		},
 		"diff": func(p pipeline.Pipeline) error {

@@ -41,6 +41,7 @@ func (p Pipeline) Promote(ctx context.Context, o PromoteOptions) (report.Release
 	if err := (platform.Platform{Services: to.Services}).CheckRegion(to.Account.Region()); err != nil {
 		return report.Release{}, outcome.Usagef("%s: %w", platform.ServicesFile, err)
 	}
+	o.CI = p.CI
 	return to.WithNotifications(p.Notify, "promote", func(d delivery.Delivery) report.Release { return d.Promote(ctx, from, o.PromoteOptions) }), nil
 }
 

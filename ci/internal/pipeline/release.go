@@ -84,7 +84,28 @@ func (p Pipeline) Deploy(ctx context.Context, services []string, o delivery.Opti
 	if err != nil {
 		return report.Release{}, err
 	}
+	o.CI = p.CI
 	return d.WithNotifications(p.Notify, "deploy", func(d delivery.Delivery) report.Release { return d.Deploy(ctx, o) }), nil
+}
+
+// Continue continues the paused release. It returns an error only if it did not start.
+func (p Pipeline) Continue(ctx context.Context, o delivery.Options) (report.Release, error) {
+	d, err := p.delivery(ctx, nil, true)
+	if err != nil {
+		return report.Release{}, err
+	}
+	o.CI = p.CI
+	return d.WithNotifications(p.Notify, "continue", func(d delivery.Delivery) report.Release { return d.Continue(ctx, o) }), nil
+}
+
+// Abort restores the version before the unfinished release. It returns an error only if it
+// did not start.
+func (p Pipeline) Abort(ctx context.Context, o delivery.Options) (report.Release, error) {
+	d, err := p.delivery(ctx, nil, true)
+	if err != nil {
+		return report.Release{}, err
+	}
+	return d.WithNotifications(p.Notify, "abort", func(d delivery.Delivery) report.Release { return d.Abort(ctx, o) }), nil
 }
 
 // Rollback releases the commit or revision to, or the last successful release if to is
@@ -108,17 +129,32 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 	return diff, err
 }
 
-// Status returns what runs where and, if drift is not nil, the drift of the platform. With
-// an error the status is partial; it is empty if it names no cluster.
-func (p Pipeline) Status(ctx context.Context, services []string, drift *TerraformOptions) (report.Status, error) {
-	d, err := p.delivery(ctx, services, true)
+// StatusOptions are the options of [Pipeline.Status].
+type StatusOptions struct {
+	Services []string
+	// Figures adds the figures of the last releases.
+	Figures bool
+	// Drift, if set, adds the drift of the platform.
+	Drift *TerraformOptions
+}
+
+// Status returns what runs where. With an error the status is partial; it is empty if it
+// names no cluster.
+func (p Pipeline) Status(ctx context.Context, o StatusOptions) (report.Status, error) {
+	d, err := p.delivery(ctx, o.Services, true)
 	if err != nil {
 		return report.Status{}, err
 	}
 	status, err := d.Status(ctx)
 	status.Environment = d.Environment.Label()
-	if drift != nil && (err == nil || status.Cluster != "") {
-		err = errors.Join(err, p.drift(ctx, *drift, &status))
+	if o.Figures && (err == nil || status.Cluster != "") {
+		figures, failed := d.Figures(ctx)
+		if err = errors.Join(err, failed); failed == nil {
+			status.Figures = &figures
+		}
+	}
+	if o.Drift != nil && (err == nil || status.Cluster != "") {
+		err = errors.Join(err, p.drift(ctx, *o.Drift, &status))
 	}
 	return status, err
 }

@@ -32,7 +32,7 @@ func (r Release) Markdown(w io.Writer) error {
 		}
 		p.Force("> " + strings.Join(lines, "  \n> ") + "\n\n")
 	}
-	if r.Next != "" {
+	if r.Next != "" && r.Pause == nil {
 		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
 	}
 	if r.Pause != nil {
@@ -80,8 +80,9 @@ func (r Release) servicesTable(p *Page) {
 	p.Force("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
 	var rows []string
 	for _, s := range r.failedFirst() {
+		result := string(s.Result) + prefixed("; ", s.shift())
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
-			Inline(s.Name), s.Result, codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(lastSegment(s.To.TaskDefinition)), millis(s.DurationMS)))
+			Inline(s.Name), Inline(result), codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(lastSegment(s.To.TaskDefinition)), millis(s.DurationMS)))
 	}
 	if omitted := p.AddAll(rows, servicesShare); omitted > 0 {
 		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", omitted, len(rows)))

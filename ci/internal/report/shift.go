@@ -19,11 +19,14 @@ type Pause struct {
 // NewPause returns a pause at one of ECS's stages; command returns how to run a stage of
 // the pipeline.
 func NewPause(stage string, until time.Time, command func(stage string) string) *Pause {
-	return &Pause{strings.ReplaceAll(strings.ToLower(stage), "_", "-"), until.UTC(), command("continue"), command("abort")}
+	return &Pause{StageName(stage), until.UTC(), command("continue"), command("abort")}
 }
 
+// StageName returns the name of one of ECS's lifecycle stages as for --pause-at.
+func StageName(stage string) string { return strings.ReplaceAll(strings.ToLower(stage), "_", "-") }
+
 func (p Pause) text() string {
-	return fmt.Sprintf("paused at %s until %s; then ECS rolls it back", p.Stage, formatTime(p.Until))
+	return fmt.Sprintf("paused at %s until %s; then ECS restores the previous version", p.Stage, formatTime(p.Until))
 }
 
 // Shift is the deployment strategy of a service that is not only rolled, and how far its
@@ -52,6 +55,14 @@ type Hook struct {
 	// hook that awaits a decision expires.
 	Status string    `json:"status,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
+}
+
+// shift describes how far ECS has shifted the traffic of the service, "" if it is rolled.
+func (s Service) shift() string {
+	if s.Strategy == "" || s.Stage == "" {
+		return s.Strategy
+	}
+	return fmt.Sprintf("%s, stage %s, %s of the traffic to the new version", s.Strategy, s.Stage, percent(s.Percent))
 }
 
 // text describes a strategy, "" for ROLLING, and how far the deployment is, in parts that

@@ -32,6 +32,8 @@ type Status struct {
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	// Next is the command to run about it.
 	Next string `json:"next,omitempty"`
+	// Figures are those of the last releases; nil if they were not requested.
+	Figures *Figures `json:"figures,omitempty"`
 	// With is the status of another environment to compare with; nil for none.
 	With *Status `json:"with,omitempty"`
 	// Infra is the drift of the platform, a [Document]; nil if it was not requested.
@@ -147,6 +149,11 @@ func (s Status) normalize() Status {
 			service.Job.Runs = orEmpty(service.Job.Runs)
 		}
 	}
+	if s.Figures != nil {
+		figures := *s.Figures
+		figures.Releases = orEmpty(figures.Releases)
+		s.Figures = &figures
+	}
 	if s.With != nil {
 		with := s.With.normalize()
 		s.With = &with
@@ -206,6 +213,7 @@ func (s Status) Text(w io.Writer) error {
 	if s.Next != "" {
 		fmt.Fprintf(&b, "next: %s\n", s.Next)
 	}
+	s.Figures.text(&b)
 	if infra, ok := s.Infra.(Document); ok {
 		b.WriteString("\n")
 		if err := infra.Text(&b); err != nil {
@@ -266,6 +274,7 @@ func (s Status) Markdown(w io.Writer) error {
 		fmt.Fprintf(&b, "\n> Release `%s` runs on %s and not on %s. %s.\n", s.Unfinished.Release,
 			strings.Join(s.Unfinished.Arrived, ", "), strings.Join(s.Unfinished.Missing, ", "), s.Next)
 	}
+	s.Figures.markdown(&b)
 	if infra, ok := s.Infra.(Document); ok {
 		b.WriteString("\n")
 		if err := infra.Markdown(&b); err != nil {

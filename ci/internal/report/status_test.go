@@ -113,15 +113,19 @@ func TestStrategies(t *testing.T) {
 // TestPaused names where a release waits, until when, and the commands that decide.
 func TestPaused(t *testing.T) {
 	r := report.Release{SHA: strings.Repeat("ab", 20), Result: report.Paused, Pause: report.NewPause("POST_TEST_TRAFFIC_SHIFT",
-		time.Date(2026, 9, 1, 14, 0, 0, 0, time.FixedZone("", 7200)), platform.Environment{Name: "staging", File: "f"}.Command)}
+		time.Date(2026, 9, 1, 14, 0, 0, 0, time.FixedZone("", 7200)), platform.Environment{Name: "staging", File: "f"}.Command),
+		Next: "slipway continue", Services: []report.Service{{Name: "api", Result: report.Paused, Strategy: "CANARY", Stage: "PRE_PRODUCTION_TRAFFIC_SHIFT", Percent: 5}, {Name: "web", Result: report.Succeeded}}}
 	for _, tt := range []struct {
 		render func(io.Writer) error
 		want   string
 	}{
-		{r.Text, "abababababab: paused in 0.0s (exit code 0)\n  paused at post-test-traffic-shift until 2026-09-01 12:00:00Z; then ECS rolls it back\n" +
-			"  continue: slipway continue --env staging\n  abort: slipway abort --env staging\n"},
-		{r.Markdown, "## Release `abababababab`: paused\n\n**Paused at post-test-traffic-shift until 2026-09-01 12:00:00Z; then ECS rolls it back**\n\n" +
-			"- to continue it, run `slipway continue --env staging`\n- to abort it, run `slipway abort --env staging`\n"},
+		{r.Text, "abababababab: paused in 0.0s (exit code 0)\n  paused at post-test-traffic-shift until 2026-09-01 12:00:00Z; then ECS restores the previous version\n" +
+			"  continue: slipway continue --env staging\n  abort: slipway abort --env staging\n  api          paused     - -> -  0.0s\n" +
+			"    CANARY, stage PRE_PRODUCTION_TRAFFIC_SHIFT, 5 % of the traffic to the new version\n  web          succeeded  - -> -  0.0s\n"},
+		{r.Markdown, "## Release `abababababab`: paused\n\n**Paused at post-test-traffic-shift until 2026-09-01 12:00:00Z; then ECS restores the previous version**\n\n" +
+			"- to continue it, run `slipway continue --env staging`\n- to abort it, run `slipway abort --env staging`\n\n" +
+			"| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n" +
+			"| api | paused; CANARY, stage PRE_PRODUCTION_TRAFFIC_SHIFT, 5 % of the traffic to the new version |"},
 		{r.JSON, `"stage": "post-test-traffic-shift",
     "until": "2026-09-01T12:00:00Z",
     "continue": "slipway continue --env staging",

@@ -49,6 +49,9 @@ func (r Release) Text(w io.Writer) error {
 	}
 	for _, s := range r.Services {
 		fmt.Fprintf(&b, "  %-12s %-10s %s -> %s  %s\n", s.Name, s.Result, s.From.Short(), s.To.Short(), millis(s.DurationMS))
+		if shift := s.shift(); shift != "" {
+			fmt.Fprintf(&b, "    %s\n", shift)
+		}
 		if s.Error != "" {
 			fmt.Fprintf(&b, "    %s\n", s.Error)
 		}
@@ -68,7 +71,7 @@ func (r Release) Text(w io.Writer) error {
 	if r.URL != "" {
 		fmt.Fprintf(&b, "  %s\n", r.URL)
 	}
-	if r.Next != "" {
+	if r.Next != "" && r.Pause == nil {
 		fmt.Fprintf(&b, "  next: %s\n", r.Next)
 	}
 	_, err := io.WriteString(w, Printable(b.String()))

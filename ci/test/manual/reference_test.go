@@ -219,9 +219,15 @@ var variables = map[string]string{
 	"COSIGN_PASSWORD":                "password of `--sign-key`",
 	"GIT_CONFIG_COUNT":               "git's configuration, with `GIT_CONFIG_KEY_0` and so on: only `safe.directory` counts",
 	"GITHUB_ACTIONS":                 "`true`: findings of `lint` are annotations, too; roles are assumed with the job's identity; output of containers cannot give workflow commands",
+	"GITHUB_API_URL":                 "base URL of GitHub's API, for `GITHUB_TOKEN`",
+	"GITHUB_REPOSITORY":              "repository with the deployments of `GITHUB_TOKEN`",
 	"GITHUB_RUN_ID":                  "number of the run, for the session's name in CloudTrail",
+	"GITHUB_TOKEN":                   "token with `deployments: write`: releases set the status of the commit's deployment",
 	"NO_COLOR":                       "anything: no colours, and no faint text",
+	"SLIPWAY_NOTIFY_KEY":             "key that signs what `SLIPWAY_NOTIFY_URL` gets",
+	"SLIPWAY_NOTIFY_URL":             "webhook that is notified of releases",
 	"SLIPWAY_ROLE_ARN":               "as `AWS_ROLE_ARN`, and wins",
+	"SLIPWAY_SLACK_URL":              "Slack's webhook that is notified of releases",
 	"TERM":                           "`dumb`: progress is told in lines, not drawn",
 }
 

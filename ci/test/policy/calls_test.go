@@ -48,7 +48,7 @@ var free = []string{"sts:GetCallerIdentity"}
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
 var resourceless = []string{
-	"ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition", "ecs:ListServices", "ecs:ListTaskDefinitionFamilies", "ecs:ListTaskDefinitions",
+	"cloudwatch:GetMetricData", "ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition", "ecs:ListServices", "ecs:ListTaskDefinitionFamilies", "ecs:ListTaskDefinitions",
 	"elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTags",
 	"elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
 }
@@ -108,6 +108,8 @@ func (u usage) unused() []policy.Grant { return slices.Concat(u.Unused()) }
 var unrehearsed = map[string]string{
 	"TagTasksAsTheyAreRun": "tasks of services that propagate tags",
 	"UpdateSchedules":      "jobs", "PassTheSchedulesRoles": "jobs",
+	"WatchAndStopDeployments ecs:ContinueServiceDeployment": "progressive strategies", "PassTheRoleThatShiftsTraffic": "progressive strategies",
+	"ReadWhatHasNoResource cloudwatch:GetMetricData": "progressive strategies", "ReadWhatHasNoResource elasticloadbalancing:DescribeRules": "progressive strategies", "ReadWhatHasNoResource elasticloadbalancing:DescribeTags": "progressive strategies",
 	"PassTheTasksRoles arn:aws:iam::" + account + ":role/ecs-*-task-execution-role": "services with secrets",
 }
 

@@ -189,7 +189,6 @@ func TestPreviewRole(t *testing.T) {
 	const (
 		services = "arn:aws:ecs" + regional + "service/stg-cluster/"
 		families = "arn:aws:ecs" + regional + "task-definition/"
-		elb      = "arn:aws:elasticloadbalancing" + regional
 	)
 	created := conditionContext("aws:RequestTag/slipway:preview", "7")
 	previews := conditionContext("aws:ResourceTag/slipway:preview", "7")

@@ -146,6 +146,8 @@ const (
 	regional  = ":us-east-1:" + account + ":"
 	cluster   = "arn:aws:ecs" + regional + "cluster/ecs-cluster"
 	schedule  = iamPrefix + "role/ecs-clock-schedule-role"
+	shifter   = iamPrefix + "role/ecs-ecs-infrastructure-role"
+	elb       = "arn:aws:elasticloadbalancing" + regional
 )
 
 // escalations are attempts to gain more permissions with the apply or deploy role.
@@ -181,6 +183,8 @@ var escalations = map[string]policy.Request{
 	"another role passed to tasks":         {Action: "iam:PassRole", Resource: iamPrefix + "role/admin", Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com")},
 	"a task's role passed to a machine":    {Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "ec2.amazonaws.com")},
 	"a task's role passed to a function":   {Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "lambda.amazonaws.com")},
+	"a task's role passed to ECS itself":   {Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "ecs.amazonaws.com")},
+	"the infrastructure role to tasks":     {Action: "iam:PassRole", Resource: shifter, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com")},
 	"a task's role passed to who knows":    {Action: "iam:PassRole", Resource: task},
 	"another role assumed":                 {Action: "sts:AssumeRole", Resource: iamPrefix + "role/admin"},
 	"a task's role assumed":                {Action: "sts:AssumeRole", Resource: task},
@@ -280,6 +284,8 @@ func TestApplyRoleDoesItsWork(t *testing.T) {
 		"a service":                   {Action: "ecs:CreateService", Resource: "arn:aws:ecs" + regional + "service/ecs-cluster/ecs-backend-service"},
 		"a schedule":                  {Action: "scheduler:CreateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"},
 		"a role passed to a schedule": {Action: "iam:PassRole", Resource: schedule, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
+		"a second target group":       {Action: "elasticloadbalancing:CreateTargetGroup", Resource: elb + "targetgroup/ecs-backend-t2/1"},
+		"the infrastructure role":     {Action: "iam:CreateRole", Resource: shifter, Context: conditionContext("iam:PermissionsBoundary", boundary)},
 		"a queue":                     {Action: "sqs:CreateQueue", Resource: "arn:aws:sqs" + regional + "ecs-clock-dlq"},
 	} {
 		require.Equal(t, policy.Allowed, decide(t, policies, request).Decision, name)
@@ -297,6 +303,9 @@ func TestDeployRoleRunsTasks(t *testing.T) {
 		"a task of a family":            {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", cluster)},
 		"its tags":                      {Action: "ecs:TagResource", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/*", Context: conditionContext("ecs:CreateAction", "RunTask")},
 		"its end":                       {Action: "ecs:StopTask", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/a", Context: conditionContext("ecs:cluster", cluster)},
+		"a paused deployment":           {Action: "ecs:ContinueServiceDeployment", Resource: "arn:aws:ecs" + regional + "service-deployment/ecs-cluster/ecs-backend-service/a"},
+		"the role that shifts traffic":  {Action: "iam:PassRole", Resource: shifter, Context: conditionContext("iam:PassedToService", "ecs.amazonaws.com")},
+		"the figures of target groups":  {Action: "cloudwatch:GetMetricData", Resource: "*"},
 		"the events of all its streams": {Action: "logs:FilterLogEvents", Resource: "arn:aws:logs" + regional + "log-group:/ecs/ecs-backend:*"},
 	} {
 		require.Equal(t, policy.Allowed, decide(t, deploy, request).Decision, name)
@@ -356,6 +365,9 @@ func TestBoundary(t *testing.T) {
 		{Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-clock-task:1", Context: conditionContext("ecs:cluster", cluster, "aws:PrincipalArn", schedule)},
 		{Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com", "aws:PrincipalArn", schedule)},
 		{Action: "sqs:SendMessage", Resource: "arn:aws:sqs" + regional + "ecs-clock-dlq", Context: conditionContext("aws:PrincipalArn", schedule, "aws:ResourceAccount", account)},
+		{Action: "elasticloadbalancing:DescribeTargetHealth", Resource: "*", Context: conditionContext("aws:PrincipalArn", shifter)},
+		{Action: "elasticloadbalancing:ModifyRule", Resource: elb + "listener-rule/app/ecs-alb/1/2/3", Context: conditionContext("aws:PrincipalArn", shifter)},
+		{Action: "elasticloadbalancing:RegisterTargets", Resource: elb + "targetgroup/ecs-backend-t2/1", Context: conditionContext("aws:PrincipalArn", shifter)},
 	} {
 		verdict, err := everything.Within(limit, allowed)
 		require.NoError(t, err)
@@ -379,6 +391,10 @@ func TestBoundary(t *testing.T) {
 		{Action: "iam:PassRole", Resource: own, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com", "aws:PrincipalArn", schedule)},
 		{Action: "scheduler:CreateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule", Context: conditionContext("aws:PrincipalArn", schedule)},
 		{Action: "dynamodb:PutItem", Resource: "arn:aws:dynamodb" + regional + "table/terraform-locks", Context: conditionContext("aws:ResourceAccount", account)},
+		{Action: "elasticloadbalancing:ModifyRule", Resource: elb + "listener-rule/app/ecs-alb/1/2/3", Context: conditionContext("aws:PrincipalArn", task)},
+		{Action: "elasticloadbalancing:ModifyRule", Resource: elb + "listener-rule/app/other/1/2/3", Context: conditionContext("aws:PrincipalArn", shifter)},
+		{Action: "elasticloadbalancing:RegisterTargets", Resource: elb + "targetgroup/other/1", Context: conditionContext("aws:PrincipalArn", shifter)},
+		{Action: "elasticloadbalancing:DeleteRule", Resource: elb + "listener-rule/app/ecs-alb/1/2/3", Context: conditionContext("aws:PrincipalArn", shifter)},
 	} {
 		verdict, err := everything.Within(limit, refused)
 		require.NoError(t, err)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -24,19 +23,27 @@ func TestRoutePriorities(t *testing.T) {
 	if err != nil {
 		t.Skip("needs terraform: https://developer.hashicorp.com/terraform/install")
 	}
-	source, err := fs.ReadFile(infratest.Source(), "locals.tf")
+	source, err := fs.ReadFile(infratest.Source(), "services/routes.tf")
 	require.NoError(t, err)
-	expressions := regexp.MustCompile(`(?m)^  route_(?:class|priority)\s*=.*$`).FindAllString(string(source), -1)
-	require.Len(t, expressions, 2)
-	want := map[string]int{}
-	for _, route := range []string{"/api", "/api/*", "/api/*/b", "/api/long-name-*", "/a/b/c/d/e/f/g/h/i/*", "/?ealth", "/*.png", "/health"} {
-		want[route] = platform.RoutePriority(route)
+	services, want := map[string]any{}, map[string]int{}
+	add := func(name string, strategy *platform.Strategy, routes ...string) {
+		services[name] = map[string]any{"port": 8000, "routes": routes, "strategy": strategy}
+		service := platform.Service{Port: 8000, Routes: routes, Strategy: strategy}
+		for _, route := range routes {
+			if strategy != nil || route != platform.CatchAll { // else the listener's default action
+				want[route] = service.RulePriority(route)
+			}
+		}
 	}
-	rules, err := json.Marshal(want)
+	add("plain", nil, "/api", "/api/*", "/api/*/b", "/api/long-name-*", "/a/b/c/d/e/f/g/h/i/*", "/?ealth", "/*.png", "/health", "/*")
+	add("one", &platform.Strategy{Type: platform.BlueGreen}, "/one")
+	add("many", &platform.Strategy{Type: platform.Canary}, "/many/*", "/many", "/m/a/*", "/?any")
+	add("last", &platform.Strategy{Type: platform.Linear}, "/last/*", "/*")
+	variable, err := json.Marshal(map[string]any{"variable": map[string]any{"services": map[string]any{"default": services}}})
 	require.NoError(t, err)
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.tf"),
-		[]byte("locals {\n  rules = "+string(rules)+"\n"+strings.Join(expressions, "\n")+"\n}\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "variables.tf.json"), variable, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "routes.tf"), source, 0o600))
 	console := exec.CommandContext(t.Context(), terraform, "-chdir="+dir, "console")
 	console.Stdin = strings.NewReader("jsonencode(local.route_priority)\n")
 	out, err := console.Output()

@@ -125,6 +125,7 @@ func TestRulesAgree(t *testing.T) {
 		"over-scaling": {"scaling": map[string]any{"cpu": 101}}, "over-scaled": {"scaling": map[string]any{"memory": 50}},
 		"over-secret": secret, "over-variable": variable, "over-both": merge(secret, variable), "over-reserved": {"environment": map[string]any{"VERSION": "x"}},
 		"over-name": {"environment": map[string]any{"a-b": "x"}}, "over-arn": {"secrets": map[string]any{"KEY": "arn:aws:s3:::a"}}, "over-nothing": {},
+		"over-strategy": {"strategy": map[string]any{"type": "canary", "percent": 101}}, "over-canary": {"strategy": map[string]any{"type": "canary"}},
 	}
 	for name := range overrides {
 		cases[name] = map[string]any{}
@@ -182,6 +183,35 @@ func TestRulesAgree(t *testing.T) {
 		maps.Copy(all, pair)
 	}
 
+	// Routes of a service with one rule, which may not come after the route of another.
+	orders := []struct {
+		kind    platform.StrategyType
+		routes  [2]string
+		other   string
+		refused bool
+	}{
+		{platform.Canary, [2]string{"/order/1/x", "/order0/*"}, "/order/?/*", true},
+		{platform.Linear, [2]string{"/depth/1/*", "/order1/*"}, "/depth/*", true},
+		{platform.BlueGreen, [2]string{"/rest/*", "/*"}, "/res*", true},
+		{platform.Canary, [2]string{"/apart/x", "/apart/*"}, "/apart/a/*", false}, // the other is deeper
+		{platform.Canary, [2]string{"/dotsx/a", "/order4/*"}, "/dots./*", false},  // a dot is a dot
+		{platform.Canary, [2]string{"/end/1/a", "/order5/*"}, "/end/*/b", false},
+		{platform.Rolling, [2]string{"/roll/1/x", "/order6/*"}, "/roll/?/*", false},
+	}
+	outOfOrder := map[int]string{} // messages
+	for n, o := range orders {
+		pair := map[string]any{
+			fmt.Sprintf("first%d", n):  entry(800+n, map[string]any{"routes": o.routes, "strategy": map[string]any{"type": o.kind}}),
+			fmt.Sprintf("second%d", n): entry(850+n, map[string]any{"routes": []string{o.other}}),
+		}
+		if _, err := platform.Parse(file(t, pair)); err != nil {
+			outOfOrder[n] = err.Error()
+			require.Contains(t, outOfOrder[n], "puts all its routes in one listener rule")
+		}
+		require.Equal(t, o.refused, outOfOrder[n] != "", o.routes)
+		maps.Copy(all, pair)
+	}
+
 	w := infratest.New(t, ".")
 	w.Write("services.auto.tfvars.json", string(file(t, all)))
 	w.Write("staging.auto.tfvars.json", string(environment))
@@ -191,11 +221,15 @@ func TestRulesAgree(t *testing.T) {
 	for _, message := range slices.Concat(messages, slices.Collect(maps.Values(both))) {
 		require.Contains(t, said, message)
 	}
+	for n := range orders {
+		require.Equal(t, outOfOrder[n] != "", strings.Contains(said, fmt.Sprintf(`service "first%d":`, n)))
+		require.Contains(t, said, outOfOrder[n])
+	}
 	for _, name := range names {
 		mentioned := strings.Contains(said, fmt.Sprintf(`service "%s":`, name))
 		require.Equal(t, want[name] != "", mentioned, "Terraform and the pipeline disagree about %q; the pipeline says: %s", name, want[name])
 	}
-	require.ElementsMatch(t, []string{"over-arn", "over-both", "over-cpu", "over-max", "over-memory", "over-min", "over-name", "over-reserved", "over-scaling", "over-spot"},
+	require.ElementsMatch(t, []string{"over-arn", "over-both", "over-cpu", "over-max", "over-memory", "over-min", "over-name", "over-reserved", "over-scaling", "over-spot", "over-strategy"},
 		slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(name string) bool { return overrides[name] == nil }))
 	for _, mend := range []string{
 		`service "a123456789b123456789c1234": name_prefix "stge" is too long: stge-a123456789b123456789c1234-tg has more than 32 characters`,
@@ -215,7 +249,9 @@ func TestNamesAgree(t *testing.T) {
 		return map[string]any{"kind": "dockerfile", "path": path, "dockerfile": dockerfile}
 	}
 	all := map[string]any{
-		"plain": entry(1, map[string]any{"environment": map[string]any{"MODE": "live"}, "secrets": map[string]any{"KEY": "key", "TOKEN": "token"}}), "main": entry(2, map[string]any{"main": "./cmd/server"}), "other": entry(3, map[string]any{"main": "./cmd/other"}),
+		"shifted": entry(16, map[string]any{"strategy": map[string]any{"type": "canary"}}), "rolled": entry(17, map[string]any{"strategy": map[string]any{"type": "rolling"}}),
+		"shifted-worker": entry(18, map[string]any{"port": nil, "health_path": nil, "routes": nil, "strategy": map[string]any{"type": "canary"}}),
+		"plain":          entry(1, map[string]any{"environment": map[string]any{"MODE": "live"}, "secrets": map[string]any{"KEY": "key", "TOKEN": "token"}}), "main": entry(2, map[string]any{"main": "./cmd/server"}), "other": entry(3, map[string]any{"main": "./cmd/other"}),
 		"root": entry(4, map[string]any{"main": "."}), "empty": entry(5, map[string]any{"build_tags": []string{}, "command": []string{"work"}}),
 		"tags": entry(6, map[string]any{"build_tags": []string{"netgo"}}), "job": entry(7, job),
 		"named-job": entry(8, merge(job, map[string]any{"service": "nightly"})),
@@ -231,6 +267,7 @@ func TestNamesAgree(t *testing.T) {
 		for _, s := range p.Services {
 			want[s.Name] = []string{
 				s.ServiceName(), s.Family(), s.ContainerName(), s.ClusterName(), s.Repository(), s.ScheduleName(), s.LogGroup(), s.TargetGroup(), fmt.Sprint(s.IsWeb(), s.IsJob(), s.HasHealthCheck()),
+				s.AlternateTargetGroup(), fmt.Sprint(s.ShiftsTraffic()),
 				fmt.Sprint(s.CPU, s.DesiredCount), fmt.Sprint(slices.Sorted(maps.Keys(s.Environment)), slices.Sorted(maps.Keys(s.Secrets))),
 			}
 		}
@@ -242,7 +279,7 @@ func TestNamesAgree(t *testing.T) {
 	w.Offline()
 	w.Init()
 	const expression = `{ for name, s in local.services : name => [
-		s.service, s.family, s.container, s.cluster, s.repository, s.schedule_of, s.log_group, s.target_group, "${s.web} ${s.job} ${s.health_checked}",
+		s.service, s.family, s.container, s.cluster, s.repository, s.schedule_of, s.log_group, s.target_group, "${s.web} ${s.job} ${s.health_checked}", s.alternate, tostring(s.shifts),
 		"${s.cpu} ${s.desired_count}", "[${join(" ", keys(s.environment))}] [${join(" ", keys(s.secrets))}]",
 	] }`
 	var got map[string][]string
@@ -251,8 +288,9 @@ func TestNamesAgree(t *testing.T) {
 
 	// The same in an environment.
 	environment, err := json.Marshal(map[string]any{"environment": "staging", "name_prefix": "stg", "service_overrides": map[string]any{
-		"plain": map[string]any{"cpu": 512, "memory": 1024, "desired_count": 0, "environment": map[string]any{"KEY": "x", "MORE": "x"}, "secrets": map[string]any{"MODE": "mode"}},
-		"root":  map[string]any{"secrets": map[string]any{"KEY": "key"}},
+		"plain":  map[string]any{"cpu": 512, "memory": 1024, "desired_count": 0, "environment": map[string]any{"KEY": "x", "MORE": "x"}, "secrets": map[string]any{"MODE": "mode"}},
+		"root":   map[string]any{"secrets": map[string]any{"KEY": "key"}},
+		"rolled": map[string]any{"strategy": map[string]any{"type": "blue_green"}}, "shifted": map[string]any{"strategy": map[string]any{"type": "rolling"}},
 	}})
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -264,7 +302,7 @@ func TestNamesAgree(t *testing.T) {
 	w.Write("staging.auto.tfvars.json", string(environment))
 	w.Console(strings.Join(strings.Fields(expression), " "), &got)
 	require.Equal(t, names(p), got)
-	require.Equal(t, []string{"512 0", "[KEY MORE] [MODE TOKEN]"}, got["plain"][9:])
+	require.Equal(t, []string{"512 0", "[KEY MORE] [MODE TOKEN]"}, got["plain"][11:])
 }
 
 func merge(all ...map[string]any) map[string]any {

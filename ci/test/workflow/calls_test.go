@@ -70,7 +70,7 @@ func script(t *testing.T, name string, exitCode int, reports map[string]string, 
 	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), fmt.Appendf([]byte(command), "exit %d\n", exitCode), 0o755))
 	cmd := exec.CommandContext(t.Context(), filepath.Join(root, name), args...)
 	cmd.Env = []string{
-		"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "ENVIRONMENT=staging", "GITHUB_RUN_ID=7",
+		"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "ENVIRONMENT=staging", "GITHUB_RUN_ID=7", "GITHUB_REPOSITORY=o/r", "GITHUB_API_URL=https://api.github.com",
 		"RUNNER_TEMP=" + temp, "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"), "GITHUB_OUTPUT=" + filepath.Join(temp, "outputs"),
 	}
 	output, _ := cmd.CombinedOutput()
@@ -95,7 +95,7 @@ func TestScript(t *testing.T) {
 		"rollback", "--to=two words *", "", "markdown", "",
 	}, strings.Split(out, "\n"))
 	functions, _ := module(t, filepath.Join(root, "ci"))
-	require.Subset(t, functions[""].flags, []string{"environment", "aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
+	require.Subset(t, functions[""].flags, []string{"environment", "aws-role", "aws-region", "github-run", "github-token-url", "github-token", "deployments-token", "github-repository", "github-api"})
 }
 
 // The script for releases exits as the release did, with its report in the summary and

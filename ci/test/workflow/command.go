@@ -102,6 +102,7 @@ func parseCommand(script string) (command, error) {
 		c.variables = append(c.variables, "AWS_ROLE", "AWS_REGION", "ENVIRONMENT")
 		if script == ReleaseScript {
 			c.reported = true
+			c.variables = append(c.variables, "DEPLOYMENTS_TOKEN")
 			c.words = append(c.words, "--tolerate", "reports")
 		}
 	}

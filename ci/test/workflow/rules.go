@@ -201,11 +201,13 @@ func (c *checker) condition(condition *actionlint.String) {
 // permissions checks a job's functions against its permissions.
 func (c *checker) permissions(job *actionlint.Job, functions []string) {
 	writes, token := 0, false
+	releases := slices.ContainsFunc(functions, func(f string) bool { return slices.Contains(releasing, f) })
 	if job.Permissions != nil {
 		for name, scope := range job.Permissions.Scopes {
 			switch {
 			case text(scope.Value) == "write" && name == "id-token":
 				token = true
+			case text(scope.Value) == "write" && name == "deployments" && releases: // the status of its own one
 			case text(scope.Value) == "write":
 				writes++
 			}

@@ -90,6 +90,8 @@ func TestCheck(t *testing.T) {
 		"rights that none asks for":   {[2]string{"jobs:\n", "jobs:\n  b:\n    permissions:\n      issues: write\n    uses: ./.github/workflows/called.yml\n"}, "gives issues:write to a workflow"},
 		"a shell":                     {[2]string{"      - run: dagger", "      - shell: python\n        run: dagger"}, "the runner's own shell"},
 		"a stored secret":             {[2]string{"      - run: dagger", "      - env:\n          A: ${{ secrets.KEY }}\n        run: dagger"}, "A is a stored secret"},
+		"another's deployments":       {[2]string{"contents: read", "deployments: write"}, "so it runs nothing of it"},
+		"no token of deployments":     {run(".github/dagger-release promote"), "nobody sets DEPLOYMENTS_TOKEN"},
 		"writes and runs":             {[2]string{"contents: read", "contents: write"}, "so it runs nothing of it"},
 		"tests with a token":          {[2]string{"contents: read\n    steps:", "id-token: write\n    steps:\n      - run: dagger call test"}, "runs test with id-token"},
 		"compares without history":    {run("dagger call changes outputs"), "fetch-depth: 0"},

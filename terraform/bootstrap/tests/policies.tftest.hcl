@@ -40,7 +40,7 @@ run "defaults" {
   # any_resource_only_where_aws_has_no_narrower_one
   assert {
     condition = alltrue(flatten([for name in ["build", "deploy", "read", "apply-state", "apply-network", "apply-services", "apply-jobs"] : [for s in jsondecode(output.policies[name]).Statement :
-      jsonencode(s.Resource) != jsonencode("*") || can(s.Condition) || alltrue([for action in flatten([s.Action]) : contains(["ecr:GetAuthorizationToken"], action) || can(regex("^[a-z0-9-]+:(Describe|List)", action))])
+      jsonencode(s.Resource) != jsonencode("*") || can(s.Condition) || alltrue([for action in flatten([s.Action]) : contains(["cloudwatch:GetMetricData", "ecr:GetAuthorizationToken"], action) || can(regex("^[a-z0-9-]+:(Describe|List)", action))])
     ]]))
     error_message = "a change is allowed on every resource, without a condition"
   }
@@ -51,7 +51,7 @@ run "defaults" {
   assert {
     condition = alltrue([for action in [
       "ecr:GetAuthorizationToken", "ecr:PutImage", "ecr:DescribeImages", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition",
-      "ecs:TagResource", "ecs:UpdateService", "ecs:DescribeServices", "ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment",
+      "ecs:TagResource", "ecs:UpdateService", "ecs:DescribeServices", "ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment", "ecs:ContinueServiceDeployment",
       "ecs:DescribeServiceRevisions", "ecs:ListTasks", "ecs:DescribeTasks", "ecs:RunTask", "ecs:StopTask", "iam:PassRole", "logs:FilterLogEvents", "logs:GetLogEvents",
       "elasticloadbalancing:DescribeTargetHealth", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
     ] : contains(flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]), action)])
@@ -67,8 +67,8 @@ run "defaults" {
     error_message = "the deploy role may do what no release does"
   }
   assert {
-    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : alltrue([for r in flatten([s.Resource]) : can(regex({ "ecs-tasks.amazonaws.com" = "-task-(execution-)?role$", "scheduler.amazonaws.com" = "-schedule-role$" }[s.Condition.StringEquals["iam:PassedToService"]], r))]) if contains(flatten([s.Action]), "iam:PassRole")])
-    error_message = "roles may be passed to tasks and schedules only, each its own"
+    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : alltrue([for r in flatten([s.Resource]) : can(regex({ "ecs-tasks.amazonaws.com" = "-task-(execution-)?role$", "scheduler.amazonaws.com" = "-schedule-role$", "ecs.amazonaws.com" = "-ecs-infrastructure-role$" }[s.Condition.StringEquals["iam:PassedToService"]], r))]) if contains(flatten([s.Action]), "iam:PassRole")])
+    error_message = "roles may be passed to tasks, schedules and what shifts traffic only, each its own"
   }
   assert {
     condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.ArnEquals["ecs:cluster"], "") == "arn:aws:ecs:us-east-1:123456789012:cluster/ecs-cluster" && can(s.Condition.ArnLikeIfExists["ecs:task-definition"]) if contains(flatten([s.Action]), "ecs:UpdateService")])

@@ -49,6 +49,7 @@ func TestSelectEnvironment(t *testing.T) {
 		"account":                       {map[string]string{"a1": `{"environment": "a1", "account_id": "123"}`}, "", "", `account_id "123" must be twelve digits`},
 		"region":                        {map[string]string{"a1": `{"environment": "a1", "region": "us_east"}`}, "", "", `region "us_east" is no AWS region`},
 		"prefix":                        {map[string]string{"a1": `{"environment": "a1", "name_prefix": "Stg"}`}, "", "", `name_prefix "Stg" must be`},
+		"test listener":                 {map[string]string{"a1": `{"environment": "a1", "test_listener_port": 443}`}, "", "", `test_listener_port 443 must be 1 to 65535, but neither 80 nor 443`},
 		"state key":                     {map[string]string{"a1": `{"environment": "a1", "state_key": "/a"}`}, "", "", `state_key "/a" must be a path`},
 		"a null override":               {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"environment": {"A": null}}}}`}, "", "", `service_overrides: service "web": environment.A is null: give a value, or remove it`},
 		"an override that is null":      {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": null}}`}, "", "", `terraform/environments/a1.tfvars.json: service_overrides: service "web" is null: give the fields that differ, or remove it`},

@@ -26,6 +26,13 @@ func TestRecentCommits(t *testing.T) {
 	at, err := tree.CommittedAt(t.Context())
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), at, time.Hour)
+	same, err := tree.CommitTime(t.Context(), revision.SHA)
+	require.NoError(t, err)
+	require.Equal(t, at, same)
+	for _, other := range []string{"--all", "main", revision.SHA[:12], "0000000000000000000000000000000000000000"} {
+		_, err := tree.CommitTime(t.Context(), other)
+		require.Error(t, err, other)
+	}
 
 	empty := t.TempDir()
 	sourcetest.Git(t, empty, "init", "-q")

@@ -139,8 +139,14 @@ func (t Tree) head(ctx context.Context) (string, error) {
 }
 
 // CommittedAt returns the committer date of HEAD.
-func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
-	at, err := t.Git(ctx, "show", "--no-patch", "--format=%cI", "HEAD")
+func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) { return t.CommitTime(ctx, "HEAD") }
+
+// CommitTime returns the committer date of a commit, by its full id or HEAD.
+func (t Tree) CommitTime(ctx context.Context, commit string) (time.Time, error) {
+	if commit != "HEAD" && !fullID.MatchString(commit) {
+		return time.Time{}, fmt.Errorf("%q is not the full id of a commit", commit)
+	}
+	at, err := t.Git(ctx, "show", "--no-patch", "--format=%cI", commit, "--")
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -41,6 +41,8 @@ func TestBoto3(t *testing.T) {
 		Log          []string
 		History      []string
 		Deregistered string
+		Paused       []any
+		Shifted      []any
 		Providers    []string
 		Migration    struct {
 			StopCode, CPU, Provider string
@@ -69,6 +71,8 @@ func TestBoto3(t *testing.T) {
 	require.Equal(t, []string{"starting bad", "panic: the database is on fire"}, seen.Log)
 	require.Equal(t, []string{"ROLLBACK_SUCCESSFUL", "SUCCESSFUL", "SUCCESSFUL"}, seen.History)
 	require.Equal(t, "INACTIVE", seen.Deregistered)
+	require.Equal(t, []any{"POST_PRODUCTION_TRAFFIC_SHIFT", "ROLLBACK", 100.0}, seen.Paused)
+	require.Equal(t, []any{"SUCCESSFUL", true, true}, seen.Shifted)
 	require.Equal(t, []string{"FARGATE", "FARGATE_SPOT"}, seen.Providers)
 	m := seen.Migration
 	require.Equal(t, []string{"EssentialContainerExited", "512", "FARGATE"}, []string{m.StopCode, m.CPU, m.Provider})

@@ -155,7 +155,7 @@ func (s *Server) setUp() error {
 	})
 	s.controlPlane = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), UncheckedStart: o.UncheckedStart, OnRole: func(arn string) { s.roles.EnsureRole(arn, "ecs-tasks.amazonaws.com") },
+		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), UncheckedStart: o.UncheckedStart, OnRole: s.roles.EnsureRole,
 	})
 	s.scheduler = scheduler.New(scheduler.Config{
 		Scope: scope, Clock: c, Tasks: s.controlPlane,

@@ -5,6 +5,7 @@ package delivery
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -24,6 +25,8 @@ type Account struct {
 	ecr    *awsecr.Client
 	elb    *elb.Client
 	logs   *cloudwatchlogs.Client
+	// metrics are those of the load balancer.
+	metrics *cloudwatch.Client
 	// registryID is the account whose registry has the images; empty means this one.
 	registryID string
 	// schedules are those of jobs.
@@ -34,7 +37,7 @@ type Account struct {
 func NewAccount(config aws.Config) Account {
 	return Account{
 		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
-		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
+		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config), metrics: cloudwatch.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
 }
 

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -52,6 +53,8 @@ type Delivery struct {
 	SmokeTimeout time.Duration
 	// host, if set, is the header Host of the smoke test's requests.
 	host string
+	// shifts are what the release configures ECS with to shift traffic: see shiftTraffic.
+	shifts map[string]rollout.Shift
 }
 
 // Options are the options of a release.
@@ -68,14 +71,24 @@ type Options struct {
 	NoBuild bool
 	// URL is the base URL of the smoke test; "" means the load balancer's.
 	URL string
-	// Of limits a rollback to the release of this commit: if the last release is of
-	// another commit, nothing is rolled back.
+	// Of limits a rollback, or what continues or aborts a release, to the release of this
+	// commit: if the last release is of another commit, nothing is rolled back.
 	Of string
 	// AllowNoRollback allows a release that cannot be restored, because something that
 	// the running tasks need no longer exists.
 	AllowNoRollback bool
 	// SkipSmoke skips the smoke test.
 	SkipSmoke bool
+	// PauseAt is the stage at which the release waits for a person to continue or abort it,
+	// one of [PauseStages]; "" for none.
+	PauseAt string
+	// PauseLimit is how long it waits; then ECS rolls it back. 0 means a day.
+	PauseLimit time.Duration
+	// CI is set if nobody watches the release: a pause then needs a limit.
+	CI bool
+	// Strategy replaces the type of the deployment strategies of the services file; ""
+	// means as there.
+	Strategy string
 	// Trust, if set, is the required signer of every released image.
 	Trust *supplychain.Trust
 }
@@ -94,7 +107,7 @@ func (o Options) check() error {
 	if o.WaitForTurn < 0 {
 		return outcome.Usagef("invalid --wait-for-turn %s: want 0 or more, such as 10m", o.WaitForTurn)
 	}
-	return checkURL(o.URL)
+	return errors.Join(o.checkPause(), o.checkStrategy(), checkURL(o.URL))
 }
 
 // checkURL validates the base URL of the smoke test. Found only after the release, an
@@ -138,10 +151,16 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 		return d.Failed(sha, err)
 	}
 	request := d.request(sha, o)
-	for _, s := range d.Services {
-		request.Targets = append(request.Targets, rollout.ImageTarget(s, images))
-	}
+	request.Targets = d.imageTargets(images)
 	return d.release(ctx, request, o)
+}
+
+// imageTargets returns the targets that release images, by the entry's name.
+func (d Delivery) imageTargets(images map[string]string) (targets []rollout.Target) {
+	for _, s := range d.Services {
+		targets = append(targets, rollout.ImageTarget(s, images))
+	}
+	return targets
 }
 
 // commit validates the options and returns the full commit id. Without --sha it is
@@ -167,12 +186,16 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 	return rollout.Request{
 		Version: version, Timeout: o.Timeout, RestoreTimeout: o.RestoreTimeout,
 		WaitForTurn: o.WaitForTurn, Force: o.Force,
+		PauseAt: o.pauseStage(), PauseLimit: o.PauseLimit,
 	}
 }
 
 // release runs a release with its checks and smoke test.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
 	var notes []string
+	if err := setStrategy(request.Targets, o); err != nil {
+		return d.Failed(request.Version, err)
+	}
 	found, note, err := d.endpoints(ctx, o)
 	switch {
 	case err == nil, o.SkipSmoke:
@@ -181,6 +204,11 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("cannot look up the URL of the smoke test (set it with --url, or use --skip-smoke): %w", err))
 	}
+	shift, err := d.shiftTraffic(ctx, &request, o)
+	if err != nil {
+		return d.Failed(request.Version, err)
+	}
+	d.shifts = shift.configure
 	request.Preflight = func(ctx context.Context, changes []rollout.ServiceChange) error {
 		reported, err := d.preflight(ctx, changes, o.AllowNoRollback)
 		notes = append(notes, reported...)
@@ -203,6 +231,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		engine := d.engine()
 		engine.Next = d.begins(request)
 		release = engine.Release(ctx, request)
+		shift.report()
 		return release.Result, nil
 	})
 	release.URL = redactURL(found.first(d.All))
@@ -251,8 +280,9 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 		return report.Diff{}, awsauth.Explain(err)
 	}
 	request := d.request(sha, o)
-	for _, s := range d.Services {
-		request.Targets = append(request.Targets, rollout.ImageTarget(s, images))
+	request.Targets = d.imageTargets(images)
+	if _, err := d.shiftTraffic(ctx, &request, Options{SkipSmoke: true}); err != nil {
+		return report.Diff{}, err
 	}
 	diff, err := d.engine().Diff(ctx, request)
 	return diff, awsauth.Explain(err)
@@ -278,6 +308,9 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	o.AllowNoRollback = true // a rollback is not restored to the version that it replaces
 	request := d.request(to, o)
 	request.TakeOver = true
+	if o.check() == nil && to == "" && d.shifting(ctx, o.Of) {
+		return d.abort(ctx, d.Services)
+	}
 	targets, err := d.rollbackTargets(ctx, to, o)
 	if err != nil {
 		return d.Failed(to, err)

@@ -51,9 +51,7 @@ func (d Delivery) Promote(ctx context.Context, from Delivery, o PromoteOptions) 
 		release = d.Failed(cmp.Or(promoted.SHA, o.SHA), err)
 	} else {
 		request := d.request(promoted.SHA, o.Options)
-		for _, s := range d.Services {
-			request.Targets = append(request.Targets, rollout.ImageTarget(s, images))
-		}
+		request.Targets = d.imageTargets(images)
 		release = d.release(ctx, request, o.Options)
 	}
 	if promoted.SHA != "" {

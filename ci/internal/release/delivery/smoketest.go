@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/smoke"
@@ -69,9 +71,15 @@ func (d Delivery) lookUp(ctx context.Context, web []platform.Service, found endp
 	if len(adopted) == 0 || problem != nil && !errors.As(problem, new(*smoke.NoEndpointError)) {
 		return problem
 	}
-	groups, err := d.engine().TargetGroups(ctx, adopted)
+	balancers, err := d.engine().LoadBalancers(ctx, adopted)
 	if err != nil {
 		return err
+	}
+	groups := map[string]string{} // by the entry's name
+	for name, attached := range balancers {
+		for _, balancer := range attached {
+			groups[name] = cmp.Or(groups[name], aws.ToString(balancer.TargetGroupArn))
+		}
 	}
 	urls, err := smoke.BaseURLs(ctx, d.Account.elb, slices.Compact(slices.Sorted(maps.Values(groups))))
 	for _, s := range adopted {

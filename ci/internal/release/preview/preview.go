@@ -110,7 +110,7 @@ func (c Client) numberOf(name string) int {
 func (c Client) Service(number int, s platform.Service) platform.Service {
 	name := c.name(number, s.Name)
 	s.Names = platform.Names{Service: name, Family: name, Container: s.ContainerName(), Repository: s.Repository(), Cluster: s.ClusterName()}
-	s.DesiredCount, s.MinCount, s.MaxCount, s.Scaling, s.ReleaseTask = 1, nil, nil, nil, nil
+	s.DesiredCount, s.MinCount, s.MaxCount, s.Scaling, s.ReleaseTask, s.Strategy = 1, nil, nil, nil, nil, nil
 	return s
 }
 

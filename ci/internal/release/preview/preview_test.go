@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	api = platform.Service{Name: "api", Port: 8000, HealthPath: "/health", Routes: []string{"/api", "/api/*"}, DesiredCount: 2}
+	api = platform.Service{Name: "api", Port: 8000, HealthPath: "/health", Routes: []string{"/api", "/api/*"}, DesiredCount: 2, Strategy: &platform.Strategy{Type: platform.Canary}}
 	web = platform.Service{Name: "a-name-of-twenty-five-cha", Port: 8080, HealthPath: "/", Routes: []string{"/*"}, DesiredCount: 2}
 	bot = platform.Service{Name: "bot", DesiredCount: 2}
 
@@ -63,12 +63,14 @@ func start(t *testing.T) *environment {
 	require.NoError(t, err)
 	balancer, err := p.ELB.CreateLoadBalancer(t.Context(), &elb.CreateLoadBalancerInput{Name: aws.String(platform.LoadBalancer), Subnets: []string{"subnet-1", "subnet-2"}})
 	require.NoError(t, err)
-	listener, err := p.ELB.CreateListener(t.Context(), &elb.CreateListenerInput{
-		LoadBalancerArn: balancer.LoadBalancers[0].LoadBalancerArn, Port: aws.Int32(80), Protocol: elbtypes.ProtocolEnumHttp,
-		DefaultActions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumFixedResponse, FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("404")}}},
-	})
-	require.NoError(t, err)
-	e.listener = *listener.Listeners[0].ListenerArn
+	for _, port := range []int32{platform.DefaultTestListenerPort, 80} { // the first is not for previews
+		listener, err := p.ELB.CreateListener(t.Context(), &elb.CreateListenerInput{
+			LoadBalancerArn: balancer.LoadBalancers[0].LoadBalancerArn, Port: &port, Protocol: elbtypes.ProtocolEnumHttp,
+			DefaultActions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumFixedResponse, FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("404")}}},
+		})
+		require.NoError(t, err)
+		e.listener = *listener.Listeners[0].ListenerArn
+	}
 	for _, s := range []platform.Service{api, web, bot} {
 		e.create(s)
 	}
@@ -185,6 +187,7 @@ func TestPrepare(t *testing.T) {
 	})
 	described, err := e.Platform.ECS.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: aws.String(platform.Cluster), Services: []string{"ecs-pr7-api"}, Include: []types.ServiceField{types.ServiceFieldTags}})
 	require.NoError(t, err)
+	require.Nil(t, one.Service.Strategy, "there is nothing to shift")
 	require.Zero(t, described.Services[0].DesiredCount)
 	require.Nil(t, described.Services[0].DeploymentConfiguration.Alarms, "not the environment's")
 	require.Equal(t, []types.Tag{

@@ -49,8 +49,11 @@ func (c Client) clientListener(ctx context.Context, balancer string) (clientList
 		name     string
 		port     int32
 	}{{elbtypes.ProtocolEnumHttps, "https", 443}, {elbtypes.ProtocolEnumHttp, "http", 80}} {
+		// The listener for test traffic has the same protocol, and another port.
+		standard := func(l elbtypes.Listener) bool { return aws.ToInt32(l.Port) == scheme.port }
+		usual := slices.ContainsFunc(listeners.Listeners, standard)
 		for _, listener := range listeners.Listeners {
-			if listener.Protocol != scheme.protocol {
+			if listener.Protocol != scheme.protocol || usual && !standard(listener) {
 				continue
 			}
 			host := aws.ToString(found.LoadBalancers[0].DNSName)

@@ -26,7 +26,14 @@ func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) 
 		for _, note := range s.notes {
 			e.Event(s.Name, note)
 		}
-		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service.DeploymentConfiguration), Changes: compare(s.running, s.wanted)}
+		shift, err := e.shiftReport(ctx, s.service)
+		if err != nil {
+			return report.Diff{}, err
+		}
+		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service.DeploymentConfiguration), Shift: shift, Changes: compare(s.running, s.wanted)}
+		if s.configuration != nil {
+			service.Changes = append(service.Changes, compareFields(strategyFields(s.service.DeploymentConfiguration), strategyFields(s.configuration))...)
+		}
 		if service.To.TaskDefinition == s.From.TaskDefinition && !s.upToDate {
 			service.To.TaskDefinition = ""
 		}

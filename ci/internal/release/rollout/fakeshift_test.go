@@ -79,12 +79,19 @@ func (f *fakeECS) setStage(s *fakeService, stage fakeStage, hooks ...types.Deplo
 	r.LifecycleStage, r.LifecycleHookDetails = types.ServiceDeploymentLifecycleStage(stage.name), hooks
 	r.TargetServiceRevision = &types.ServiceRevisionSummary{Arn: r.TargetServiceRevision.Arn, RequestedProductionTrafficWeight: aws.Float64(stage.percent)}
 	s.share = stage.percent
-	s.maxShare = max(s.maxShare, s.share)
+	if *s.deployments[0].TaskDefinition != s.good {
+		s.maxShare = max(s.maxShare, s.share)
+	}
 	f.remember(s)
 }
 
 // scaledUp starts all new tasks and enters the stages after that.
 func (f *fakeECS) scaledUp(s *fakeService) {
+	if f.lacksImage(*s.deployments[0].TaskDefinition) && s.deployments[0].DesiredCount > 0 {
+		f.event(s, "is unable to consistently start tasks successfully.")
+		f.remember(s)
+		return
+	}
 	s.deployments = slices.Clone(s.deployments)
 	s.deployments[0].RunningCount = s.deployments[0].DesiredCount
 	f.enter(s, fakeStages(s.config))
@@ -99,7 +106,8 @@ func (f *fakeECS) enter(s *fakeService, stages []fakeStage) {
 	}
 	stage := stages[0]
 	f.setStage(s, stage)
-	if key := s.name + " " + stage.name; f.failAt[key] || f.failAt[fmt.Sprintf("%s %g", key, stage.percent)] {
+	isNew := strings.HasSuffix(f.image(*s.deployments[0].TaskDefinition), ":new") // ECS ignores alarms that are triggered when a deployment starts
+	if key := s.name + " " + stage.name; isNew && (f.failAt[key] || f.failAt[fmt.Sprintf("%s %g", key, stage.percent)]) {
 		f.setAlarm(s)
 		return
 	}

@@ -68,7 +68,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 	found := map[string]types.ServiceDeployment{} // by the number of the target revision
 	for batch := range slices.Chunk(arns, describeDeploymentsLimit) {
 		out, err := r.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: batch})
-		if isUnavailable(err) && !r.shifts() {
+		if isUnavailable(err) && (!r.shifts() || r.machine.Stage() == machine.Restoring) {
 			return nil
 		}
 		if err != nil {

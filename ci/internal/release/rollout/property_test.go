@@ -2,6 +2,7 @@ package rollout_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -22,7 +25,7 @@ type callFault struct {
 }
 
 var operations = []string{
-	"UpdateService", "StopServiceDeployment", "DescribeServices", "DescribeServiceDeployments", "ListServiceDeployments",
+	"UpdateService", "ContinueServiceDeployment", "StopServiceDeployment", "DescribeServices", "DescribeServiceDeployments", "ListServiceDeployments",
 	"RegisterTaskDefinition", "ListTasks", "GetSchedule", "UpdateSchedule",
 }
 
@@ -125,6 +128,9 @@ func TestAllOrNothing(t *testing.T) {
 		if rapid.IntRange(0, 3).Draw(t, "first release") == 0 {
 			b.neverReleased()
 		}
+		if rapid.Bool().Draw(t, "shifts traffic") {
+			drawShifts(t, b)
+		}
 		if rapid.Bool().Draw(t, "sidecars") {
 			b.addSidecars()
 		}
@@ -144,14 +150,41 @@ func TestAllOrNothing(t *testing.T) {
 		read := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		injectFaults(b, drawFaults(t), drawRemovals(t), rapid.IntRange(0, 60).Draw(t, "interrupted at call"), cancel)
+		injectFaults(b, drawFaults(t), drawRemovals(t), rapid.IntRange(0, rapid.SampledFrom([]int{0, 60, 400}).Draw(t, "interrupted within")).Draw(t, "interrupted at call"), cancel)
 		if rapid.Bool().Draw(t, "stale reads") {
 			b.ecs.readLag = func() time.Duration { read++; return time.Duration(lags[read%len(lags)]) * time.Second }
 		}
 		got := b.engine.Release(ctx, b.request)
 		b.ecs.settleAll()
 		requirePromise(t, b, before, got)
+		if got.ExitCode != outcome.Unrestored {
+			requireShifted(t, b)
+		}
 	})
+}
+
+// drawShifts gives the services strategies, and makes tests and stages fail.
+func drawShifts(t *rapid.T, b *fixture) {
+	for n := range b.request.Targets {
+		target := &b.request.Targets[n]
+		strategy := rapid.SampledFrom([]platform.Strategy{blueGreen, canary, linear, {Type: platform.Rolling}}).Draw(t, "strategy")
+		target.Service.Strategy, target.Shift = &strategy, fakeShift()
+		service := target.Service.ServiceName()
+		b.ecs.services[service].web = rapid.IntRange(0, 4).Draw(t, "web") > 0
+		if rapid.IntRange(0, 2).Draw(t, "alarm") == 0 {
+			b.ecs.failAt[service+" "+rapid.SampledFrom(fakeStageNames).Draw(t, "alarm at")] = true
+		}
+	}
+	failing := func(name string) error {
+		if rapid.IntRange(0, 9).Draw(t, name) == 0 {
+			return errors.New(name)
+		}
+		return nil
+	}
+	test, verify, traffic := failing("test"), failing("verify"), failing("traffic")
+	b.request.TestNew = func(context.Context, map[string]string) error { return test }
+	b.request.Verify = func(context.Context, map[string]string) error { return verify }
+	b.request.CheckTraffic = func(context.Context, []rollout.ShiftedTraffic) error { return traffic }
 }
 
 // requirePromise checks the end state against the report.

@@ -39,10 +39,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	e.allowForRunning(&request, changed)
 	r := e.newRun(request, changed)
 	r.drive(ctx, p.versions())
-	r.diagnoseRestore(context.WithoutCancel(ctx))
-	if e.Next != nil {
-		e.Next("")
-	}
+	r.end(context.WithoutCancel(ctx))
 	return e.finalReport(request, p, r)
 }
 

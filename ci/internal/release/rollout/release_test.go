@@ -169,6 +169,9 @@ func requireAllOrNothing(t *testing.T, b *fixture, got report.Release) {
 				require.Contains(t, got.Next, "slipway rollback --service "+service.Name+" --to ")
 				continue
 			}
+			if got.Next == "slipway abort" { // it shifts traffic
+				continue
+			}
 			require.Contains(t, got.Next, "aws ecs update-service --cluster ecs-cluster --service ecs-"+service.Name+"-service --task-definition "+service.From.TaskDefinition)
 		}
 	}

@@ -85,19 +85,9 @@ func (e Engine) LastKnownGood(ctx context.Context, services []platform.Service, 
 	if err != nil {
 		return nil, err
 	}
-	var last *lastRelease
-	// Jobs are last: they have no deployments, but a release updates them only after its
-	// services.
-	jobs := slices.DeleteFunc(slices.Clone(all), func(s runningService) bool { return !s.service.IsJob() })
-	all = append(slices.DeleteFunc(all, func(s runningService) bool { return s.service.IsJob() }), jobs...)
-	releases, undeployed := make([]lastRelease, len(all)), map[string]bool{}
-	for n, s := range all {
-		if releases[n], err = e.findLastRelease(ctx, s, undeployed); err != nil {
-			return nil, err
-		}
-		if r := releases[n]; r.id != "" && (last == nil || last.skipped && !r.skipped || last.skipped == r.skipped && r.at.After(last.at)) {
-			last = &releases[n]
-		}
+	all, releases, last, err := e.lastReleases(ctx, all)
+	if err != nil {
+		return nil, err
 	}
 	if of != "" && (last == nil || last.sha != of) {
 		return nil, nil
@@ -124,6 +114,26 @@ func (e Engine) LastKnownGood(ctx context.Context, services []platform.Service, 
 		targets, problems = append(targets, Target{Service: s.service, Revision: revision}), append(problems, err)
 	}
 	return targets, errors.Join(problems...)
+}
+
+// lastReleases returns the last release of each service, and the last one of all, nil if
+// slipway has released none. It moves jobs to the end.
+func (e Engine) lastReleases(ctx context.Context, all []runningService) (_ []runningService, releases []lastRelease, last *lastRelease, err error) {
+	// Jobs are last: they have no deployments, but a release updates them only after its
+	// services.
+	jobs := slices.DeleteFunc(slices.Clone(all), func(s runningService) bool { return !s.service.IsJob() })
+	all = append(slices.DeleteFunc(all, func(s runningService) bool { return s.service.IsJob() }), jobs...)
+	undeployed := map[string]bool{}
+	releases = make([]lastRelease, len(all))
+	for n, s := range all {
+		if releases[n], err = e.findLastRelease(ctx, s, undeployed); err != nil {
+			return nil, nil, nil, err
+		}
+		if r := releases[n]; r.id != "" && (last == nil || last.skipped && !r.skipped || last.skipped == r.skipped && r.at.After(last.at)) {
+			last = &releases[n]
+		}
+	}
+	return all, releases, last, nil
 }
 
 // lastRelease is the last release of a service.

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"golang.org/x/sync/errgroup"
+
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 )
@@ -32,7 +35,7 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 			r.jobs = append(r.jobs, newJobRollout(s, e.Clock.Now()))
 			continue
 		}
-		plans = append(plans, s.Plan)
+		plans = append(plans, e.scaled(s.Plan))
 		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
 	}
 	r.machine = machine.New(plans, machine.Options{
@@ -68,6 +71,40 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 	if r.machine.Cause() != nil {
 		r.restoreJobs(context.WithoutCancel(ctx), r.restoreLimits())
 	}
+}
+
+// end diagnoses restores that failed, and removes the hooks of a release that is over.
+func (r *run) end(ctx context.Context) {
+	r.diagnoseRestore(ctx)
+	if r.machine.Stage() == machine.Finished {
+		r.removeHooks(ctx)
+	}
+	if r.Next != nil {
+		r.Next("")
+	}
+}
+
+// removeHooks removes the hooks at which the release waited: any other deployment, such as
+// one of Terraform, would wait there, too. This starts no deployment.
+func (r *run) removeHooks(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(commandJobs)
+	for n, s := range r.services {
+		if s.Shift == nil || !r.machine.Progress(n).Touched() {
+			continue
+		}
+		group.Go(func() error {
+			err := Retry(ctx, r.Clock, r.Renew, func(ctx context.Context) error {
+				_, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: s.withoutHooks()})
+				return err
+			})
+			if err != nil {
+				r.Event(s.Name, "cannot remove the release's pause hooks, so any other deployment waits at them: "+r.oneLine(err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are reported as events
 }
 
 // step executes the commands that are due, or else verifies, or else waits and observes.

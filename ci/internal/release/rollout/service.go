@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,9 +87,9 @@ func (l deploymentLookup) arnOf(own string) string {
 	return l.arn
 }
 
-// TargetGroups returns the ARN of the target group that each service forwards from, by the
-// entry's name. Services without one, and those that do not exist, are left out.
-func (e Engine) TargetGroups(ctx context.Context, services []platform.Service) (map[string]string, error) {
+// LoadBalancers returns the load balancers of each service in ECS, by the entry's name.
+// Services that do not exist are left out.
+func (e Engine) LoadBalancers(ctx context.Context, services []platform.Service) (map[string][]types.LoadBalancer, error) {
 	var targets []Target
 	for _, s := range services {
 		targets = append(targets, Target{Service: s})
@@ -102,15 +101,13 @@ func (e Engine) TargetGroups(ctx context.Context, services []platform.Service) (
 	if err != nil {
 		return nil, err
 	}
-	groups := map[string]string{}
+	balancers := map[string][]types.LoadBalancer{}
 	for _, s := range services {
 		if service := described[idOf(s)]; service != nil {
-			for _, balancer := range service.LoadBalancers {
-				groups[s.Name] = cmp.Or(groups[s.Name], aws.ToString(balancer.TargetGroupArn))
-			}
+			balancers[s.Name] = service.LoadBalancers
 		}
 	}
-	return groups, nil
+	return balancers, nil
 }
 
 // describeDeployments formats deployments for messages.

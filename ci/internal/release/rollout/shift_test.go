@@ -2,15 +2,19 @@ package rollout_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -56,7 +60,9 @@ func TestLockstep(t *testing.T) {
 	require.Equal(t, []string{"UpdateService ecs-a-service", "UpdateService ecs-b-service", "UpdateService ecs-c-service", "test", "UpdateService ecs-w-service"}, order[:5])
 	stages := map[string]int{}
 	last := ""
-	for _, call := range order[5:] {
+	require.Equal(t, []string{"UpdateService", "UpdateService", "UpdateService"}, []string{order[len(order)-1][:13], order[len(order)-2][:13], order[len(order)-3][:13]}, "the hooks are removed")
+	require.Empty(t, b.ecs.services["ecs-a-service"].config.LifecycleHooks)
+	for _, call := range order[5 : len(order)-3] {
 		stage := call[strings.LastIndex(call, " ")+1:]
 		stages[stage]++
 		if stage != last && stages[stage] == 1 {
@@ -79,4 +85,281 @@ func requireShifted(t require.TestingT, b *fixture) {
 	for name, s := range b.ecs.services {
 		require.Zero(t, s.share, name)
 	}
+}
+
+// runningImages returns the images that the services run.
+func (b *fixture) runningImages() map[string]string {
+	images := map[string]string{}
+	for _, target := range b.request.Targets {
+		images[target.Service.Name] = b.ecs.running(target.Service.Name)
+	}
+	return images
+}
+
+// requireVersion checks that all services run an image, and serve with nothing else.
+func requireVersion(t *testing.T, b *fixture, image string) {
+	t.Helper()
+	requireShifted(t, b)
+	for name, runs := range b.runningImages() {
+		require.Equal(t, image, runs, "%s\n%s\n%s", name, b.log(), strings.Join(b.ecs.calls, "\n"))
+	}
+}
+
+const newImage = "good@sha256:new"
+
+// entries returns the services file.
+func (b *fixture) entries() (entries []platform.Service) {
+	for _, target := range b.request.Targets {
+		entries = append(entries, target.Service)
+	}
+	return entries
+}
+
+// TestPause pauses at every stage, and continues or aborts from another process, or lets
+// the pause expire.
+func TestPause(t *testing.T) {
+	for _, stage := range machine.PauseStages() {
+		paused := func(t *testing.T) *fixture {
+			b := newShiftFixture(blueGreen, canary, linear)
+			b.request.PauseAt, b.request.PauseLimit = stage, time.Hour
+			got := b.run(t.Context())
+			require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
+			require.Equal(t, outcome.Done, got.ExitCode)
+			require.Equal(t, flagOf(stage), got.Pause.Stage)
+			require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), got.Pause.Until, 5*time.Minute, "and as long as the services bake")
+			require.Equal(t, "slipway continue", got.Next)
+			b.ecs.calls = nil
+			return b
+		}
+		t.Run(string(stage), func(t *testing.T) {
+			t.Run("found", func(t *testing.T) {
+				b := paused(t)
+				u, err := b.engine.Unfinished(t.Context(), b.entries())
+				require.NoError(t, err)
+				require.NotNil(t, u)
+				require.Equal(t, newSHA, u.SHA)
+				require.True(t, u.Paused && u.Progressive, "%+v", u)
+				require.Equal(t, string(stage), u.Stage)
+				require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), u.Expires, 5*time.Minute)
+				require.Empty(t, b.changes())
+			})
+			t.Run("stays paused", func(t *testing.T) {
+				b := paused(t)
+				got := b.run(t.Context())
+				require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
+				require.Empty(t, b.changes(), "it changes nothing more")
+			})
+			t.Run("continued", func(t *testing.T) {
+				b := paused(t)
+				b.request.PauseAt, b.request.Continue = "", true
+				got := b.run(t.Context())
+				require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+				requireVersion(t, b, newImage)
+				again := b.run(t.Context())
+				require.Equal(t, outcome.Refused, again.ExitCode)
+				require.Contains(t, again.Error, "no release is paused: release "+got.ID+" is over")
+			})
+			t.Run("continued to the next pause", func(t *testing.T) {
+				b := paused(t)
+				next := machine.PostProductionTrafficShift
+				if stage == machine.PreProductionTrafficShift {
+					next = stage // before the next step
+				}
+				b.request.PauseAt, b.request.Continue = next, true
+				got := b.run(t.Context())
+				if stage == machine.PostProductionTrafficShift {
+					require.Equal(t, report.Succeeded, got.Result, got.Error)
+					return
+				}
+				require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
+				require.Equal(t, flagOf(next), got.Pause.Stage)
+			})
+			t.Run("aborted", func(t *testing.T) {
+				b := paused(t)
+				got := b.engine.Abort(t.Context(), b.entries())
+				require.Equal(t, report.Restored, got.Result, "%s\n%s", got.Error, b.log())
+				require.Equal(t, outcome.Done, got.ExitCode)
+				requireVersion(t, b, oldImage)
+				again := b.engine.Abort(t.Context(), b.entries())
+				require.Equal(t, outcome.Refused, again.ExitCode)
+				require.Contains(t, again.Error, "no release is in progress")
+			})
+			t.Run("expires", func(t *testing.T) {
+				b := paused(t)
+				_ = b.ecs.clock.Sleep(t.Context(), 2*time.Hour)
+				b.ecs.settleAll()
+				u, err := b.engine.Unfinished(t.Context(), b.entries())
+				require.NoError(t, err)
+				if stage == machine.PostTestTrafficShift { // the worker was not updated
+					require.Nil(t, u)
+					requireVersion(t, b, oldImage)
+				} else {
+					require.Equal(t, []string{"w"}, u.Services)
+					require.Equal(t, outcome.Done, b.engine.Abort(t.Context(), b.entries()).ExitCode, b.log())
+					requireVersion(t, b, oldImage)
+				}
+				b.request.PauseAt, b.request.Continue = "", true
+				got := b.run(t.Context())
+				require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+				require.Contains(t, got.Error, "no release is paused")
+			})
+			t.Run("another commit", func(t *testing.T) {
+				b := paused(t)
+				b.request.Version = strings.Repeat("f", 40)
+				for n := range b.request.Targets {
+					b.request.Targets[n].Image = "good@sha256:other"
+				}
+				got := b.run(t.Context())
+				require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+				require.Contains(t, got.Error, "slipway continue")
+				require.Contains(t, got.Error, "slipway abort")
+				require.Empty(t, b.changes())
+			})
+		})
+	}
+}
+
+// changes returns the calls that change something.
+func (b *fixture) changes() (changes []string) {
+	for _, call := range b.ecs.calls {
+		if !strings.HasPrefix(call, "Describe") && !strings.HasPrefix(call, "List") && !strings.HasPrefix(call, "Get") {
+			changes = append(changes, call)
+		}
+	}
+	return changes
+}
+
+// flagOf returns a stage as the value of --pause-at.
+func flagOf(stage machine.PauseStage) string {
+	return report.NewPause(string(stage), time.Time{}, func(string) string { return "" }).Stage
+}
+
+// TestShiftReport checks strategy, stage, share and hooks in status and diff.
+func TestShiftReport(t *testing.T) {
+	b := newShiftFixture(canary)
+	diff, err := b.engine.Diff(t.Context(), b.request)
+	require.NoError(t, err)
+	require.Subset(t, diff.Services[0].Changes, []report.Change{
+		{Path: "strategy.bake_minutes", To: "2"}, {Path: "strategy.percent", To: "5"}, {Path: "strategy.step_bake_minutes", To: "3"}, {Path: "strategy.type", From: "ROLLING", To: "CANARY"},
+	})
+	require.Nil(t, diff.Services[0].Shift)
+	b.request.PauseAt = machine.PostProductionTrafficShift
+	require.Equal(t, report.Paused, b.run(t.Context()).Result, b.log())
+	want := &report.Shift{
+		Percent: 5, StepBakeMinutes: 3, BakeMinutes: 2, Stage: "POST_PRODUCTION_TRAFFIC_SHIFT", Share: 100,
+		Hooks: []report.Hook{{Stages: []string{"POST_TEST_TRAFFIC_SHIFT", "PRE_PRODUCTION_TRAFFIC_SHIFT", "POST_PRODUCTION_TRAFFIC_SHIFT"}, Target: "PAUSE", Status: "AWAITING_ACTION"}},
+	}
+	status, err := b.engine.Status(t.Context(), b.entries())
+	require.NoError(t, err)
+	require.Equal(t, report.Deploying, status.Services[0].State)
+	require.Equal(t, "CANARY", status.Services[0].Strategy)
+	want.Hooks[0].Until = status.Services[0].Shift.Hooks[0].Until
+	require.Greater(t, want.Hooks[0].Until, b.ecs.clock.Now().Add(24*time.Hour))
+	require.Equal(t, want, status.Services[0].Shift)
+	require.Nil(t, status.Services[1].Shift)
+	diff, err = b.engine.Diff(t.Context(), b.request)
+	require.NoError(t, err)
+	require.Equal(t, want, diff.Services[0].Shift)
+	require.Empty(t, diff.Services[0].Changes)
+}
+
+// fakeStageNames are the stages of a canary deployment, with the share where a stage is entered
+// several times.
+var fakeStageNames = []string{
+	"TEST_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT", "PRE_PRODUCTION_TRAFFIC_SHIFT 0", "PRODUCTION_TRAFFIC_SHIFT 5", "PRE_PRODUCTION_TRAFFIC_SHIFT 5",
+	"PRODUCTION_TRAFFIC_SHIFT 100", "POST_PRODUCTION_TRAFFIC_SHIFT", "BAKE_TIME", "CLEAN_UP",
+}
+
+// TestAlarmAtEveryStage rolls one of three services back at each stage: all run the
+// previous version again, with all traffic, and before its first step no other service was
+// continued into production.
+func TestAlarmAtEveryStage(t *testing.T) {
+	for n, stage := range fakeStageNames {
+		for _, service := range []string{"a", "b", "c"} {
+			t.Run(stage+" "+service, func(t *testing.T) {
+				b := newShiftFixture(canary, canary, canary)
+				b.ecs.failAt["ecs-"+service+"-service "+stage] = true
+				got := b.run(t.Context())
+				require.Equal(t, outcome.Restored, got.ExitCode, "%s\n%s", got.Error, b.log())
+				require.Contains(t, got.Error, service+": deployment alarm errors triggered")
+				requireVersion(t, b, oldImage)
+				if n < 3 {
+					requireNoProduction(t, b)
+				}
+			})
+		}
+	}
+}
+
+// requireNoProduction checks that no service was continued into production, and that none
+// served a request there.
+func requireNoProduction(t *testing.T, b *fixture) {
+	t.Helper()
+	for _, call := range b.ecs.calls {
+		require.False(t, strings.HasPrefix(call, "ContinueServiceDeployment") && strings.HasSuffix(call, "PRE_PRODUCTION_TRAFFIC_SHIFT"), "%s\n%s", call, b.log())
+	}
+	for name, s := range b.ecs.services {
+		require.Zero(t, s.maxShare, name)
+	}
+}
+
+// TestOneOfThreeIsBad checks that no new version serves if one of three services does not
+// start, fails its test, or is stuck.
+func TestOneOfThreeIsBad(t *testing.T) {
+	for _, bad := range []behavior{rollsBack, fails, stays, stopped, undone, missing} {
+		for n := range 3 {
+			t.Run(fmt.Sprintf("%s %d", bad, n), func(t *testing.T) {
+				b := newShiftFixture(blueGreen, canary, linear)
+				b.request.Targets[n].Image = string(bad) + "@sha256:new"
+				b.request.Timeout = 2 * time.Minute
+				got := b.run(t.Context())
+				require.Equal(t, outcome.Restored, got.ExitCode, "%s\n%s", got.Error, b.log())
+				require.True(t, strings.HasPrefix(got.Error, string(rune('a'+n))+": "), got.Error)
+				requireVersion(t, b, oldImage)
+				requireNoProduction(t, b)
+				require.Zero(t, b.ecs.count("UpdateService ecs-w-service"), "the worker was not updated")
+			})
+		}
+	}
+	t.Run("test fails", func(t *testing.T) {
+		b := newShiftFixture(blueGreen, canary, linear)
+		b.request.TestNew = func(context.Context, map[string]string) error { return errors.New("GET / returned 500") }
+		got := b.run(t.Context())
+		require.Equal(t, outcome.Restored, got.ExitCode)
+		require.Equal(t, "testing the new version: GET / returned 500", got.Error)
+		requireVersion(t, b, oldImage)
+		requireNoProduction(t, b)
+	})
+	t.Run("the worker is bad", func(t *testing.T) {
+		b := newShiftFixture(blueGreen, canary, linear)
+		b.request.Targets[3].Image = string(rollsBack) + "@sha256:new"
+		require.Equal(t, outcome.Restored, b.run(t.Context()).ExitCode)
+		requireVersion(t, b, oldImage)
+		requireNoProduction(t, b)
+	})
+}
+
+// TestTakeOverStrategy rolls back at once, or by the strategy of that rollback.
+func TestTakeOverStrategy(t *testing.T) {
+	for _, tt := range []struct {
+		own  *platform.Strategy
+		want string
+	}{{nil, "BLUE_GREEN"}, {&canary, "CANARY"}, {&platform.Strategy{Type: platform.Rolling}, ""}} {
+		b := newShiftFixture(canary)
+		b.request.TakeOver, b.request.Targets[0].Strategy = true, tt.own
+		got := b.run(t.Context())
+		require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+		status, err := b.engine.Status(t.Context(), b.entries())
+		require.NoError(t, err)
+		require.Equal(t, tt.want, status.Services[0].Strategy)
+	}
+}
+
+// TestNoPause: a release in which no changed service shifts traffic has no stage to wait at.
+func TestNoPause(t *testing.T) {
+	b := newShiftFixture()
+	b.request.PauseAt = machine.PostTestTrafficShift
+	got := b.run(t.Context())
+	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+	require.Contains(t, b.log(), "no pause at post-test-traffic-shift: none of the services that change shifts traffic in steps")
 }

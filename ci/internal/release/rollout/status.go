@@ -63,6 +63,9 @@ func (e Engine) serviceStatus(ctx context.Context, s platform.Service, versions 
 	status.State, status.Detail = stateOf(at.described)
 	status.Version = at.version()
 	status.Release, status.Strategy = at.tags.release, strategyOf(at.described.DeploymentConfiguration)
+	if status.Shift, err = e.shiftReport(ctx, at.described); err != nil {
+		return &at, status, err
+	}
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
 		version, err := versions.version(ctx, aws.ToString(d.TaskDefinition), s.ContainerName())

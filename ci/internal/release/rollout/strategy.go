@@ -15,6 +15,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -33,6 +34,9 @@ const (
 	DefaultPauseLimit = 24 * time.Hour
 	maxPauseLimit     = 14 * 24 * time.Hour
 )
+
+// testSlack is how long the tests of a release may take while its services wait.
+const testSlack = 5 * time.Minute
 
 // strategyPlan is how a release deploys a service: what it changes in the configuration of
 // the ECS service.
@@ -129,15 +133,20 @@ func (p releasePlan) planStrategies(request Request) error {
 	for _, s := range shifting {
 		plans = append(plans, s.Plan)
 	}
-	need := cmp.Or(request.Timeout, DefaultTimeout) + machine.Bakes(plans) + time.Minute
+	// A service waits for the slowest one and for tests, and then perhaps for a person.
+	limit := max(cmp.Or(request.Timeout, DefaultTimeout), runningLimit) + testSlack
+	if request.PauseAt != "" {
+		limit = max(limit, cmp.Or(request.PauseLimit, DefaultPauseLimit))
+	}
+	limit = min(limit+machine.Bakes(plans), maxPauseLimit)
 	for _, s := range shifting {
-		s.Shift.Limit = need
+		s.Shift.Limit = limit
 		if s.configuration != nil {
-			s.configuration.LifecycleHooks = append(s.configuration.LifecycleHooks, pauseHooks(request, need)...)
+			s.configuration.LifecycleHooks = append(s.configuration.LifecycleHooks, pauseHook(limit))
 		}
 	}
-	if request.PauseAt != "" && len(shifting) == 0 && len(p.changed()) > 0 && !request.dryRun {
-		return outcome.Refusedf("no service of this release shifts traffic in steps, so it cannot pause at %s: leave out --pause-at", request.PauseAt)
+	if changed := p.changed(); request.PauseAt != "" && len(shifting) == 0 && len(changed) > 0 {
+		changed[0].note("no pause at %s: none of the services that change shifts traffic in steps", report.StageName(string(request.PauseAt)))
 	}
 	return nil
 }
@@ -154,10 +163,11 @@ func (s *servicePlan) planStrategy(request Request, bake int) error {
 	current, wanted := s.service.DeploymentConfiguration, s.strategy()
 	effective := current
 	if s.Joined == "" && wanted != nil {
-		if atOnce := request.TakeOver || s.Count != nil; atOnce && shifts(wanted) {
+		back := request.TakeOver && !request.dryRun && s.target.Strategy == nil
+		if atOnce := back || s.Count != nil; atOnce && shifts(wanted) {
 			wanted, bake = &platform.Strategy{Type: platform.BlueGreen}, 0
 			s.configuration = configure(current, wanted, bake)
-		} else if c := configure(current, wanted, bake); shifts(wanted) || current == nil || !reflect.DeepEqual(c, current) {
+		} else if c := configure(current, wanted, bake); shifts(wanted) || !reflect.DeepEqual(c, cmp.Or(current, &types.DeploymentConfiguration{})) {
 			s.configuration = c
 			if shifts(wanted) {
 				s.Shift = shiftOf(c)
@@ -183,6 +193,13 @@ func (s *servicePlan) planStrategy(request Request, bake int) error {
 		s.restoring = configure(effective, &platform.Strategy{Type: platform.BlueGreen}, 0)
 	}
 	return nil
+}
+
+// withoutHooks returns the deployment configuration of the release without its hooks.
+func (s *servicePlan) withoutHooks() *types.DeploymentConfiguration {
+	c := *cmp.Or(s.configuration, s.service.DeploymentConfiguration)
+	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(c.LifecycleHooks), isPauseHook)
+	return &c
 }
 
 // configure returns a deployment configuration with a strategy, and without the hooks of a
@@ -265,28 +282,18 @@ func shiftOf(c *types.DeploymentConfiguration) *machine.Shift {
 	return shift
 }
 
-// pauseHooks returns hooks at which a deployment waits until the release continues it: as
-// long as the release needs, or where a person is to decide, as long as the request allows.
-func pauseHooks(request Request, need time.Duration) []types.DeploymentLifecycleHook {
-	limit := time.Duration(0)
-	if request.PauseAt != "" {
-		limit = cmp.Or(request.PauseLimit, DefaultPauseLimit)
+// pauseHook returns the hook at which a deployment waits until the release continues it.
+func pauseHook(limit time.Duration) types.DeploymentLifecycleHook {
+	hook := types.DeploymentLifecycleHook{
+		TargetType: types.DeploymentLifecycleHookTargetTypePause,
+		TimeoutConfiguration: &types.DeploymentLifecycleHookTimeoutConfiguration{
+			Action: types.DeploymentLifecycleHookActionRollback, TimeoutInMinutes: aws.Int32(int32((limit + time.Minute - 1) / time.Minute)), //nolint:gosec // at most 20160
+		},
 	}
-	var hooks []types.DeploymentLifecycleHook
 	for _, stage := range machine.PauseStages() {
-		wait := max(need, limit)
-		if stage == request.PauseAt {
-			wait = limit
-		}
-		wait = min(max(wait, time.Minute), maxPauseLimit)
-		hooks = append(hooks, types.DeploymentLifecycleHook{
-			TargetType: types.DeploymentLifecycleHookTargetTypePause, LifecycleStages: []types.DeploymentLifecycleHookStage{types.DeploymentLifecycleHookStage(stage)},
-			TimeoutConfiguration: &types.DeploymentLifecycleHookTimeoutConfiguration{
-				Action: types.DeploymentLifecycleHookActionRollback, TimeoutInMinutes: aws.Int32(int32((wait + time.Minute - 1) / time.Minute)), //nolint:gosec // at most 20160
-			},
-		})
+		hook.LifecycleStages = append(hook.LifecycleStages, types.DeploymentLifecycleHookStage(stage))
 	}
-	return hooks
+	return hook
 }
 
 // balancers returns the service's load balancers with what ECS shifts traffic with, nil if

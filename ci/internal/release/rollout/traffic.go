@@ -14,17 +14,38 @@ import (
 // trafficInterval is the shortest interval of [Request.CheckTraffic].
 const trafficInterval = 30 * time.Second
 
+// scaledClock is the clock of a rehearsal, whose bakes are shorter.
+type scaledClock interface {
+	Scale(d time.Duration) time.Duration
+}
+
 // trafficChecks is what the checks of shifted traffic need.
 type trafficChecks struct {
 	last   time.Time
 	shares map[string]*ShiftedTraffic // by service
 }
 
+// scaled returns a plan with the bakes and limits of ECS on the engine's clock.
+func (e Engine) scaled(p machine.Plan) machine.Plan {
+	clock, ok := e.Clock.(scaledClock)
+	if !ok {
+		return p
+	}
+	p.Bake = clock.Scale(p.Bake)
+	if p.Shift != nil {
+		p.Shift = &machine.Shift{Steps: p.Shift.Steps, StepBake: clock.Scale(p.Shift.StepBake), Limit: clock.Scale(p.Shift.Limit)}
+	}
+	return p
+}
+
 // checkTraffic checks the traffic of services that receive production traffic on both
 // versions, or bake. If ctx ends meanwhile, the release is interrupted.
 func (r *run) checkTraffic(ctx context.Context) {
-	now := r.Clock.Now()
-	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < trafficInterval {
+	now, interval := r.Clock.Now(), trafficInterval
+	if scaled, ok := r.Clock.(scaledClock); ok {
+		interval = scaled.Scale(interval)
+	}
+	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < interval {
 		return
 	}
 	var shifted []ShiftedTraffic

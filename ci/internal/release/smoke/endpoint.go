@@ -1,6 +1,7 @@
 package smoke
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,37 +89,99 @@ func nameOf(arn string) string {
 }
 
 func baseURL(ctx context.Context, api ELB, name string, input *elb.DescribeLoadBalancersInput) (string, error) {
-	found, err := api.DescribeLoadBalancers(ctx, input)
+	balancer, err := findBalancer(ctx, api, name, input)
 	if err != nil {
-		return "", endpointError(name, "describing", err)
-	}
-	if len(found.LoadBalancers) == 0 || aws.ToString(found.LoadBalancers[0].DNSName) == "" {
-		return "", &NoEndpointError{Name: name, Err: errors.New("it does not exist, or has no DNS name")}
-	}
-	balancer := found.LoadBalancers[0]
-	if balancer.Scheme == types.LoadBalancerSchemeEnumInternal {
-		return "", &NoEndpointError{Name: name, Err: errors.New("it is internal, so this machine may not reach it")}
+		return "", err
 	}
 	listeners, err := api.DescribeListeners(ctx, &elb.DescribeListenersInput{LoadBalancerArn: balancer.LoadBalancerArn})
 	if err != nil {
 		return "", endpointError(name, "describing the listeners of", err)
 	}
-	for _, scheme := range []struct {
-		protocol types.ProtocolEnum
-		name     string
-		port     int32
-	}{{types.ProtocolEnumHttps, "https", 443}, {types.ProtocolEnumHttp, "http", 80}} {
+	// The listener for test traffic has the same protocol, and another port.
+	unusual := func(l types.Listener) int {
+		if port := aws.ToInt32(l.Port); port == 80 || port == 443 {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(listeners.Listeners, func(a, b types.Listener) int { return unusual(a) - unusual(b) })
+	for _, protocol := range []types.ProtocolEnum{types.ProtocolEnumHttps, types.ProtocolEnumHttp} {
 		for _, listener := range listeners.Listeners {
-			if listener.Protocol == scheme.protocol {
-				return scheme.name + "://" + hostPort(aws.ToString(balancer.DNSName), aws.ToInt32(listener.Port), scheme.port), nil
+			if listener.Protocol == protocol {
+				return listenerURL(balancer, listener), nil
 			}
 		}
 	}
 	return "", &NoEndpointError{Name: name, Err: errors.New("it has no HTTP or HTTPS listener")}
 }
 
+func findBalancer(ctx context.Context, api ELB, name string, input *elb.DescribeLoadBalancersInput) (types.LoadBalancer, error) {
+	found, err := api.DescribeLoadBalancers(ctx, input)
+	switch {
+	case err != nil:
+		return types.LoadBalancer{}, endpointError(name, "describing", err)
+	case len(found.LoadBalancers) == 0 || aws.ToString(found.LoadBalancers[0].DNSName) == "":
+		return types.LoadBalancer{}, &NoEndpointError{Name: name, Err: errors.New("it does not exist, or has no DNS name")}
+	case found.LoadBalancers[0].Scheme == types.LoadBalancerSchemeEnumInternal:
+		return types.LoadBalancer{}, &NoEndpointError{Name: name, Err: errors.New("it is internal, so this machine may not reach it")}
+	}
+	return found.LoadBalancers[0], nil
+}
+
+// listenerURL returns the URL of an HTTP or HTTPS listener.
+func listenerURL(balancer types.LoadBalancer, listener types.Listener) string {
+	scheme, port := "http", int32(80)
+	if listener.Protocol == types.ProtocolEnumHttps {
+		scheme, port = "https", 443
+	}
+	return scheme + "://" + hostPort(aws.ToString(balancer.DNSName), aws.ToInt32(listener.Port), port)
+}
+
+// Endpoint is where a listener is reached.
+type Endpoint struct {
+	URL string // without a trailing slash
+	// Host is the header Host of requests.
+	Host string
+}
+
+// ListenerEndpoints returns where the listeners of rules are reached, by the rule's ARN.
+// host, if set, is the host in the header Host; otherwise it is the load balancer's.
+func ListenerEndpoints(ctx context.Context, api ELB, rules []string, host string) (map[string]Endpoint, error) {
+	byListener := map[string][]string{}
+	for _, rule := range rules {
+		listener := strings.Replace(rule[:max(0, strings.LastIndexByte(rule, '/'))], ":listener-rule/", ":listener/", 1)
+		byListener[listener] = append(byListener[listener], rule)
+	}
+	found := map[string]Endpoint{}
+	balancers := map[string]types.LoadBalancer{}
+	for batch := range slices.Chunk(slices.Sorted(maps.Keys(byListener)), groupsLimit) {
+		out, err := api.DescribeListeners(ctx, &elb.DescribeListenersInput{ListenerArns: batch})
+		if err != nil {
+			return nil, endpointError("of "+strings.Join(batch, ", "), "describing the listeners of", err)
+		}
+		for _, listener := range out.Listeners {
+			arn := aws.ToString(listener.LoadBalancerArn)
+			balancer, ok := balancers[arn]
+			if !ok {
+				if balancer, err = findBalancer(ctx, api, nameOf(arn), &elb.DescribeLoadBalancersInput{LoadBalancerArns: []string{arn}}); err != nil {
+					return nil, err
+				}
+				balancers[arn] = balancer
+			}
+			name := cmp.Or(host, aws.ToString(balancer.DNSName))
+			if withoutPort, _, err := net.SplitHostPort(name); err == nil {
+				name = withoutPort
+			}
+			for _, rule := range byListener[aws.ToString(listener.ListenerArn)] {
+				found[rule] = Endpoint{URL: listenerURL(balancer, listener), Host: net.JoinHostPort(name, strconv.Itoa(int(aws.ToInt32(listener.Port))))}
+			}
+		}
+	}
+	return found, nil
+}
+
 // hostPort appends the port unless it is the scheme's default. The DNS names of
-// the embedded AWS include a port.
+// the embedded AWS include a port, and the header Host chooses among its listeners.
 func hostPort(host string, port, defaultPort int32) string {
 	if _, _, err := net.SplitHostPort(host); err == nil || port == defaultPort {
 		return host

@@ -65,6 +65,7 @@ func TestBaseURL(t *testing.T) {
 	}{
 		"http":            {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
 		"https preferred": {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
+		"a test listener": {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 10080), plain}}, want: "http://a.elb"},
 		"other ports":     {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
 		"port in the DNS name": {
 			api: fakeELB{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",
@@ -109,6 +110,57 @@ func TestBaseURLOfEmbeddedAWS(t *testing.T) {
 	url, err := smoke.BaseURL(t.Context(), p.ELB, "ecs-alb")
 	require.NoError(t, err)
 	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Timeout: smoke.DefaultTimeout}.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
+}
+
+// TestListenerEndpoints reaches the listener for test traffic, besides the one at the load
+// balancer's DNS name.
+func TestListenerEndpoints(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	var rules []string
+	for _, name := range []string{"a", "b"} {
+		made, err := p.ELB.CreateLoadBalancer(t.Context(), &elb.CreateLoadBalancerInput{Name: &name, Subnets: []string{"subnet-1", "subnet-2"}})
+		require.NoError(t, err)
+		for _, port := range []int32{80, 10080} {
+			status := func(code string) []types.Action {
+				return []types.Action{{Type: types.ActionTypeEnumFixedResponse, FixedResponseConfig: &types.FixedResponseActionConfig{StatusCode: &code}}}
+			}
+			l, err := p.ELB.CreateListener(t.Context(), &elb.CreateListenerInput{LoadBalancerArn: made.LoadBalancers[0].LoadBalancerArn, Port: &port, Protocol: types.ProtocolEnumHttp, DefaultActions: status("404")})
+			require.NoError(t, err)
+			if port == 80 {
+				continue
+			}
+			r, err := p.ELB.CreateRule(t.Context(), &elb.CreateRuleInput{
+				ListenerArn: l.Listeners[0].ListenerArn, Priority: aws.Int32(1), Actions: status("200"),
+				Conditions: []types.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{"/" + name}}},
+			})
+			require.NoError(t, err)
+			rules = append(rules, *r.Rules[0].RuleArn)
+		}
+	}
+	found, err := smoke.ListenerEndpoints(t.Context(), p.ELB, rules, "")
+	require.NoError(t, err)
+	for n, name := range []string{"a", "b"} {
+		at := found[rules[n]]
+		require.Equal(t, "127.0.0.1:10080", at.Host)
+		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Host: at.Host}.Run(t.Context(), at.URL, []smoke.Check{{Path: "/" + name}}))
+		require.ErrorContains(t, smoke.Tester{Clock: clock.Real{}}.Run(t.Context(), at.URL, []smoke.Check{{Path: "/" + name}}), "404 Not Found")
+	}
+	found, err = smoke.ListenerEndpoints(t.Context(), p.ELB, rules[:1], "shop.example")
+	require.NoError(t, err)
+	require.Equal(t, "shop.example:10080", found[rules[0]].Host)
+
+	secure := fakeELB{host: "ecs-alb-1.us-east-1.elb.amazonaws.com", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 10080)}}
+	secure.listeners[0].ListenerArn = aws.String("arn:aws:elasticloadbalancing:us-east-1:1:listener/app/lb/1/2")
+	found, err = smoke.ListenerEndpoints(t.Context(), secure, []string{"arn:aws:elasticloadbalancing:us-east-1:1:listener-rule/app/lb/1/2/3"}, "")
+	require.NoError(t, err)
+	require.Equal(t, map[string]smoke.Endpoint{"arn:aws:elasticloadbalancing:us-east-1:1:listener-rule/app/lb/1/2/3": {
+		URL: "https://ecs-alb-1.us-east-1.elb.amazonaws.com:10080", Host: "ecs-alb-1.us-east-1.elb.amazonaws.com:10080",
+	}}, found)
+	secure.scheme = types.LoadBalancerSchemeEnumInternal
+	_, err = smoke.ListenerEndpoints(t.Context(), secure, []string{"arn:aws:elasticloadbalancing:us-east-1:1:listener-rule/app/lb/1/2/3"}, "")
+	require.ErrorAs(t, err, new(*smoke.NoEndpointError))
+	_, err = smoke.ListenerEndpoints(t.Context(), fakeELB{errors: [2]error{1: &smithy.GenericAPIError{Code: "Throttling"}}}, []string{"rule"}, "")
+	require.ErrorContains(t, err, "describing the listeners of")
 }
 
 func TestBaseURLs(t *testing.T) {

@@ -83,12 +83,13 @@ func (l Lookup) Shifts(ctx context.Context, services []platform.Service) (found,
 		if shift.TargetGroup == "" {
 			continue // without it, no rule is known
 		}
-		own := []string{shift.TargetGroup, shift.AlternateTargetGroup}
-		if shift.ProductionRule = missing.only(s, forwarding(production, own), "the load balancer"); hasTest {
-			shift.TestRule = missing.only(s, forwarding(test, own), fmt.Sprintf("the listener on port %d for test traffic", l.TestPort))
-		} else {
+		if !hasTest { // then its rules may look like those of production
 			missing.add(s, fmt.Sprintf("the load balancer has no listener on port %d for test traffic", l.TestPort))
+			continue
 		}
+		own := []string{shift.TargetGroup, shift.AlternateTargetGroup}
+		shift.ProductionRule = missing.only(s, forwarding(production, own), "the load balancer")
+		shift.TestRule = missing.only(s, forwarding(test, own), fmt.Sprintf("the listener on port %d for test traffic", l.TestPort))
 		if parsed, err := arn.Parse(shift.TargetGroup); err == nil {
 			shift.Role = fmt.Sprintf("arn:%s:iam::%s:role/%s", parsed.Partition, parsed.AccountID, s.InfrastructureRole())
 		}

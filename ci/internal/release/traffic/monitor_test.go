@@ -4,12 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -18,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/release/traffic"
 )
@@ -194,4 +201,65 @@ func TestMonitorOfManyServices(t *testing.T) {
 		f.err = ctx.Err()
 		require.NoError(t, m.Check(ctx, list), "the release ends, and reports why")
 	})
+}
+
+// TestMonitorOfLoadBalancer compares two programs behind the embedded load balancer, as a
+// release does, with minutes of 200 ms.
+func TestMonitorOfLoadBalancer(t *testing.T) {
+	const scale = 300
+	f := newFixtureOf(t, localaws.Options{TimeScale: scale})
+	s, shift := f.service("web")
+	var failing atomic.Bool
+	for group, bad := range map[string]bool{shift.TargetGroup: false, shift.AlternateTargetGroup: true} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if bad && failing.Load() && r.URL.Path != "/" {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		}))
+		t.Cleanup(server.Close)
+		host, port, err := net.SplitHostPort(server.Listener.Addr().String())
+		require.NoError(t, err)
+		number, err := strconv.ParseInt(port, 10, 32)
+		require.NoError(t, err)
+		target := []elbtypes.TargetDescription{{Id: &host, Port: aws.Int32(int32(number))}}
+		_, err = f.ELB.RegisterTargets(t.Context(), &elb.RegisterTargetsInput{TargetGroupArn: &group, Targets: target})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			out, err := f.ELB.DescribeTargetHealth(t.Context(), &elb.DescribeTargetHealthInput{TargetGroupArn: &group, Targets: target})
+			return err == nil && out.TargetHealthDescriptions[0].TargetHealth.State == elbtypes.TargetHealthStateEnumHealthy
+		}, 15*time.Second, 5*time.Millisecond)
+	}
+	action := forward(shift.TargetGroup, shift.AlternateTargetGroup)
+	for n := range action.ForwardConfig.TargetGroups {
+		action.ForwardConfig.TargetGroups[n].Weight = aws.Int32(1)
+	}
+	_, err := f.ELB.ModifyRule(t.Context(), &elb.ModifyRuleInput{RuleArn: &shift.ProductionRule, Actions: []elbtypes.Action{action}})
+	require.NoError(t, err)
+
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	m := &traffic.Monitor{
+		CloudWatch: cloudwatch.New(cloudwatch.Options{
+			Region: "us-east-1", BaseEndpoint: aws.String(f.Server.Endpoint()), HTTPClient: &http.Client{Transport: transport},
+			Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
+		}),
+		ELB: f.ELB, Clock: clock.NewScaled(scale), Event: func(_, text string) { t.Log(text) },
+	}
+	shifting := []rollout.ShiftedTraffic{{Service: s.Name, Previous: shift.TargetGroup, New: shift.AlternateTargetGroup, Percent: 50, Since: m.Clock.Now()}}
+	url := "http://" + f.Server.ListenerAddress("ecs-alb", 80) + "/1/"
+	check := func(minutes int) error {
+		for until := time.Now().Add(m.Clock.(*clock.Scaled).Scale(time.Duration(minutes) * time.Minute)); time.Now().Before(until); {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+			require.NoError(t, err)
+			resp, err := transport.RoundTrip(req)
+			require.NoError(t, err)
+			_ = resp.Body.Close()
+		}
+		return m.Check(t.Context(), shifting)
+	}
+	require.NoError(t, check(4))
+	failing.Store(true)
+	require.ErrorContains(t, check(3), "web: by the load balancer's figures, the new version answered ")
+	f.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "GetMetricData"})
+	require.NoError(t, m.Check(t.Context(), shifting))
 }

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
@@ -178,20 +181,34 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 	site.object(http.MethodDelete, stateObject+".tflock", "")
 
 	// Every field of the services file that moto supports: its services have no capacity
-	// provider strategy, so that every plan would replace one with a share of Spot.
+	// provider strategy, so that every plan would replace one with a share of Spot. The
+	// backend gets a progressive strategy: one rule in place of three.
 	features, err := filepath.Abs("testdata/features.tfvars.json")
 	require.NoError(t, err)
 	motoPlatform := append(slices.Clone(motoPlatform), "-var-file="+features)
 	started = time.Now()
 	more := main.Plan(motoPlatform...)
-	require.Zero(t, terraform.Count(more, tfjson.Actions.Delete)+terraform.Count(more, tfjson.Actions.Replace), "more entries destroy nothing")
+	require.Zero(t, terraform.Count(more, tfjson.Actions.Replace))
+	require.Equal(t, routesOfBackend, addresses(more, tfjson.Actions.Delete), "more entries destroy nothing else")
 	main.Run("apply", "plan")
 	t.Logf("platform: %d resources of more entries applied in %.0f s", terraform.Count(more, tfjson.Actions.Create), time.Since(started).Seconds())
-	applier.add(t, world, take(t, recorder))
+	made := take(t, recorder)
+	applier.add(t, world, made)
+	requireCreatedFirst(t, made, "/api", "/api/*", "/health")
+	site.shift(main.State())
 	again = main.Plan(append([]string{"-lock=false"}, motoPlatform...)...)
 	require.Empty(t, terraform.Changes(again), "a second plan of every feature")
 	site.checkTags(again.PriorState)
 	planner.add(t, world, take(t, recorder))
+
+	// And back, which only has rules to create and delete, and what was needed to shift.
+	rolling := append(slices.Clone(motoPlatform), `-var=service_overrides={backend={strategy={type="rolling"}}}`)
+	back := main.Plan(rolling...)
+	require.Equal(t, routesOfBackend, addresses(back, tfjson.Actions.Create))
+	main.Run("apply", "plan")
+	made = take(t, recorder)
+	applier.add(t, world, made)
+	requireCreatedFirst(t, made, "/api")
 
 	started = time.Now()
 	destroy := main.Plan(append([]string{"-destroy"}, motoPlatform...)...)
@@ -201,6 +218,47 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 	applier.add(t, world, take(t, recorder))
 	planner.check(t)
 	applier.check(t)
+}
+
+// routesOfBackend are the rules of the backend without a progressive strategy.
+var routesOfBackend = []string{`aws_lb_listener_rule.route["/api"]`, `aws_lb_listener_rule.route["/api/*"]`, `aws_lb_listener_rule.route["/health"]`}
+
+// addresses returns the addresses of resources with matching actions in a plan, sorted.
+func addresses(plan *tfjson.Plan, is func(tfjson.Actions) bool) []string {
+	var all []string
+	for _, r := range plan.ResourceChanges {
+		if is(r.Change.Actions) {
+			all = append(all, r.Address)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// requireCreatedFirst requires that a rule with exactly these patterns is created before any
+// rule of its listener is deleted: requests find one or the other.
+func requireCreatedFirst(t *testing.T, made []calls.Call, patterns ...string) {
+	t.Helper()
+	deleted := false
+	for n, call := range made {
+		var values []string
+		for key, value := range call.Form {
+			if strings.Contains(key, "PathPatternConfig.Values.member.") {
+				values = append(values, value...)
+			}
+		}
+		slices.Sort(values)
+		if call.Action != "CreateRule" || !slices.Equal(values, patterns) {
+			continue
+		}
+		for m, other := range made { // a rule's ARN ends with the ids of its listener and of itself
+			if other.Action == "DeleteRule" && path.Base(path.Dir(other.Form.Get("RuleArn"))) == path.Base(call.Form.Get("ListenerArn")) {
+				require.Less(t, n, m)
+				deleted = true
+			}
+		}
+	}
+	require.True(t, deleted, "no rule was replaced")
 }
 
 // site is moto with the resources of Terraform.
@@ -302,6 +360,31 @@ func (s site) release(name string) {
 		TaskDefinition: revision.TaskDefinition.TaskDefinitionArn, DesiredCount: aws.Int32(2),
 	})
 	require.NoError(s.t, err)
+}
+
+// shift gives all traffic of the backend to its second target group, as ECS does.
+func (s site) shift(state *tfjson.State) {
+	s.t.Helper()
+	client := elb.New(elb.Options{
+		Region: platform.DefaultRegion, BaseEndpoint: &s.endpoint, Credentials: credentials.NewStaticCredentialsProvider("any", "any", ""),
+		HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	})
+	arns := map[string]*string{}
+	for _, r := range managed(state) {
+		if arn, ok := r.AttributeValues["arn"].(string); ok {
+			arns[r.Address] = &arn
+		}
+	}
+	for _, rule := range []string{"production", "test"} {
+		_, err := client.ModifyRule(s.t.Context(), &elb.ModifyRuleInput{
+			RuleArn: arns[`aws_lb_listener_rule.`+rule+`["backend"]`],
+			Actions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: []elbtypes.TargetGroupTuple{
+				{TargetGroupArn: arns[`aws_lb_target_group.service["backend"]`], Weight: aws.Int32(0)},
+				{TargetGroupArn: arns[`aws_lb_target_group.service["backend alternate"]`], Weight: aws.Int32(100)},
+			}}}},
+		})
+		require.NoError(s.t, err)
+	}
 }
 
 // object puts or deletes an object in S3.

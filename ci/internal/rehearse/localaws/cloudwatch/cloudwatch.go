@@ -46,8 +46,7 @@ func (m *Metrics) Service() wire.Service {
 // maxQueries is how many metrics a call may ask for.
 const maxQueries = 500
 
-func (m *Metrics) getMetricData(ctx context.Context, in *cw.GetMetricDataInput) (*cw.GetMetricDataOutput, error) {
-	wire.AddResources(ctx, "*")
+func (m *Metrics) getMetricData(_ context.Context, in *cw.GetMetricDataInput) (*cw.GetMetricDataOutput, error) {
 	switch {
 	case in.StartTime == nil || in.EndTime == nil:
 		return nil, wire.Errorf("MissingParameter", "The parameters StartTime and EndTime are required")

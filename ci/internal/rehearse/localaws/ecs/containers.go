@@ -220,7 +220,7 @@ func (t *taskRun) registerTargets() {
 			return
 		}
 		t.registered = true
-		for _, lb := range t.deployment.revision.loadBalancers {
+		for _, lb := range t.deployment.revision.targets {
 			group := aws.ToString(lb.TargetGroupArn)
 			if err := t.c.cfg.Balancer.Register(group, t.ip, int(aws.ToInt32(lb.ContainerPort)), t.record.AvailabilityZone); err != nil {
 				t.service.event("(service %s) was unable to register a target in (target-group %s): %v", t.service.name, group, err)
@@ -239,7 +239,7 @@ func (t *taskRun) deregisterTargets() {
 	drainFirst := false
 	t.locked(func() {
 		if t.registered {
-			groups = t.deployment.revision.loadBalancers
+			groups = t.deployment.revision.targets
 		}
 		drainFirst = t.drainFirst
 	})

@@ -25,6 +25,9 @@ type Balancer interface {
 	Drain(targetGroup, ip string, port int) <-chan struct{}
 	Remove(targetGroup, ip string, port int)
 	Health(targetGroup, ip string, port int) elb.Health
+	RuleExists(rule string) bool
+	SetWeights(rule string, weights []elb.GroupWeight) error
+	Attach(rule, targetGroup string) error
 }
 
 // Logs receives the tasks' output.
@@ -45,8 +48,9 @@ type Config struct {
 	// UncheckedStart is how long a task without any health check runs, nominally, before it
 	// counts as healthy.
 	UncheckedStart time.Duration
-	// OnRole, if set, is called with the ARN of each role in a task definition.
-	OnRole func(arn string)
+	// OnRole, if set, is called with the ARN of each role in a task definition or service,
+	// and the service that assumes it.
+	OnRole func(arn, principal string)
 }
 
 // ControlPlane is the control plane: all state, under one lock. Tasks and services run
@@ -111,6 +115,7 @@ func (c *ControlPlane) Service() wire.Service {
 			wire.NewLockedOperation(&c.mu, "DescribeServiceDeployments", c.describeServiceDeployments),
 			wire.NewLockedOperation(&c.mu, "DescribeServiceRevisions", c.describeServiceRevisions),
 			wire.NewLockedOperation(&c.mu, "StopServiceDeployment", c.stopServiceDeployment),
+			wire.NewLockedOperation(&c.mu, "ContinueServiceDeployment", c.continueServiceDeployment),
 			wire.NewLockedOperation(&c.mu, "RunTask", c.runTask),
 			wire.NewLockedOperation(&c.mu, "StopTask", c.stopTask),
 			wire.NewLockedOperation(&c.mu, "ListTasks", c.listTasks),

@@ -14,7 +14,8 @@ import (
 type revision struct {
 	arn           string
 	definition    *types.TaskDefinition
-	loadBalancers []types.LoadBalancer
+	loadBalancers []types.LoadBalancer // as configured
+	targets       []types.LoadBalancer // with the target group that its tasks get
 	network       *types.NetworkConfiguration
 	launch        launch
 	createdAt     time.Time
@@ -33,6 +34,7 @@ type deployment struct {
 	failedTasks       int // tasks that failed since the last healthy one
 	total             int // all tasks that failed
 	nextStart         time.Time
+	keep              int       // tasks of a completed revision: during a newer deployment, failed ones are replaced with their own revision
 	readyAt           time.Time // when all its tasks were healthy and the bake time began
 	serviceDeployment *serviceDeployment
 }
@@ -55,6 +57,9 @@ type serviceDeployment struct {
 	stoppedAt      *time.Time
 	finishedAt     *time.Time
 	rollback       *types.Rollback
+	shift          *shift  // nil for a rolling deployment
+	hooks          []*hook // of the current stage
+	rollingStage   string  // of a rolling deployment with hooks
 }
 
 // finished reports whether a service deployment has a final status.
@@ -95,13 +100,22 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		s.record.LaunchType, s.record.CapacityProviderStrategy = rollbackTo.revision.launch.launchType, rollbackTo.revision.launch.strategy
 		s.adoptTasks(next)
 	} else {
+		s.settleCleanUp()
+		rolling := s.record.DeploymentConfiguration.Strategy == types.DeploymentStrategyRolling
 		next.revision = &revision{
 			arn:        s.c.cfg.Scope.ARN("ecs", "service-revision/"+s.cluster.name+"/"+s.name+"/"+digits),
 			definition: d, loadBalancers: s.record.LoadBalancers, network: s.record.NetworkConfiguration, createdAt: now, service: s,
+			targets: resolveTargets(s.record.LoadBalancers, s.source(), rolling),
 			digests: map[string]string{}, launch: launch{s.record.LaunchType, s.record.CapacityProviderStrategy},
 		}
 		s.c.revisions[next.revision.arn] = next.revision
 		next.serviceDeployment = s.newServiceDeployment(next.revision, now)
+	}
+	if rollbackTo != nil {
+		rollbackTo.keep = 0 // the new deployment has its revision and tasks
+	}
+	if len(s.deployments) > 0 {
+		s.primary().keep = min(s.primary().keep, s.desired)
 	}
 	s.deployments = append([]*deployment{next}, s.deployments...)
 	s.steady, s.blockedReported = false, false
@@ -128,6 +142,7 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 		d.circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoring
 	}
 	d.alarms = s.c.newAlarms(d.config.Alarms)
+	d.shift = s.newShift(d.config)
 	for _, old := range s.deployments {
 		running, pending, wanted := s.counts(old)
 		d.sources = append(d.sources, types.ServiceRevisionSummary{
@@ -138,6 +153,10 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 		s.serviceDeployments[0].setStatus(types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.", now)
 		s.serviceDeployments[0].circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
 		s.serviceDeployments[0].alarms.complete()
+		s.serviceDeployments[0].hooks = nil
+		if old := s.serviceDeployments[0]; old.shift != nil && d.shift == nil && s.lastCompleted != nil && old.target != s.lastCompleted.revision {
+			s.setTraffic(old, 0, 0) // a rolling deployment has no stage that does it
+		}
 	}
 	s.serviceDeployments = append([]*serviceDeployment{d}, s.serviceDeployments...)
 	s.c.deployments[d.arn] = d
@@ -153,6 +172,7 @@ func (s *service) rollBack(failed *deployment, cause rollbackCause) {
 	rec := failed.serviceDeployment
 	if rec != nil {
 		rec.alarms.complete()
+		rec.hooks = nil
 	}
 	if !cause.rollBack || rec == nil {
 		if rec != nil {

@@ -60,9 +60,16 @@ func (s *service) reconcile() time.Duration {
 	s.countFailures()
 	s.checkCircuitBreaker()
 	s.checkAlarms()
-	if s.primary().state != types.DeploymentRolloutStateFailed || s.status == statusDraining {
-		next = min(next, s.scaleUp())
-		s.scaleDown()
+	switch shifting := s.shifting(); {
+	case shifting != nil:
+		next = min(next, s.advanceShift(shifting))
+	case s.primary().state != types.DeploymentRolloutStateFailed || s.status == statusDraining:
+		passed, wait := s.rollingHooks(stagePreScaleUp)
+		next = min(next, wait)
+		if passed {
+			next = min(next, s.scaleUp())
+			s.scaleDown()
+		}
 	}
 	s.removeStopped()
 	next = min(next, s.completeIfStable())
@@ -102,6 +109,7 @@ func (s *service) reportRegistered() {
 // returns when to try again.
 func (s *service) scaleUp() time.Duration {
 	p := s.primary()
+	next := resyncInterval
 	current, all := 0, 0
 	for _, t := range s.activeTasks() {
 		if t.stopping {
@@ -113,16 +121,30 @@ func (s *service) scaleUp() time.Duration {
 		}
 	}
 	maxTasks := s.desired * int(*s.record.DeploymentConfiguration.MaximumPercent) / 100
-	missing := min(s.desired-current, maxTasks-all)
+	for _, old := range s.deployments[1:] {
+		if s.servingTasks(p) >= s.desired {
+			old.keep = 0
+		}
+		if missing := min(old.keep-len(s.tasksOf(old)), maxTasks-all); missing > 0 {
+			next = min(next, s.startTasks(old, missing))
+			all += missing
+		}
+	}
+	return min(next, s.startTasks(p, min(s.desired-current, maxTasks-all)))
+}
+
+// startTasks starts tasks of a deployment, unless too many of its tasks have failed
+// lately. It returns when to try again.
+func (s *service) startTasks(d *deployment, missing int) time.Duration {
 	if missing <= 0 {
 		return resyncInterval
 	}
-	if wait := time.Until(p.nextStart); wait > 0 {
+	if wait := time.Until(d.nextStart); wait > 0 {
 		return wait
 	}
 	var names []string
 	for range missing {
-		names = append(names, "(task "+s.startTask(p).id+")")
+		names = append(names, "(task "+s.startTask(d).id+")")
 	}
 	s.steady = false
 	s.event("(service %s) has started %d tasks: %s.", s.name, missing, strings.Join(names, " "))
@@ -182,12 +204,16 @@ func (s *service) scaleDown() {
 	var stopping []*taskRun
 	for _, t := range older {
 		switch {
-		case !t.serving():
+		case !t.serving() && (t.deployment.keep == 0 || atCapacity):
 			stopping = append(stopping, t)
+		case !t.serving(): // replaces a failed task of its revision
 		case serving > minHealthy && (atCapacity || serving > s.desired || currentServing >= s.desired):
 			stopping = append(stopping, t)
 			serving--
 		}
+	}
+	for _, t := range stopping {
+		t.deployment.keep = max(0, t.deployment.keep-1)
 	}
 	for i := len(current) - 1; i >= s.desired; i-- {
 		stopping = append(stopping, current[i])
@@ -223,10 +249,10 @@ func (s *service) reportDeregistered(tasks []*taskRun) {
 		if !t.registered {
 			continue
 		}
-		for _, lb := range t.deployment.revision.loadBalancers {
+		for _, lb := range t.deployment.revision.targets {
 			groups[aws.ToString(lb.TargetGroupArn)]++
 		}
-		if len(t.deployment.revision.loadBalancers) > 0 {
+		if len(t.deployment.revision.targets) > 0 {
 			drains[t.deployment.id]++
 		}
 	}
@@ -243,7 +269,7 @@ func (s *service) removeStopped() {
 	s.taskRuns = slices.DeleteFunc(s.taskRuns, func(t *taskRun) bool { return t.counted && t.status() == "STOPPED" })
 	tasks := s.activeTasks()
 	s.deployments = slices.DeleteFunc(s.deployments, func(d *deployment) bool {
-		return d != s.deployments[0] && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment == d })
+		return d != s.deployments[0] && d.keep == 0 && (s.shifting() == nil || d != s.shifting().shift.source) && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment == d })
 	})
 }
 
@@ -256,20 +282,47 @@ func (s *service) completeIfStable() time.Duration {
 		close(s.deleted)
 		return resyncInterval
 	}
+	if s.shifting() != nil {
+		return resyncInterval
+	}
 	p := s.primary()
+	if s.status == statusActive && p.state == types.DeploymentRolloutStateInProgress && s.succeedsEarly(p, tasks) {
+		if wait := s.remainingBakeTime(p); wait > 0 {
+			return wait
+		}
+		s.completeDeployment(p)
+	}
 	ready := len(tasks) == s.desired && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment != p || !t.serving() })
 	if !ready || s.steady || s.status != statusActive || p.state == types.DeploymentRolloutStateFailed {
 		return resyncInterval
+	}
+	if passed, wait := s.rollingHooks(stagePostScaleUp); !passed {
+		return wait
 	}
 	if wait := s.remainingBakeTime(p); wait > 0 {
 		return wait
 	}
 	s.steady = true
+	p.keep = s.desired
 	if p.state == types.DeploymentRolloutStateInProgress {
 		s.completeDeployment(p)
 	}
 	s.event("(service %s) has reached a steady state.", s.name)
 	return resyncInterval
+}
+
+// succeedsEarly reports whether a deployment meets its early success criteria. With
+// DEFERRED, the old tasks may still run; they are stopped in the background.
+func (s *service) succeedsEarly(p *deployment, tasks []*taskRun) bool {
+	criteria := s.record.DeploymentConfiguration.EarlySuccessCriteria
+	if criteria == nil || !criteria.Enable || p.serviceDeployment == nil || p.serviceDeployment.status != types.ServiceDeploymentStatusInProgress {
+		return false
+	}
+	if criteria.SourceServiceRevisionCleanup == types.ServiceRevisionCleanupBlocking &&
+		slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment != p }) {
+		return false
+	}
+	return s.servingTasks(p) >= (s.desired*int(*criteria.HealthyPercent)+99)/100
 }
 
 // completeDeployment marks a deployment as successful.
@@ -278,6 +331,7 @@ func (s *service) completeDeployment(p *deployment) {
 	p.state, p.updatedAt = types.DeploymentRolloutStateCompleted, now
 	p.reason = "ECS deployment " + p.id + " completed."
 	s.lastCompleted = p
+	p.keep = s.desired
 	s.event("(service %s) (deployment %s) deployment completed.", s.name, p.id)
 	rec := p.serviceDeployment
 	if rec == nil || rec.finished() {

@@ -101,6 +101,11 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 	if err := c.validateService(d, in.LoadBalancers, in.NetworkConfiguration, in.DesiredCount); err != nil {
 		return nil, err
 	}
+	config := mergeDeploymentConfiguration(in.DeploymentConfiguration, nil)
+	c.requireRoles(ctx, in.LoadBalancers, in.DeploymentConfiguration)
+	if err := c.validateDeploymentConfiguration(in.DeploymentConfiguration, config, "", in.LoadBalancers); err != nil {
+		return nil, err
+	}
 	launch, err := cl.launch(in.LaunchType, in.CapacityProviderStrategy)
 	if err != nil {
 		return nil, err
@@ -117,7 +122,7 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 		CreatedBy: new(c.cfg.Scope.GlobalARN("iam", "user/local")), LaunchType: launch.launchType,
 		CapacityProviderStrategy: launch.strategy,
 		PlatformVersion:          cmp.Or(in.PlatformVersion, new("LATEST")), PlatformFamily: new("Linux"),
-		DeploymentConfiguration: mergeDeploymentConfiguration(in.DeploymentConfiguration, nil),
+		DeploymentConfiguration: config,
 		DeploymentController:    cmp.Or(in.DeploymentController, &types.DeploymentController{Type: types.DeploymentControllerTypeEcs}),
 		NetworkConfiguration:    in.NetworkConfiguration, HealthCheckGracePeriodSeconds: in.HealthCheckGracePeriodSeconds,
 		EnableECSManagedTags: in.EnableECSManagedTags, EnableExecuteCommand: in.EnableExecuteCommand,
@@ -161,6 +166,7 @@ func mergeDeploymentConfiguration(in, old *types.DeploymentConfiguration) *types
 	out.Strategy = cmp.Or(in.Strategy, old.Strategy)
 	out.BakeTimeInMinutes = cmp.Or(in.BakeTimeInMinutes, old.BakeTimeInMinutes)
 	out.Alarms = cmp.Or(in.Alarms, old.Alarms)
+	mergeStrategy(&out, in, old)
 	return &out
 }
 
@@ -191,6 +197,11 @@ func (c *ControlPlane) updateService(ctx context.Context, in *awsecs.UpdateServi
 	if err := c.validateService(d, lbs, network, in.DesiredCount); err != nil {
 		return nil, err
 	}
+	config := mergeDeploymentConfiguration(in.DeploymentConfiguration, s.record.DeploymentConfiguration)
+	c.requireRoles(ctx, in.LoadBalancers, in.DeploymentConfiguration)
+	if err := c.validateDeploymentConfiguration(in.DeploymentConfiguration, config, s.record.DeploymentConfiguration.Strategy, lbs); err != nil {
+		return nil, err
+	}
 	launch, err := s.updateLaunch(in)
 	if err != nil {
 		return nil, err
@@ -202,7 +213,7 @@ func (c *ControlPlane) updateService(ctx context.Context, in *awsecs.UpdateServi
 		in.PlatformVersion != nil && *in.PlatformVersion != *rec.PlatformVersion
 	rec.LoadBalancers, rec.NetworkConfiguration, rec.TaskDefinition = lbs, network, d.TaskDefinitionArn
 	rec.PlatformVersion = cmp.Or(in.PlatformVersion, rec.PlatformVersion)
-	rec.DeploymentConfiguration = mergeDeploymentConfiguration(in.DeploymentConfiguration, rec.DeploymentConfiguration)
+	rec.DeploymentConfiguration = config
 	rec.HealthCheckGracePeriodSeconds = cmp.Or(in.HealthCheckGracePeriodSeconds, rec.HealthCheckGracePeriodSeconds)
 	if in.EnableExecuteCommand != nil {
 		rec.EnableExecuteCommand = *in.EnableExecuteCommand

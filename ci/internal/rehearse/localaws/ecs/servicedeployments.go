@@ -107,10 +107,19 @@ func (d *serviceDeployment) describe() types.ServiceDeployment {
 		DeploymentCircuitBreaker: &types.ServiceDeploymentCircuitBreaker{
 			Status: d.circuitBreaker, FailureCount: int32(d.failures), Threshold: int32(d.service.failureThreshold()),
 		},
-		Alarms: d.alarms.describe(),
+		Alarms: d.alarms.describe(), LifecycleHookDetails: d.describeHooks(),
 	}
 	if d.reason != "" {
 		out.StatusReason = new(d.reason)
+	}
+	out.LifecycleStage = types.ServiceDeploymentLifecycleStage(d.rollingStage)
+	if d.shift != nil {
+		out.LifecycleStage = types.ServiceDeploymentLifecycleStage(d.shift.stage)
+	}
+	out.TargetServiceRevision.RequestedProductionTrafficWeight, out.TargetServiceRevision.RequestedTestTrafficWeight = d.trafficWeights(d.target)
+	for i := range out.SourceServiceRevisions {
+		source := &out.SourceServiceRevisions[i]
+		source.RequestedProductionTrafficWeight, source.RequestedTestTrafficWeight = d.trafficWeights(d.service.c.revisions[*source.Arn])
 	}
 	for _, dep := range d.service.deployments {
 		if dep.revision == d.target {
@@ -145,7 +154,7 @@ func (r *revision) describe() types.ServiceRevision {
 		TaskDefinition: r.definition.TaskDefinitionArn, CreatedAt: new(r.createdAt), LaunchType: r.launch.launchType,
 		CapacityProviderStrategy: r.launch.strategy,
 		PlatformVersion:          new("1.4.0"), PlatformFamily: new("Linux"), LoadBalancers: r.loadBalancers, NetworkConfiguration: r.network,
-		ContainerImages: []types.ContainerImage{},
+		ContainerImages: []types.ContainerImage{}, ResolvedConfiguration: r.resolvedConfiguration(),
 	}
 	for _, d := range r.definition.ContainerDefinitions {
 		image := types.ContainerImage{ContainerName: d.Name, Image: d.Image}

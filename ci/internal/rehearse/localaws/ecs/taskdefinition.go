@@ -75,7 +75,7 @@ func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.Re
 		if role != nil {
 			wire.RequirePermission(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
 			if c.cfg.OnRole != nil {
-				c.cfg.OnRole(*role)
+				c.cfg.OnRole(*role, tasksPrincipal)
 			}
 		}
 	}
@@ -91,7 +91,8 @@ func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.Re
 		ContainerDefinitions: withDefaults(in), Cpu: in.Cpu, Memory: in.Memory, NetworkMode: in.NetworkMode,
 		ExecutionRoleArn: in.ExecutionRoleArn, TaskRoleArn: in.TaskRoleArn, RuntimePlatform: in.RuntimePlatform,
 		RequiresCompatibilities: in.RequiresCompatibilities, EphemeralStorage: in.EphemeralStorage,
-		EnableFaultInjection: in.EnableFaultInjection, InferenceAccelerators: in.InferenceAccelerators, //nolint:staticcheck // AWS keeps it still
+		TrustedExecutionConfiguration: in.TrustedExecutionConfiguration,
+		EnableFaultInjection:          in.EnableFaultInjection, InferenceAccelerators: in.InferenceAccelerators, //nolint:staticcheck // AWS keeps it still
 		IpcMode: in.IpcMode, PidMode: in.PidMode, ProxyConfiguration: in.ProxyConfiguration,
 		Volumes:              append([]types.Volume{}, in.Volumes...),
 		PlacementConstraints: append([]types.TaskDefinitionPlacementConstraint{}, in.PlacementConstraints...),

@@ -70,7 +70,7 @@ func (s *service) stopUnhealthy(t *taskRun, v healthResult) {
 // checked is false for a task that has neither.
 func (s *service) taskHealth(t *taskRun) (v healthResult, checked bool) {
 	v.healthy = true
-	for _, lb := range t.deployment.revision.loadBalancers {
+	for _, lb := range t.deployment.revision.targets {
 		checked = true
 		group, port := aws.ToString(lb.TargetGroupArn), int(aws.ToInt32(lb.ContainerPort))
 		switch h := s.c.cfg.Balancer.Health(group, t.ip, port); h.State {
@@ -111,7 +111,7 @@ func (t *taskRun) serving() bool { return t.wasHealthy && !t.stopping && t.statu
 // receivesRequests reports whether a load balancer sends requests to the task: also before
 // its container is healthy, and after that is not.
 func (t *taskRun) receivesRequests() bool {
-	return t.registered && slices.ContainsFunc(t.deployment.revision.loadBalancers, func(lb types.LoadBalancer) bool {
+	return t.registered && slices.ContainsFunc(t.deployment.revision.targets, func(lb types.LoadBalancer) bool {
 		h := t.c.cfg.Balancer.Health(aws.ToString(lb.TargetGroupArn), t.ip, int(aws.ToInt32(lb.ContainerPort)))
 		return h.State == elbtypes.TargetHealthStateEnumHealthy
 	})

@@ -223,7 +223,7 @@ func (c *ControlPlane) validateService(d *types.TaskDefinition, lbs []types.Load
 		switch exists, attached := c.cfg.Balancer.Attached(group); {
 		case !exists:
 			return wire.Errorf("InvalidParameterException", "The specified target group does not exist.")
-		case !attached:
+		case !attached && lb.AdvancedConfiguration == nil: // otherwise ECS attaches it
 			return wire.Errorf("InvalidParameterException", "The target group with targetGroupArn %s does not have an associated load balancer.", group)
 		}
 		i := slices.IndexFunc(d.ContainerDefinitions, func(cd types.ContainerDefinition) bool { return *cd.Name == container })

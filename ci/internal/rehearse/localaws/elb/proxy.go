@@ -73,7 +73,7 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 	var action types.Action
 	var t *target
 	via := types.Listener{}
-	if l := h.port.listener; l != nil {
+	if l := h.listener(r); l != nil {
 		rule := l.route(r)
 		via, action = l.Listener, routingAction(rule.Actions)
 		if action.Type == types.ActionTypeEnumForward {
@@ -99,6 +99,20 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.forward(w, r, via, t)
 	}
+}
+
+// listener returns the listener of a request: the one at the port, or another one of the
+// load balancer whose port is in the header Host, because the DNS name of the embedded load
+// balancer has a port already.
+func (h portHandler) listener(r *http.Request) *listener {
+	if _, port, err := net.SplitHostPort(r.Host); err == nil {
+		for _, l := range h.port.lb.listeners {
+			if strconv.Itoa(int(aws.ToInt32(l.Port))) == port {
+				return l
+			}
+		}
+	}
+	return h.port.listener
 }
 
 // route returns the first rule that matches, or the default rule.

@@ -71,6 +71,45 @@ seen["log"] = [e["message"] for e in logs.get_log_events(logGroupName="/py", log
 seen["history"] = [d["status"] for d in ecs.list_service_deployments(cluster="py", service="py")["serviceDeployments"]]
 seen["deregistered"] = ecs.deregister_task_definition(taskDefinition=broken)["taskDefinition"]["status"]
 
+# Blue/green: the traffic moves to a second target group when a pause is continued.
+green = elb.create_target_group(
+    Name="py-green", Protocol="HTTP", Port=8000, VpcId="vpc-1", TargetType="ip", HealthCheckPath="/health",
+    HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=2,
+)["TargetGroups"][0]["TargetGroupArn"]
+listener = elb.describe_listeners(LoadBalancerArn=lb["LoadBalancerArn"])["Listeners"][0]["ListenerArn"]
+rule = elb.describe_rules(ListenerArn=listener)["Rules"][0]["RuleArn"]
+ecs.update_service(
+    cluster="py", service="py", taskDefinition=register(good),
+    loadBalancers=[{"targetGroupArn": tg, "containerName": "app", "containerPort": 8000, "advancedConfiguration": {
+        "alternateTargetGroupArn": green, "productionListenerRule": rule, "roleArn": "arn:aws:iam::000000000000:role/infrastructure",
+    }}],
+    deploymentConfiguration={"strategy": "CANARY", "canaryConfiguration": {"canaryPercent": 5, "canaryBakeTimeInMinutes": 0}, "lifecycleHooks": [
+        {"targetType": "PAUSE", "lifecycleStages": ["POST_PRODUCTION_TRAFFIC_SHIFT"], "timeoutConfiguration": {"timeoutInMinutes": 30}},
+    ]},
+)
+
+
+def shift(wanted):
+    deadline = time.time() + 20
+    while True:
+        arn = ecs.list_service_deployments(cluster="py", service="py")["serviceDeployments"][0]["serviceDeploymentArn"]
+        found = ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"][0]
+        if wanted(found) or time.time() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+paused = shift(lambda d: [h["status"] for h in d.get("lifecycleHookDetails", [])] == ["AWAITING_ACTION"])
+seen["paused"] = [paused["lifecycleStage"], paused["lifecycleHookDetails"][0]["timeoutAction"], paused["targetServiceRevision"]["requestedProductionTrafficWeight"]]
+ecs.continue_service_deployment(serviceDeploymentArn=paused["serviceDeploymentArn"], hookId=paused["lifecycleHookDetails"][0]["hookId"])
+finished = shift(lambda d: d["status"] == "SUCCESSFUL")
+revision = ecs.describe_service_revisions(serviceRevisionArns=[finished["targetServiceRevision"]["arn"]])["serviceRevisions"][0]
+weights = elb.describe_rules(RuleArns=[rule])["Rules"][0]["Actions"][0]["ForwardConfig"]["TargetGroups"]
+seen["shifted"] = [
+    finished["status"], revision["resolvedConfiguration"]["loadBalancers"][0]["targetGroupArn"] == green,
+    {w["TargetGroupArn"] == green: w["Weight"] for w in weights} == {True: 100, False: 0},
+]
+
 # Tasks: overrides, client tokens, several containers, capacity providers.
 ecs.put_cluster_capacity_providers(
     cluster="py", capacityProviders=["FARGATE", "FARGATE_SPOT"],

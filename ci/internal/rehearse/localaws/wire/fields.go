@@ -7,12 +7,15 @@ import (
 	"time"
 
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/document"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 )
 
 var (
 	timeType  = reflect.TypeFor[time.Time]()
 	bytesType = reflect.TypeFor[[]byte]()
+	// documentType is an arbitrary JSON value: hookDetails of a lifecycle hook.
+	documentType = reflect.TypeFor[document.Interface]()
 )
 
 // field is one member of an SDK struct.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs/document"
 )
 
 // EncodeJSON encodes an SDK output struct as AWS JSON 1.1: member names begin with a
@@ -27,6 +29,10 @@ func encodeJSON(b *bytes.Buffer, v reflect.Value) error {
 	switch {
 	case v.Kind() == reflect.Pointer:
 		return encodeJSON(b, v.Elem())
+	case v.Type() == documentType:
+		text, err := v.Interface().(document.Interface).MarshalSmithyDocument()
+		b.Write(text)
+		return err
 	case v.Type() == timeType:
 		ms := v.Interface().(time.Time).UnixMilli()
 		b.WriteString(strconv.FormatFloat(float64(ms)/1000, 'f', -1, 64))
@@ -132,6 +138,10 @@ func decodeJSON(tree any, v reflect.Value, path string) error {
 		v.Set(reflect.New(v.Type().Elem()))
 		return decodeJSON(tree, v.Elem(), path)
 	}
+	if v.Type() == documentType {
+		v.Set(reflect.ValueOf(document.NewLazyDocument(documentValue(tree))))
+		return nil
+	}
 	if v.Type() == timeType {
 		return decodeTime(tree, v, path)
 	}
@@ -153,6 +163,27 @@ func decodeJSON(tree any, v reflect.Value, path string) error {
 	default:
 		return decodeLeaf(x, v, path)
 	}
+}
+
+// documentValue returns a decoded JSON value with Go's numbers, which a document holds.
+func documentValue(tree any) any {
+	switch x := tree.(type) {
+	case map[string]any:
+		for key := range x {
+			x[key] = documentValue(x[key])
+		}
+	case []any:
+		for i := range x {
+			x[i] = documentValue(x[i])
+		}
+	case json.Number:
+		if n, err := x.Int64(); err == nil {
+			return n
+		}
+		f, _ := x.Float64()
+		return f
+	}
+	return tree
 }
 
 func decodeObject(x map[string]any, v reflect.Value, path string) error {

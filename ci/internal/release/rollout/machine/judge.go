@@ -233,6 +233,8 @@ func (s *service) judgePrevious(now time.Time, o Observation, primary *types.Dep
 		return Pending, Restore, ""
 	case Complete(o.Deployments):
 		return Done, None, ""
+	case s.plan.Shift != nil && s.restore == NotCalled && o.Status == types.ServiceDeploymentStatusStopped:
+		return Pending, Restore, "" // somebody's deployment, which may wait at the release's hooks
 	}
 	return Pending, None, ""
 }

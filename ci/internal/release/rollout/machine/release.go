@@ -191,6 +191,9 @@ func (s *service) command(action Action, n int) Command {
 		c.Hook = s.Observed.Hook.ID
 	case Restore:
 		c.Revision = s.RestoreRevision
+		if primary := s.Observed.Primary(); s.plan.Shift != nil && primary != nil {
+			c.Force = aws.ToString(primary.TaskDefinition) == s.RestoreRevision
+		}
 		if s.plan.Count != nil {
 			c.DesiredCount = &s.plan.Count.From
 		}

@@ -76,7 +76,8 @@ type Progress struct {
 
 	continued   position  // where the deployment was last continued
 	continuedAt time.Time // and when
-	continues   int       // calls in a row that were not accepted
+	tried       position  // where it was last tried
+	continues   int       // calls there that were not accepted
 	shift       string    // last reported
 	warned      Hook      // whose expiry was reported
 }

@@ -187,8 +187,11 @@ func (r *Release) handleContinue(s *service, response Response, now time.Time) {
 		return
 	}
 	at, _ := s.position()
+	if at != s.tried {
+		s.tried, s.continues = at, 0
+	}
 	if response.Status == Accepted {
-		s.continued, s.continuedAt, s.continues = at, now, 0
+		s.continued, s.continuedAt = at, now
 		r.report(s, "continued from "+string(at.stage()))
 		return
 	}

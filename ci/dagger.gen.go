@@ -61,13 +61,14 @@ func convertSlice[I any, O any](in []I, f func(I) O) []O {
 
 func (r Slipway) MarshalJSON() ([]byte, error) {
 	var concrete struct {
-		Source       *dagger.Directory
-		Objects      bool
-		Account      Account
-		Environment  string
-		Netrc        *dagger.Secret
-		GoEnv        []string
-		BuildSecrets []*dagger.Secret
+		Source        *dagger.Directory
+		Objects       bool
+		Account       Account
+		Environment   string
+		Netrc         *dagger.Secret
+		GoEnv         []string
+		BuildSecrets  []*dagger.Secret
+		Notifications Notifications
 	}
 	concrete.Source = r.Source
 	concrete.Objects = r.Objects
@@ -76,18 +77,20 @@ func (r Slipway) MarshalJSON() ([]byte, error) {
 	concrete.Netrc = r.Netrc
 	concrete.GoEnv = r.GoEnv
 	concrete.BuildSecrets = r.BuildSecrets
+	concrete.Notifications = r.Notifications
 	return json.Marshal(&concrete)
 }
 
 func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
-		Source       *dagger.Directory
-		Objects      bool
-		Account      Account
-		Environment  string
-		Netrc        *dagger.Secret
-		GoEnv        []string
-		BuildSecrets []*dagger.Secret
+		Source        *dagger.Directory
+		Objects       bool
+		Account       Account
+		Environment   string
+		Netrc         *dagger.Secret
+		GoEnv         []string
+		BuildSecrets  []*dagger.Secret
+		Notifications Notifications
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
@@ -100,6 +103,43 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	r.Netrc = concrete.Netrc
 	r.GoEnv = concrete.GoEnv
 	r.BuildSecrets = concrete.BuildSecrets
+	r.Notifications = concrete.Notifications
+	return nil
+}
+
+func (r Release) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Result   string
+		Json     string
+		Markdown string
+		Report   string
+		Reports  *dagger.Directory
+	}
+	concrete.Result = r.Result
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	concrete.Reports = r.Reports
+	return json.Marshal(&concrete)
+}
+
+func (r *Release) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Result   string
+		Json     string
+		Markdown string
+		Report   string
+		Reports  *dagger.Directory
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Result = concrete.Result
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	r.Reports = concrete.Reports
 	return nil
 }
 
@@ -189,42 +229,6 @@ func (r *Checked) UnmarshalJSON(bs []byte) error {
 		return err
 	}
 	r.Result = concrete.Result
-	r.Markdown = concrete.Markdown
-	r.Report = concrete.Report
-	r.Reports = concrete.Reports
-	return nil
-}
-
-func (r Release) MarshalJSON() ([]byte, error) {
-	var concrete struct {
-		Result   string
-		Json     string
-		Markdown string
-		Report   string
-		Reports  *dagger.Directory
-	}
-	concrete.Result = r.Result
-	concrete.Json = r.Json
-	concrete.Markdown = r.Markdown
-	concrete.Report = r.Report
-	concrete.Reports = r.Reports
-	return json.Marshal(&concrete)
-}
-
-func (r *Release) UnmarshalJSON(bs []byte) error {
-	var concrete struct {
-		Result   string
-		Json     string
-		Markdown string
-		Report   string
-		Reports  *dagger.Directory
-	}
-	err := json.Unmarshal(bs, &concrete)
-	if err != nil {
-		return err
-	}
-	r.Result = concrete.Result
-	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
 	r.Reports = concrete.Reports
@@ -698,6 +702,27 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 	switch parentName {
 	case "Slipway":
 		switch fnName {
+		case "Abort":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var of string
+			if inputArgs["of"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["of"]), &of)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg of", err))
+				}
+			}
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Abort(&parent, ctx, of, tolerate)
 		case "Apply":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -852,6 +877,62 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
 			return nil, (*Slipway).CheckValidate(&parent, ctx)
+		case "Continue":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var of string
+			if inputArgs["of"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["of"]), &of)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg of", err))
+				}
+			}
+			var pauseAt string
+			if inputArgs["pauseAt"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pauseAt"]), &pauseAt)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pauseAt", err))
+				}
+			}
+			var pauseLimit string
+			if inputArgs["pauseLimit"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pauseLimit"]), &pauseLimit)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pauseLimit", err))
+				}
+			}
+			var timeout string
+			if inputArgs["timeout"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["timeout"]), &timeout)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
+				}
+			}
+			var url string
+			if inputArgs["url"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["url"]), &url)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg url", err))
+				}
+			}
+			var skipSmoke bool
+			if inputArgs["skipSmoke"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["skipSmoke"]), &skipSmoke)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
+				}
+			}
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Continue(&parent, ctx, of, pauseAt, pauseLimit, timeout, url, skipSmoke, tolerate)
 		case "Deploy":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -970,6 +1051,27 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
+			var pauseAt string
+			if inputArgs["pauseAt"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pauseAt"]), &pauseAt)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pauseAt", err))
+				}
+			}
+			var pauseLimit string
+			if inputArgs["pauseLimit"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pauseLimit"]), &pauseLimit)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pauseLimit", err))
+				}
+			}
+			var strategy string
+			if inputArgs["strategy"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["strategy"]), &strategy)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg strategy", err))
+				}
+			}
 			var tolerate bool
 			if inputArgs["tolerate"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
@@ -977,7 +1079,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
 				}
 			}
-			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, allowNoRollback, requireSignature, key, identity, identityRegexp, issuer, trustedRoot, keyless, url, skipSmoke, tolerate)
+			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, allowNoRollback, requireSignature, key, identity, identityRegexp, issuer, trustedRoot, keyless, url, skipSmoke, pauseAt, pauseLimit, strategy, tolerate)
 		case "Diff":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1439,6 +1541,27 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
+			var pauseAt string
+			if inputArgs["pauseAt"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pauseAt"]), &pauseAt)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pauseAt", err))
+				}
+			}
+			var pauseLimit string
+			if inputArgs["pauseLimit"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pauseLimit"]), &pauseLimit)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pauseLimit", err))
+				}
+			}
+			var strategy string
+			if inputArgs["strategy"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["strategy"]), &strategy)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg strategy", err))
+				}
+			}
 			var tolerate bool
 			if inputArgs["tolerate"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
@@ -1446,7 +1569,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
 				}
 			}
-			return (*Slipway).Promote(&parent, ctx, to, from, sha, soak, services, fromCredentials, fromRole, fromAws, allowUnsigned, key, identity, identityRegexp, issuer, trustedRoot, failOn, timeout, waitForTurn, allowNoRollback, url, skipSmoke, tolerate)
+			return (*Slipway).Promote(&parent, ctx, to, from, sha, soak, services, fromCredentials, fromRole, fromAws, allowUnsigned, key, identity, identityRegexp, issuer, trustedRoot, failOn, timeout, waitForTurn, allowNoRollback, url, skipSmoke, pauseAt, pauseLimit, strategy, tolerate)
 		case "Publish":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1565,6 +1688,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
+			var strategy string
+			if inputArgs["strategy"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["strategy"]), &strategy)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg strategy", err))
+				}
+			}
 			var tolerate bool
 			if inputArgs["tolerate"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
@@ -1572,7 +1702,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
 				}
 			}
-			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke, tolerate)
+			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke, strategy, tolerate)
 		case "Run":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1677,7 +1807,42 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
 				}
 			}
-			return (*Slipway).Status(&parent, ctx, services)
+			var with string
+			if inputArgs["with"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["with"]), &with)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg with", err))
+				}
+			}
+			var withCredentials *dagger.Secret
+			if inputArgs["withCredentials"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withCredentials"]), &withCredentials)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withCredentials", err))
+				}
+			}
+			var withRole string
+			if inputArgs["withRole"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withRole"]), &withRole)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withRole", err))
+				}
+			}
+			var withAws *dagger.Service
+			if inputArgs["withAws"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withAws"]), &withAws)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withAws", err))
+				}
+			}
+			var figures bool
+			if inputArgs["figures"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["figures"]), &figures)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg figures", err))
+				}
+			}
+			return (*Slipway).Status(&parent, ctx, services, with, withCredentials, withRole, withAws, figures)
 		case "Test":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1817,7 +1982,49 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg buildSecrets", err))
 				}
 			}
-			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, environment, aws, netrc, goEnv, buildSecrets)
+			var notifyUrl *dagger.Secret
+			if inputArgs["notifyURL"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["notifyURL"]), &notifyUrl)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg notifyURL", err))
+				}
+			}
+			var notifyKey *dagger.Secret
+			if inputArgs["notifyKey"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["notifyKey"]), &notifyKey)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg notifyKey", err))
+				}
+			}
+			var slackUrl *dagger.Secret
+			if inputArgs["slackURL"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["slackURL"]), &slackUrl)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg slackURL", err))
+				}
+			}
+			var deploymentsToken *dagger.Secret
+			if inputArgs["deploymentsToken"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["deploymentsToken"]), &deploymentsToken)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg deploymentsToken", err))
+				}
+			}
+			var githubRepository string
+			if inputArgs["githubRepository"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["githubRepository"]), &githubRepository)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg githubRepository", err))
+				}
+			}
+			var githubApi string
+			if inputArgs["githubAPI"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["githubAPI"]), &githubApi)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg githubAPI", err))
+				}
+			}
+			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, environment, aws, netrc, goEnv, buildSecrets, notifyUrl, notifyKey, slackUrl, deploymentsToken, githubRepository, githubApi)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

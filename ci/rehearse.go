@@ -170,17 +170,28 @@ func (m *Slipway) command(lock image.Lock) (*dagger.Container, error) {
 	if err := errors.Join(os.MkdirAll(tempDir, 0o700), source.WriteFileAtomic(copied, content, 0o700)); err != nil {
 		return nil, fmt.Errorf("copying the slipway command: %w", err)
 	}
-	return m.containers().prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
+	container := m.containers().prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()})
+	for _, name := range sessionVariables {
+		container = container.WithEnvVariable(name, "0")
+	}
+	return container.
 		WithFile("/usr/local/bin/"+commandName, dag.CurrentModule().WorkdirFile(copied), dagger.ContainerWithFileOpts{Permissions: 0o755}), nil
 }
 
 // commandName is the name of the slipway command.
 const commandName = "slipway"
 
+// sessionVariables must be set for a program that has Dagger's client, even if it does not
+// use it.
+var sessionVariables = []string{"DAGGER_SESSION_PORT", "DAGGER_SESSION_TOKEN"}
+
 // init runs the slipway command if this program was started under its name.
 func init() {
 	if filepath.Base(os.Args[0]) != commandName {
 		return
+	}
+	for _, name := range sessionVariables { // tools that it starts must not find them
+		_ = os.Unsetenv(name)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)

@@ -8,6 +8,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"strconv"
 
 	"dagger/delivery/internal/dagger"
 )
@@ -30,6 +33,10 @@ func New(
 //
 // The engine runs both concurrently. What is unchanged comes from its cache.
 func (m *Delivery) Verify(
+	// Minimum coverage in percent, such as 90 or api=95. Default: slipway's.
+	//
+	// +optional
+	minCoverage []string,
 	// Build sites without their base image, where its registry cannot be reached.
 	//
 	// +optional
@@ -37,7 +44,7 @@ func (m *Delivery) Verify(
 ) *dagger.Directory {
 	slipway := m.slipway(nil, nil)
 	return dag.Directory().
-		WithDirectory("test", slipway.Test()).
+		WithDirectory("test", slipway.Test(dagger.SlipwayTestOpts{MinCoverage: minCoverage})).
 		WithDirectory("images", slipway.Build(dagger.SlipwayBuildOpts{WithoutBase: withoutBase}))
 }
 
@@ -56,10 +63,29 @@ func (m *Delivery) Ask(
 	// +default=8000
 	port int,
 ) (string, error) {
-	server := m.slipway(nil, nil).Image(service).
+	server, err := m.slipway(nil, nil).Image(service).
+		WithEnvVariable("PORT", strconv.Itoa(port)).
 		WithExposedPort(port).
-		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
-	return dag.HTTP(fmt.Sprintf("http://service:%d%s", port, path), dagger.HTTPOpts{ExperimentalServiceHost: server}).Contents(ctx)
+		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true}).
+		Start(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer server.Stop(ctx) //nolint:errcheck // it ends with the session at the latest
+	address, err := server.Endpoint(ctx, dagger.ServiceEndpointOpts{Scheme: "http"})
+	if err != nil {
+		return "", err
+	}
+	response, err := http.Get(address + path)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, response.Status, body)
+	}
+	return string(body), err
 }
 
 // Release publishes and deploys the commit of the tree, and returns the report as Markdown.

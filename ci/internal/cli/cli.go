@@ -98,6 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.newCommand(),
 		a.initCommand(),
+		a.upgradeCommand(),
 		a.testCommand(),
 		a.fmtCommand(),
 		a.validateCommand(),

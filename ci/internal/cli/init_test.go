@@ -44,13 +44,15 @@ func TestInit(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no cluster":        {nil, "init reads an ECS cluster: name it with --from-ecs CLUSTER"},
-		"an existing file":  {[]string{"--from-ecs", "team"}, "services.auto.tfvars.json exists and is not overwritten: write another file with --out, or replace it with --force"},
-		"unknown cluster":   {[]string{"--from-ecs", "nope", "--out", out}, "cluster nope does not exist: check its name, account and region"},
-		"a path of nothing": {[]string{"--from-ecs", "team", "--out", out, "--path", "apy=api"}, "invalid --path apy=api: no service of cluster team has that name: did you mean api?"},
-		"no pair":           {[]string{"--from-ecs", "team", "--out", out, "--path", "api"}, `invalid --path "api": want NAME=FOLDER`},
-		"an outer folder":   {[]string{"--from-ecs", "team", "--out", out, "--path", "api=../x"}, `invalid --path "api=../x": want NAME=FOLDER`},
-		"an empty folder":   {[]string{"--from-ecs", "team", "--out", out, "--path", "api=terraform"}, "folder terraform has no Dockerfile, no go.mod and no site"},
+		"a flag of clusters":     {[]string{"--out", out}, "--out needs a cluster to read: name it with --from-ecs CLUSTER, or leave it out"},
+		"a flag of repositories": {[]string{"--from-ecs", "team", "--port", "80"}, "--port does not go with --from-ecs, which writes only the services file: leave it out, and run slipway init --without services afterwards"},
+		"an invalid version":     {[]string{"--version", "latest"}, `invalid --version "latest": want a version like v1.2.3`},
+		"an existing file":       {[]string{"--from-ecs", "team"}, "services.auto.tfvars.json exists and is not overwritten: write another file with --out, or replace it with --force"},
+		"unknown cluster":        {[]string{"--from-ecs", "nope", "--out", out}, "cluster nope does not exist: check its name, account and region"},
+		"a path of nothing":      {[]string{"--from-ecs", "team", "--out", out, "--path", "apy=api"}, "invalid --path apy=api: no service of cluster team has that name: did you mean api?"},
+		"no pair":                {[]string{"--from-ecs", "team", "--out", out, "--path", "api"}, `invalid --path "api": want NAME=FOLDER`},
+		"an outer folder":        {[]string{"--from-ecs", "team", "--out", out, "--path", "api=../x"}, `invalid --path "api=../x": want NAME=FOLDER`},
+		"an empty folder":        {[]string{"--from-ecs", "team", "--out", out, "--path", "api=terraform"}, "folder terraform has no Dockerfile, no go.mod and no site"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := run(t, append([]string{"init", "--source", dir}, tt.args...)...)

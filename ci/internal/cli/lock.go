@@ -17,7 +17,10 @@ func (a *app) lockCommand() *cobra.Command {
 		Short: "Update the digests of the base images",
 		Long: `Lock looks up the current digests of the images in ` + image.LockFile + `
 and writes them to that file. It does not write a file that is up to date. For
-registries that require a login it uses the credentials of docker login.`,
+registries that require a login it uses the credentials of docker login.
+
+A tree without this file uses the images that are built into slipway. Lock then
+writes the file with them, or with those of --image.`,
 		Example: `  slipway lock
   slipway lock --image nginx
   slipway lock --check`,

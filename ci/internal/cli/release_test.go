@@ -176,7 +176,7 @@ func testPreviousImageGone(t *testing.T, dir string) {
 func ran(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := run(t, append(args, "--source", dir, "--output", "json")...)
-	require.Equal(t, outcome.Done, code, stderr)
+	require.Equal(t, outcome.Done, code, stdout+stderr)
 	return stdout
 }
 

@@ -40,6 +40,10 @@ func (p Pipeline) Test(ctx context.Context, options TestOptions) (gotest.Summary
 		return gotest.Summary{}, err
 	}
 	o := gotest.ForPlatform(t.Dir, t.platform)
+	if len(o.Modules) == 0 {
+		p.Recorder.Line("no service of the tree is a Go module: nothing to test")
+		return gotest.Nothing(options.Out)
+	}
 	o.Gate, o.Out, o.Timeout, o.Race = options.Gate, options.Out, options.Timeout, true
 	if p.Exec == nil {
 		var reason string
@@ -61,13 +65,19 @@ func (p Pipeline) test(ctx context.Context, t tree, o gotest.Options) (gotest.Su
 }
 
 // testServices tests the services of a rehearsal without the race detector, which would
-// take time to compile.
+// take time to compile, and without a minimum coverage, which is not part of a delivery.
 func (p Pipeline) testServices(ctx context.Context, t tree) error {
 	o := gotest.ForServices(t.platform)
+	o.Modules = slices.DeleteFunc(o.Modules, func(module string) bool {
+		none := !gotest.HasTests(t.Dir, module)
+		if none {
+			p.Recorder.Line(module + " has no tests, which slipway test refuses")
+		}
+		return none
+	})
 	if len(o.Modules) == 0 {
 		return nil
 	}
-	o.Gate = coverage.Gate{Default: gotest.DefaultCoverage}
 	summary, err := p.test(ctx, t, o)
 	if err == nil && summary.Result == gotest.Failed {
 		p.Recorder.Line(strings.TrimSuffix(summary.String(), "\n"))

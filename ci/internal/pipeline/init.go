@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,12 +11,49 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/scaffold"
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/release/adopt"
 	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/version"
 )
 
-// InitOptions are the options of [Pipeline.Init].
-type InitOptions struct {
+// Init adds the pipeline to a repository. named is the release that the files name; ""
+// means that of this build.
+func (p Pipeline) Init(ctx context.Context, named string, o scaffold.InitOptions) (result scaffold.Initialized, err error) {
+	if o.Version, err = p.versions().Resolve(ctx, "--version", named); err != nil {
+		return result, err
+	}
+	repository, err := scaffold.OpenRepository(ctx, p.Dir, o)
+	if err != nil {
+		return result, err
+	}
+	return repository.Init(ctx)
+}
+
+// Upgrade moves the release that the files of the repository name; to "" means to that of
+// this build. With check it writes nothing.
+func (p Pipeline) Upgrade(ctx context.Context, to string, check bool) (result scaffold.Upgraded, err error) {
+	resolver := p.versions()
+	if to, err = resolver.Resolve(ctx, "--to", to); err != nil {
+		return result, err
+	}
+	tree, err := source.Open(ctx, p.Dir)
+	if err != nil {
+		return result, err
+	}
+	return scaffold.Upgrade(ctx, tree, to, resolver.Known, check)
+}
+
+func (p Pipeline) versions() version.Resolver {
+	if p.Versions.Exists == nil {
+		return version.NewResolver()
+	}
+	return p.Versions
+}
+
+// FromECSOptions are the options of [Pipeline.InitFromECS].
+type FromECSOptions struct {
 	// Cluster is the name of an ECS cluster.
 	Cluster string
 	// Out is the file to write; "" means [platform.ServicesFile] in the source tree.
@@ -29,8 +65,8 @@ type InitOptions struct {
 	Paths []string
 }
 
-// Init writes a services file from what an ECS cluster runs.
-func (p Pipeline) Init(ctx context.Context, o InitOptions) (adopt.Written, error) {
+// InitFromECS writes a services file from what an ECS cluster runs.
+func (p Pipeline) InitFromECS(ctx context.Context, o FromECSOptions) (adopt.Written, error) {
 	out := o.Out
 	if out == "" {
 		out = filepath.Join(p.Dir, filepath.FromSlash(platform.ServicesFile))
@@ -73,7 +109,7 @@ func (p Pipeline) Init(ctx context.Context, o InitOptions) (adopt.Written, error
 			return adopt.Written{}, outcome.Usagef("invalid --path %s=%s: no service of cluster %s has that name%s", name, folders[name].Path, o.Cluster, nearest(name, names))
 		}
 	}
-	if err := adopt.Write(out, adopt.Encode(entries), o.Force); err != nil {
+	if err := adopt.Write(out, platform.Encode(entries), o.Force); err != nil {
 		return adopt.Written{}, err
 	}
 	written := adopt.Written{Cluster: o.Cluster, File: out, Notes: notes}
@@ -100,8 +136,7 @@ func (p Pipeline) folders(paths []string) (map[string]platform.Build, error) {
 		}
 		build := platform.Build{Path: filepath.ToSlash(filepath.Clean(folder))}
 		for _, kind := range []platform.Kind{platform.Dockerfile, platform.Go, platform.Nginx} {
-			required := platform.Build{Kind: kind}.RequiredFile()
-			if _, err := os.Stat(filepath.Join(p.Dir, folder, required)); err == nil && build.Kind == "" {
+			if build.Kind == "" && platform.HasAny(p.Dir, build.Path, platform.Build{Kind: kind}.RequiredFiles()) {
 				build.Kind = kind
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"dagger/slipway/internal/release/notify"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/version"
 )
 
 // Pipeline runs stages on a source tree.
@@ -47,6 +48,8 @@ type Pipeline struct {
 	OtherAWS func(context.Context) (awsauth.Options, error)
 	// Notify is where to send notifications of releases.
 	Notify notify.Settings
+	// Versions finds the release that files name; the zero value means that of this build.
+	Versions version.Resolver
 	// Recorder records progress.
 	Recorder *report.Recorder
 	// Next, if set, is called with the command that recovers production if the process

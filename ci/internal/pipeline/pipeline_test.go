@@ -235,7 +235,7 @@ func TestInit(t *testing.T) {
 	})
 	require.NoError(t, err)
 	out := filepath.Join(t.TempDir(), "services.json")
-	for want, o := range map[string]pipeline.InitOptions{
+	for want, o := range map[string]pipeline.FromECSOptions{
 		"exists and is not overwritten":                                 {Cluster: "team"},
 		"cluster nope does not exist":                                   {Cluster: "nope", Out: out},
 		"no service of cluster team has that name: did you mean queue?": {Cluster: "team", Out: out, Paths: []string{"queu=api"}},
@@ -243,12 +243,12 @@ func TestInit(t *testing.T) {
 		`invalid --path "queue=../api"`:                                 {Cluster: "team", Out: out, Paths: []string{"queue=../api"}},
 		"has no Dockerfile, no go.mod and no site":                      {Cluster: "team", Out: out, Paths: []string{"queue=terraform"}},
 	} {
-		_, err := p.Init(t.Context(), o)
+		_, err := p.InitFromECS(t.Context(), o)
 		require.ErrorContains(t, err, want)
 		require.Equal(t, outcome.Usage, outcome.Of(err))
 		require.NoFileExists(t, out)
 	}
-	written, err := p.Init(t.Context(), pipeline.InitOptions{Cluster: "team", Out: out, Paths: []string{"queue=web"}})
+	written, err := p.InitFromECS(t.Context(), pipeline.FromECSOptions{Cluster: "team", Out: out, Paths: []string{"queue=web"}})
 	require.NoError(t, err)
 	require.Equal(t, []adopt.Entry{{Name: "queue", Service: "queue", Kind: "nginx"}}, written.Services)
 	require.FileExists(t, out)

@@ -3,12 +3,15 @@ package version
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/modfile"
 
 	"dagger/slipway/internal/sourcetest"
 )
@@ -103,4 +106,15 @@ func TestReadAsksTheTree(t *testing.T) {
 	t.Setenv("GIT_CEILING_DIRECTORIES", bare)
 	sourcetest.Write(t, bare, "ci/cmd/slipway/main.go", "package main\n")
 	require.Equal(t, Devel, Read(t.Context(), bare).Version, "not a git tree")
+}
+
+// TestModuleCanBeInstalled checks what go install refuses of a module, and what dagger
+// develop adds.
+func TestModuleCanBeInstalled(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(sourcetest.Root("ci/go.mod"), "ci", "go.mod"))
+	require.NoError(t, err)
+	file, err := modfile.Parse("ci/go.mod", data, nil)
+	require.NoError(t, err)
+	require.Empty(t, file.Replace, "after dagger develop: git checkout ci/go.mod ci/go.sum")
+	require.Empty(t, file.Exclude)
 }

@@ -82,7 +82,8 @@ var parsedOnly = []struct{ line, because string }{
 	{` --require-signature `, "signatures are known by Sigstore"},
 	{` lock( |$)`, "it asks registries of the network"},
 	{` scan( |$)`, "Trivy's database comes from the network"},
-	{` rehearse(-infra)?( |$)`, "the tree is not this one, which builds slipway"},
+	{` rehearse( |$)`, "it takes minutes, and TestByReference does it"},
+	{` rehearse-infra( |$)`, "the tree is not this one, whose Terraform it tests"},
 	{` up up$`, "it serves until it is interrupted"},
 }
 

@@ -192,7 +192,7 @@ var written = []struct{ by, files, what string }{
 }
 
 func (r *reference) files(t testing.TB) {
-	r.printf("\n## Files\n\nRead: `terraform/services.auto.tfvars.json` (the services), `ci/images.lock.json` (the\nimages from elsewhere), `.trivyignore.yaml` (accepted vulnerabilities, if there are\nany), a service's `.dockerignore`. Written:\n\n| by | where | |\n|---|---|---|\n")
+	r.printf("\n## Files\n\nRead: `terraform/services.auto.tfvars.json` (the services), `ci/images.lock.json` (images\ninstead of the built-in ones, if there are any), `.trivyignore.yaml` (accepted vulnerabilities, if there are\nany), a service's `.dockerignore`. Written:\n\n| by | where | |\n|---|---|---|\n")
 	texts := strings.Join(slices.Collect(maps.Keys(literals(t))), "\n")
 	for _, w := range written {
 		r.printf("| %s | %s | %s |\n", w.by, w.files, w.what)

@@ -1,9 +1,11 @@
 package gotest
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/version"
@@ -47,4 +49,26 @@ func ForPlatform(dir string, p platform.Platform) Options {
 		}
 	}
 	return o
+}
+
+// HasTests reports whether a module of the source tree at dir has a test. Modules in it are
+// not part of it.
+func HasTests(dir, module string) bool {
+	top := filepath.Join(dir, filepath.FromSlash(module))
+	found := false
+	_ = filepath.WalkDir(top, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil || found:
+			return fs.SkipAll
+		case entry.IsDir() && name != top:
+			_, nested := os.Stat(filepath.Join(name, "go.mod"))
+			if nested == nil || slices.Contains([]string{"vendor", "testdata", ".git"}, entry.Name()) {
+				return fs.SkipDir
+			}
+		case strings.HasSuffix(name, "_test.go"):
+			found = true
+		}
+		return nil
+	})
+	return found
 }

@@ -42,3 +42,16 @@ func TestForPlatform(t *testing.T) {
 	require.True(t, o.Exclude.Match("ci/internal/rehearse/localaws/localawstest/platform.go"))
 	require.True(t, o.Exclude.Match("ci/internal/rehearse/localaws/localawstest/testapp/testapp.go"))
 }
+
+func TestHasTests(t *testing.T) {
+	dir := sourcetest.New(t)
+	require.False(t, gotest.HasTests(dir, "api"))
+	sourcetest.Write(t, dir, "api/inner/go.mod", "module inner\n")
+	sourcetest.Write(t, dir, "api/inner/x_test.go", "package inner\n")
+	sourcetest.Write(t, dir, "api/vendor/x/x_test.go", "package x\n")
+	require.False(t, gotest.HasTests(dir, "api"), "of other modules")
+	require.True(t, gotest.HasTests(dir, "api/inner"))
+	sourcetest.Write(t, dir, "api/deep/x_test.go", "package deep\n")
+	require.True(t, gotest.HasTests(dir, "api"))
+	require.False(t, gotest.HasTests(dir, "missing"))
+}

@@ -57,6 +57,19 @@ func Run(ctx context.Context, source string, executor step.Executor, o Options) 
 	return summary, err
 }
 
+// Nothing returns the summary of a tree without modules, and writes its report to out, if
+// that is not "".
+func Nothing(out string) (Summary, error) {
+	summary := Summary{Result: Succeeded, Modules: []Module{}}
+	if out == "" {
+		return summary, nil
+	}
+	if err := prepareReportDir(out); err != nil {
+		return summary, err
+	}
+	return summary, writeReport(out, documents(summary, nil))
+}
+
 // runner runs modules.
 type runner struct {
 	exec    step.Executor

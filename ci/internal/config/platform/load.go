@@ -302,6 +302,14 @@ func fieldType(t reflect.Type, name string) reflect.Type {
 	return nil
 }
 
+// HasAny reports whether a folder of the source tree at dir has one of the files.
+func HasAny(dir, folder string, files []string) bool {
+	return slices.ContainsFunc(files, func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, filepath.FromSlash(path.Join(folder, name))))
+		return err == nil
+	})
+}
+
 // CheckFolders checks that each service's folder exists and has what its kind needs.
 func (p Platform) CheckFolders(dir string) error {
 	var problems []error
@@ -313,9 +321,8 @@ func (p Platform) CheckFolders(dir string) error {
 			problems = append(problems, fmt.Errorf("service %q: folder %s does not exist: create it, or correct path", s.Name, s.Path))
 			continue
 		}
-		needs := s.RequiredFile()
-		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(path.Join(s.Path, needs)))); err != nil {
-			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, needs, s.Kind))
+		if needs := s.RequiredFiles(); !HasAny(dir, s.Path, needs) {
+			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, strings.Join(needs, " or "), s.Kind))
 		}
 	}
 	if err := joinOneLine(problems); err != nil {

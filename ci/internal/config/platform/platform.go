@@ -398,18 +398,18 @@ func (b Build) DockerfilePath() string {
 	return path.Join(b.Path, cmp.Or(b.Dockerfile, DefaultDockerfile))
 }
 
-// RequiredFile returns the file or folder that the entry's folder must have, relative to
-// it; empty for kind [Prebuilt].
-func (b Build) RequiredFile() string {
+// RequiredFiles returns the files or folders of which the entry's folder must have one,
+// relative to it; none for kind [Prebuilt].
+func (b Build) RequiredFiles() []string {
 	switch b.Kind {
 	case Go:
-		return "go.mod"
+		return []string{"go.mod"}
 	case Nginx:
-		return "site"
+		return []string{"site", "index.html"}
 	case Dockerfile:
-		return cmp.Or(b.Dockerfile, DefaultDockerfile)
+		return []string{cmp.Or(b.Dockerfile, DefaultDockerfile)}
 	}
-	return ""
+	return nil
 }
 
 // WithStrategy returns the platform with a deployment strategy for all web services that ECS

@@ -207,7 +207,7 @@ func TestLoad(t *testing.T) {
 		"invalid":            {"{", nil, platform.ServicesFile + ": line 1 is not JSON"},
 		"folder missing":     {valid, []string{"web/site/index.html"}, `service "api": folder apps/api does not exist`},
 		"go without go.mod":  {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
-		"nginx without site": {valid, []string{"web/index.html", "apps/api/go.mod"}, `service "web": web has no site`},
+		"nginx without site": {valid, []string{"web/page.html", "apps/api/go.mod"}, `service "web": web has no site`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

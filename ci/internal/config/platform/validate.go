@@ -19,6 +19,9 @@ import (
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
 var serviceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}[a-z0-9]$`)
 
+// IsServiceName reports whether an entry may have a name.
+func IsServiceName(name string) bool { return serviceName.MatchString(name) }
+
 // fargateMemory lists the memory sizes, in MiB, that Fargate offers for a CPU size:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
 var fargateMemory = map[int][]int{
@@ -204,7 +207,7 @@ func (c *checker) optional(field string, value, low, high int) {
 
 func (s Service) validate(p Platform) []error {
 	c := &checker{service: s}
-	if !serviceName.MatchString(s.Name) {
+	if !IsServiceName(s.Name) {
 		c.add("the name must be 2 to 25 lower-case letters, digits and hyphens")
 	}
 	c.checkBuild()

@@ -173,3 +173,43 @@ func TestFileNames(t *testing.T) {
 		require.ErrorContains(t, err, "reading web/site/index.html: permission denied")
 	})
 }
+
+// TestWholeFolder checks a folder whose pages are in it, and not in its folder site.
+func TestWholeFolder(t *testing.T) {
+	const html, conf = "usr/share/nginx/html/", "etc/nginx/"
+	for name, tt := range map[string]struct {
+		files map[string]string
+		want  []string
+		err   string
+	}{
+		"pages":               {nil, []string{html + "index.html", html + "css/style.css", conf + "nginx.conf"}, ""},
+		"its configuration":   {map[string]string{"web/nginx/nginx.conf": "events {}\n", "web/nginx/mime.types": "types {}\n"}, []string{html + "index.html", html + "css/style.css", conf + "nginx.conf", conf + "mime.types"}, ""},
+		"what is ignored":     {map[string]string{"web/.dockerignore": "css\n"}, []string{html + "index.html", conf + "nginx.conf"}, ""},
+		"not of the site":     {map[string]string{"web/README.md": "x", "web/terraform/main.tf": "x", "web/.github/x.yml": "x", "web/dagger.json": "x", "web/css/.hidden": "x"}, []string{html + "index.html", html + "css/style.css", conf + "nginx.conf"}, ""},
+		"a tool builds pages": {map[string]string{"web/package.json": "{}"}, nil, "web/site has no file that git tracks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := sourcetest.New(t)
+			sourcetest.Git(t, dir, "rm", "-rq", "web")
+			sourcetest.Write(t, dir, "web/index.html", "<p>")
+			sourcetest.Write(t, dir, "web/css/style.css", "p {}")
+			for file, content := range tt.files {
+				sourcetest.Write(t, dir, file, content)
+			}
+			sourcetest.Commit(t, dir, "pages")
+			web, err := buildWeb(t, dir)
+			if tt.err != "" {
+				require.ErrorContains(t, err, tt.err)
+				return
+			}
+			require.NoError(t, err)
+			var files []string
+			for name := range entries(t, child(t, web)) {
+				if !strings.HasSuffix(name, "/") {
+					files = append(files, name)
+				}
+			}
+			require.ElementsMatch(t, tt.want, files)
+		})
+	}
+}

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -122,7 +124,12 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	defer root.Close()
 	var files []file
 	empty := true
-	for _, part := range siteParts {
+	parts := siteParts
+	whole := b.isWholeFolder(service.Path, names)
+	if whole {
+		parts = wholeFolder
+	}
+	for _, part := range parts {
 		read, err := readFiles(root, service.Path, part.folder, part.target, names)
 		if err != nil {
 			return nil, err
@@ -136,7 +143,37 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	if empty {
 		return nil, fmt.Errorf("%s/site has no file that git tracks: git add the site's files", service.Path)
 	}
+	if whole && !slices.ContainsFunc(files, func(f file) bool { return f.path == configDir+"/nginx.conf" }) {
+		files = append(files, defaultConfig(service))
+	}
 	return files, nil
+}
+
+// wholeFolder are the parts of a service without a folder site: its pages are in the
+// service's folder itself.
+var wholeFolder = []sitePart{{".", siteDir}, {"nginx", configDir}}
+
+// isWholeFolder reports whether the pages are in the service's folder itself, and no tool
+// builds them.
+func (b Builder) isWholeFolder(folder string, names []string) bool {
+	return slices.Contains(names, "index.html") && !platform.HasAny(b.Source.Dir, folder, []string{"site", "dist", "package.json"})
+}
+
+// notPages matches files of such a folder that are not of the site: those of tools and of
+// the pipeline.
+var notPages = regexp.MustCompile(`^((nginx|terraform)/|ci/images\.lock\.json$|\.|.*/\.|dagger\.json$|Dockerfile$|[^/]*\.md$|LICENSE)`)
+
+//go:embed nginx.conf
+var nginxConf string
+
+// defaultConfig returns the configuration of a site without one.
+func defaultConfig(service platform.Service) file {
+	var listen []string
+	for _, port := range service.ImageOf().Ports {
+		listen = append(listen, fmt.Sprintf("listen            %d;", port))
+	}
+	data := []byte(strings.Replace(nginxConf, "# listen", strings.Join(listen, "\n        "), 1))
+	return file{path: configDir + "/nginx.conf", mode: 0o644, data: data, time: contentTime(data)}
 }
 
 // siteParts maps the folders of a service to their paths in the image.
@@ -168,6 +205,11 @@ func (b Builder) imageFiles(ctx context.Context, committed source.CommittedFiles
 		}
 		if part, _, _ := strings.Cut(file.Name, "/"); slices.ContainsFunc(siteParts, func(p sitePart) bool { return p.folder == part }) {
 			compared = append(compared, path.Join(folder, file.Name))
+		}
+	}
+	if all := slices.Sorted(maps.Keys(names)); b.isWholeFolder(folder, all) {
+		for _, name := range all {
+			compared = append(compared, path.Join(folder, name))
 		}
 	}
 	for name := range maps.Clone(names) {
@@ -241,6 +283,9 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 	var files []file
 	for _, name := range names {
 		inside, ok := strings.CutPrefix(name, folder+"/")
+		if folder == "." {
+			inside, ok = name, !notPages.MatchString(name)
+		}
 		if !ok {
 			continue
 		}

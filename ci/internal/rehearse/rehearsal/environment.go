@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -432,5 +433,19 @@ func (e *environment) stoppedReason(ctx context.Context, service platform.Servic
 	if err != nil || len(out.Tasks) == 0 {
 		return "its tasks stopped"
 	}
-	return aws.ToString(out.Tasks[0].StoppedReason)
+	task := out.Tasks[0]
+	reason := aws.ToString(task.StoppedReason)
+	for _, container := range task.Containers {
+		if aws.ToString(container.Name) != service.ContainerName() {
+			continue
+		}
+		if container.ExitCode != nil {
+			reason += fmt.Sprintf(" (exit code %d)", *container.ExitCode)
+		}
+		lines, err := rollout.LogTail(ctx, e.logs, service.LogGroup(), path.Join("ecs", service.ContainerName(), path.Base(aws.ToString(task.TaskArn))))
+		if err == nil && len(lines) > 0 {
+			reason += "; its log ends with: " + lines[len(lines)-1]
+		}
+	}
+	return reason
 }

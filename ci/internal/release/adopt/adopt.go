@@ -212,7 +212,7 @@ func (f *file) finish() {
 				referenced = append(referenced, f.entries[n])
 			}
 		}
-		if _, err := platform.Parse(Encode(referenced)); err != nil {
+		if _, err := platform.Parse(platform.Encode(referenced)); err != nil {
 			f.notes = append(f.notes, fmt.Sprintf("%s: left out, because it makes no valid entry: %s", entry.ServiceName(), err))
 			continue
 		}

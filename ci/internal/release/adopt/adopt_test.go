@@ -145,8 +145,8 @@ func (c cluster) read() ([]platform.Service, []string, error) {
 // entries are the entries by name of the file that was written, as it is parsed.
 func entries(t *testing.T, services []platform.Service) map[string]platform.Service {
 	t.Helper()
-	parsed, err := platform.Parse(adopt.Encode(services))
-	require.NoError(t, err, "%s", adopt.Encode(services))
+	parsed, err := platform.Parse(platform.Encode(services))
+	require.NoError(t, err, "%s", platform.Encode(services))
 	byName := map[string]platform.Service{}
 	for _, s := range parsed.Services {
 		byName[s.Name] = s
@@ -221,8 +221,8 @@ func TestRead(t *testing.T) {
 	} {
 		require.Contains(t, all, want)
 	}
-	require.NotContains(t, string(adopt.Encode(services))+all, "hunter2")
-	require.NotContains(t, string(adopt.Encode(services))+all, "swordfish")
+	require.NotContains(t, string(platform.Encode(services))+all, "hunter2")
+	require.NotContains(t, string(platform.Encode(services))+all, "swordfish")
 
 	worker := got["worker"]
 	require.Equal(t, platform.Names{Cluster: "test"}, worker.Names, "derived names are left out")
@@ -325,7 +325,7 @@ func TestOneRepositoryToCreate(t *testing.T) {
 	}
 	services, notes, err := c.read()
 	require.NoError(t, err)
-	require.Equal(t, 2, strings.Count(string(adopt.Encode(services)), `"desired_count": 0`), "a count of 0 is no mistake")
+	require.Equal(t, 2, strings.Count(string(platform.Encode(services)), `"desired_count": 0`), "a count of 0 is no mistake")
 	got := entries(t, services)
 	require.Equal(t, "ecs-microservices-eta", got["eta"].Repository())
 	require.Equal(t, "ecs-microservices-eta", got["zeta"].Repository())
@@ -371,7 +371,7 @@ func TestWrite(t *testing.T) {
 
 func TestEncode(t *testing.T) {
 	zero := 0
-	text := string(adopt.Encode([]platform.Service{{Name: "api", Build: platform.Build{Kind: platform.Go, Path: "api"}, CPU: 256, MinCount: &zero, Routes: []string{"/a", `/"b","c"`}}}))
+	text := string(platform.Encode([]platform.Service{{Name: "api", Build: platform.Build{Kind: platform.Go, Path: "api"}, CPU: 256, MinCount: &zero, Routes: []string{"/a", `/"b","c"`}}}))
 	want := `{
   "services": {
     "api": {

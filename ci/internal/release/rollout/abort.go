@@ -53,7 +53,10 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 			if err != nil {
 				return nil, err
 			}
-			over = over && !missing
+			if missing {
+				over = false
+				u.Services = append(u.Services, s.service.Name)
+			}
 			continue
 		case r.restored && inProgress:
 			u.leaving = append(u.leaving, s)

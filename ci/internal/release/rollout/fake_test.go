@@ -76,6 +76,7 @@ type fakeECS struct {
 	times       []time.Time // of calls
 	number      int
 	noAPI       bool // no service deployments API
+	drains      bool // tasks of the previous version outlive a successful deployment
 	givesUp     bool // a rollback to a missing image fails instead of continuing
 
 	deletedImages map[string]bool // deleted from the registry
@@ -281,7 +282,9 @@ func (f *fakeECS) complete(s *fakeService) {
 		f.remember(s)
 		return
 	}
-	s.deployments = slices.Clone(s.deployments[:1])
+	if s.deployments = slices.Clone(s.deployments); !f.drains || len(s.deployments) == 1 {
+		s.deployments = s.deployments[:1]
+	}
 	s.deployments[0].RolloutState = types.DeploymentRolloutStateCompleted
 	s.deployments[0].RunningCount = s.deployments[0].DesiredCount
 	s.good = *s.deployments[0].TaskDefinition

@@ -35,13 +35,7 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 			r.jobs = append(r.jobs, newJobRollout(s, e.Clock.Now()))
 			continue
 		}
-		plan := s.Plan
-		if scaled, ok := e.Clock.(scaledClock); ok && plan.Shift != nil { // ECS waits less, too
-			shift := *plan.Shift
-			shift.Limit = scaled.Scale(shift.Limit)
-			plan.Shift = &shift
-		}
-		plans = append(plans, plan)
+		plans = append(plans, e.scaled(s.Plan))
 		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
 	}
 	r.machine = machine.New(plans, machine.Options{
@@ -231,7 +225,9 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	s, progress := r.services[n], r.machine.Progress(n)
 	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
 	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
-	to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
+	if s.Lifecycle {
+		to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
+	}
 	restoreErr := progress.RestoreErr
 	if s.restoreCause != "" {
 		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)

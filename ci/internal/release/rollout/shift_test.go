@@ -184,6 +184,19 @@ func TestPause(t *testing.T) {
 				require.Equal(t, outcome.Refused, again.ExitCode)
 				require.Contains(t, again.Error, "no release is in progress")
 			})
+			t.Run("abort is denied", func(t *testing.T) {
+				b := paused(t)
+				b.ecs.failCall = func(operation, _ string) error {
+					if strings.HasPrefix(operation, "Stop") || strings.HasPrefix(operation, "Update") {
+						return apiError("AccessDeniedException")
+					}
+					return nil
+				}
+				got := b.engine.Abort(t.Context(), b.entries())
+				require.Equal(t, outcome.Unrestored, got.ExitCode, "%s\n%s", got.Error, b.log())
+				require.Equal(t, report.Failed, got.Result)
+				require.Contains(t, got.Next, "slipway abort")
+			})
 			t.Run("expires", func(t *testing.T) {
 				b := paused(t)
 				_ = b.ecs.clock.Sleep(t.Context(), 2*time.Hour)
@@ -257,6 +270,7 @@ func TestShiftReport(t *testing.T) {
 	require.Greater(t, want.Hooks[0].Until, b.ecs.clock.Now().Add(24*time.Hour))
 	require.Equal(t, want, status.Services[0].Shift)
 	require.Nil(t, status.Services[1].Shift)
+	require.Equal(t, "slipway continue continues it; slipway abort restores the previous version", status.Next)
 	diff, err = b.engine.Diff(t.Context(), b.request)
 	require.NoError(t, err)
 	require.Equal(t, want, diff.Services[0].Shift)

@@ -326,6 +326,15 @@ func (s *servicePlan) balancers() ([]types.LoadBalancer, error) {
 	return balancers, nil
 }
 
+// updated returns the service with the load balancers that the release sets.
+func (s *servicePlan) updated() types.Service {
+	service := s.service
+	if s.loadBalancers != nil {
+		service.LoadBalancers = s.loadBalancers
+	}
+	return service
+}
+
 // shift returns what ECS shifts the service's traffic with, nil if it does not.
 func (s *servicePlan) shift() *Shift {
 	if s.target.Shift != nil {

@@ -25,6 +25,19 @@ type trafficChecks struct {
 	shares map[string]*ShiftedTraffic // by service
 }
 
+// scaled returns a plan with the bakes and limits of ECS on the engine's clock.
+func (e Engine) scaled(p machine.Plan) machine.Plan {
+	clock, ok := e.Clock.(scaledClock)
+	if !ok {
+		return p
+	}
+	p.Bake = clock.Scale(p.Bake)
+	if p.Shift != nil {
+		p.Shift = &machine.Shift{Steps: p.Shift.Steps, StepBake: clock.Scale(p.Shift.StepBake), Limit: clock.Scale(p.Shift.Limit)}
+	}
+	return p
+}
+
 // checkTraffic checks the traffic of services that receive production traffic on both
 // versions, or bake. If ctx ends meanwhile, the release is interrupted.
 func (r *run) checkTraffic(ctx context.Context) {

@@ -97,6 +97,14 @@ func baseURL(ctx context.Context, api ELB, name string, input *elb.DescribeLoadB
 	if err != nil {
 		return "", endpointError(name, "describing the listeners of", err)
 	}
+	// The listener for test traffic has the same protocol, and another port.
+	unusual := func(l types.Listener) int {
+		if port := aws.ToInt32(l.Port); port == 80 || port == 443 {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(listeners.Listeners, func(a, b types.Listener) int { return unusual(a) - unusual(b) })
 	for _, protocol := range []types.ProtocolEnum{types.ProtocolEnumHttps, types.ProtocolEnumHttp} {
 		for _, listener := range listeners.Listeners {
 			if listener.Protocol == protocol {

@@ -65,6 +65,7 @@ func TestBaseURL(t *testing.T) {
 	}{
 		"http":            {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
 		"https preferred": {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
+		"a test listener": {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 10080), plain}}, want: "http://a.elb"},
 		"other ports":     {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
 		"port in the DNS name": {
 			api: fakeELB{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",

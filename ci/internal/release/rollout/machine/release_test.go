@@ -18,7 +18,11 @@ import (
 // before the release, own is the release's, back restores revision 1, and other is
 // somebody else's.
 var (
-	old        = deployment("ecs-svc/1", "a:1", types.DeploymentRolloutStateCompleted, 2)
+	old = deployment("ecs-svc/1", "a:1", types.DeploymentRolloutStateCompleted, 2)
+	// oldReplaced has failed tasks, which ECS replaces with tasks of the same revision.
+	oldReplaced = types.Deployment{
+		Id: old.Id, TaskDefinition: old.TaskDefinition, RolloutState: types.DeploymentRolloutStateCompleted, RunningCount: 1, PendingCount: 1, DesiredCount: 2, FailedTasks: 3,
+	}
 	own        = deployment("ecs-svc/2", "a:2", types.DeploymentRolloutStateInProgress, 1)
 	ownDone    = deployment("ecs-svc/2", "a:2", types.DeploymentRolloutStateCompleted, 2)
 	ownFailed  = deployment("ecs-svc/2", "a:2", types.DeploymentRolloutStateFailed, 0)
@@ -155,6 +159,9 @@ func TestRelease(t *testing.T) {
 		"complete":                  {steps: []step{updated, see(inProgress, own, old), see("SUCCESSFUL", ownDone)}, result: report.Succeeded},
 		"complete for an old API":   {steps: []step{updated, see("", own, old), see("", ownDone)}, result: report.Succeeded},
 		"old tasks left":            {steps: []step{updated, see("", ownDone, old)}},
+		"early success":             {steps: []step{updated, see("SUCCESSFUL", ownDone, old)}, result: report.Succeeded},
+		"early success, scaling on": {steps: []step{updated, see("SUCCESSFUL", own, old)}, result: report.Succeeded},
+		"old tasks are replaced":    {steps: []step{updated, see(inProgress, own, oldReplaced), commands(), see(inProgress, own, oldReplaced), see("SUCCESSFUL", ownDone)}, result: report.Succeeded},
 		"a stale reading":           {steps: []step{updated, see("", old), after(20 * time.Second), see("", old), see("", ownDone)}, result: report.Succeeded},
 		"joined":                    {plan: func(p *Plan) { p.Joined = "ecs-svc/2" }, steps: []step{commands(), see("SUCCESSFUL", ownDone)}, result: report.Succeeded},
 		"redeployed by somebody":    {steps: []step{updated, see("", again)}, result: report.Succeeded},
@@ -185,6 +192,7 @@ func TestRelease(t *testing.T) {
 			see(rollback, back, own), commands(), see(rolled, backDone),
 		}, result: report.Restored, err: "circuit breaker tripped: failed to start"},
 		"alarm":                  {steps: []step{updated, observe(Observation{Status: rollback, Alarms: []string{"5xx"}, Deployments: deployments(own)}), see(rolled, old)}, result: report.Restored, err: "alarm 5xx triggered"},
+		"hook":                   {steps: []step{updated, observe(Observation{Status: rollback, HookFailure: "the deployment was not continued in time", Reason: "timed out", Deployments: deployments(own)}), see(rolled, old)}, result: report.Restored, err: "not continued in time: timed out"},
 		"user":                   {steps: []step{updated, observe(Observation{Status: "STOP_REQUESTED", Reason: "by user", Deployments: deployments(own)}), see("STOP_REQUESTED", own), commands(), see(rolled, old)}, result: report.Restored, err: "a user stopped"},
 		"rolled back elsewhere":  {steps: []step{updated, see(rolled, other), see(rolled, other), commands("restore a:1"), respond(Accepted, back), see("", backDone)}, result: report.Restored},
 		"in progress and failed": {steps: []step{updated, see(inProgress, ownFailed, old), see(inProgress, ownFailed, old), commands("stop ecs-svc/2")}},

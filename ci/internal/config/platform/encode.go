@@ -1,4 +1,4 @@
-package adopt
+package platform
 
 import (
 	"bytes"
@@ -6,12 +6,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"dagger/slipway/internal/config/platform"
 )
 
 // Encode returns a services file with the entries, without fields that have their default.
-func Encode(entries []platform.Service) []byte {
+func Encode(entries []Service) []byte {
 	var b bytes.Buffer
 	b.WriteString("{\n  \"services\": {")
 	for n, entry := range entries {
@@ -25,23 +23,23 @@ func Encode(entries []platform.Service) []byte {
 	return b.Bytes()
 }
 
-// field is a field of a JSON object.
-type field struct {
+// encodedField is a field of a JSON object.
+type encodedField struct {
 	name  string
 	value reflect.Value
 }
 
-// fields returns the fields of a struct that are not zero, and desired_count, which every
+// encodedFields returns the fields of a struct that are not zero, and desired_count, which every
 // service has; those of embedded structs are fields of the struct.
-func fields(v reflect.Value) []field {
-	var list []field
+func encodedFields(v reflect.Value) []encodedField {
+	var list []encodedField
 	for i := range v.NumField() {
 		of := v.Type().Field(i)
 		switch name := of.Tag.Get("json"); {
 		case of.Anonymous:
-			list = append(list, fields(v.Field(i))...)
+			list = append(list, encodedFields(v.Field(i))...)
 		case name != "-" && (!v.Field(i).IsZero() || name == "desired_count"):
-			list = append(list, field{name, v.Field(i)})
+			list = append(list, encodedField{name, v.Field(i)})
 		}
 	}
 	return list
@@ -50,7 +48,7 @@ func fields(v reflect.Value) []field {
 // writeObject writes a struct with a field per line.
 func writeObject(b *bytes.Buffer, v reflect.Value, indent string) {
 	b.WriteString("{")
-	for n, f := range fields(v) {
+	for n, f := range encodedFields(v) {
 		if n > 0 {
 			b.WriteString(",")
 		}

@@ -334,7 +334,7 @@ func (r *rehearsal) deliver(ctx context.Context, by releaseFunc) report.Release 
 		release = by(faultCtx, interrupted, o)
 	}
 	if release.Result == report.Paused {
-		return r.decide(ctx)
+		return r.decide(ctx, release)
 	}
 	return release
 }

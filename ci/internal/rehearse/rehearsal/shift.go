@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -142,15 +143,17 @@ func (r *rehearsal) deliveryOptions() delivery.Options {
 }
 
 // decide continues a paused release, in [HookTimeout] after ECS has rolled it back.
-func (r *rehearsal) decide(ctx context.Context) report.Release {
+func (r *rehearsal) decide(ctx context.Context, paused report.Release) report.Release {
 	if r.options.Scenario == HookTimeout {
-		r.recorder.Event("", "nobody continues the release: ECS rolls back")
+		r.recorder.Event("", "nobody continues the release in time: ECS rolls back")
 		if err := r.environment.waitComplete(ctx, r.options.Platform.Services); err != nil {
 			return r.delivery(r.transport).Failed(r.version, outcome.With(outcome.Unrestored, err))
 		}
 	}
 	r.recorder.Event("", "a person continues the release")
-	return r.delivery(r.transport).Continue(ctx, delivery.Options{Timeout: shiftTimeout})
+	release := r.delivery(r.transport).Continue(ctx, delivery.Options{Timeout: shiftTimeout})
+	release.ID = cmp.Or(release.ID, paused.ID)
+	return release
 }
 
 // versionRequests are the production requests of a service by the version that served them.

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 )
@@ -93,11 +94,19 @@ func (r *run) removeHooks(ctx context.Context) {
 		if s.Shift == nil || !r.machine.Progress(n).Touched() {
 			continue
 		}
+		restored := r.machine.Progress(n).Result == report.Restored
 		group.Go(func() error {
-			err := Retry(ctx, r.Clock, r.Renew, func(ctx context.Context) error {
-				_, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: s.withoutHooks()})
+			c := s.withoutHooks(restored)
+			update := func(ctx context.Context) error {
+				_, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: c})
 				return err
-			})
+			}
+			err := Retry(ctx, r.Clock, r.Renew, update)
+			if restored && CallStatus(err) == machine.Rejected && strategyOf(c) != "" { // what ran before cannot be shifted
+				c = configure(c, &platform.Strategy{Type: platform.Rolling}, 0)
+				c.LifecycleHooks = keptHooks(c)
+				err = Retry(ctx, r.Clock, r.Renew, update)
+			}
 			if err != nil {
 				r.Event(s.Name, "cannot remove the release's pause hooks, so any other deployment waits at them: "+r.oneLine(err))
 			}

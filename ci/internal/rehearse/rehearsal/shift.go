@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"dagger/slipway/internal/clock"
@@ -79,8 +78,8 @@ const requiredServices = 3
 // scenario needs, in the platform.
 func (o Options) withStrategy() (Options, error) {
 	needed, kind := o.Scenario.strategy(), platform.StrategyType(o.Strategy)
-	if kind != "" && !slices.Contains(delivery.Strategies(), o.Strategy) {
-		return o, outcome.Usagef("invalid --strategy %q: want one of %s", o.Strategy, strings.Join(delivery.Strategies(), ", "))
+	if err := delivery.CheckStrategy(o.Strategy); err != nil {
+		return o, err
 	}
 	if needed != "" && kind == platform.Rolling {
 		return o, outcome.Usagef("--scenario %s needs traffic that is shifted: leave out --strategy %s", o.Scenario, kind)

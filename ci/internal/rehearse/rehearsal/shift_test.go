@@ -96,7 +96,7 @@ func TestStrategyErrors(t *testing.T) {
 		change   func(*platform.Service)
 		want     string
 	}{
-		"unknown":            {"green", rehearsal.Happy, nil, `invalid --strategy "green": want one of rolling, blue_green, canary, linear`},
+		"unknown":            {"green", rehearsal.Happy, nil, `invalid --strategy "green": want rolling, blue_green, canary or linear`},
 		"rolling":            {"rolling", rehearsal.BadCanary, nil, "--scenario bad-canary needs traffic that is shifted: leave out --strategy rolling"},
 		"no traffic":         {"canary", rehearsal.Happy, func(s *platform.Service) { s.Port, s.HealthPath, s.Routes = 0, "", nil }, "strategy canary: no service of " + platform.ServicesFile + " has traffic to shift: it needs a port, and at most five routes"},
 		"scenario, no ports": {"", rehearsal.OneOfThreeBad, func(s *platform.Service) { s.Port, s.HealthPath, s.Routes = 0, "", nil }, "strategy blue_green: no service of "},

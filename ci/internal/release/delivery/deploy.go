@@ -107,7 +107,7 @@ func (o Options) check() error {
 	if o.WaitForTurn < 0 {
 		return outcome.Usagef("invalid --wait-for-turn %s: want 0 or more, such as 10m", o.WaitForTurn)
 	}
-	return errors.Join(o.checkPause(), o.checkStrategy(), checkURL(o.URL))
+	return errors.Join(o.checkPause(), CheckStrategy(o.Strategy), checkURL(o.URL))
 }
 
 // checkURL validates the base URL of the smoke test. Found only after the release, an

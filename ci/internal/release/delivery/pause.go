@@ -58,9 +58,10 @@ func Strategies() []string {
 	return []string{string(platform.Rolling), string(platform.BlueGreen), string(platform.Canary), string(platform.Linear)}
 }
 
-func (o Options) checkStrategy() error {
-	if o.Strategy != "" && !slices.Contains(Strategies(), o.Strategy) {
-		return outcome.Usagef("invalid --strategy %q: want %s", o.Strategy, oneOf(Strategies()))
+// CheckStrategy validates the flag --strategy; "" means as in the services file.
+func CheckStrategy(name string) error {
+	if name != "" && !slices.Contains(Strategies(), name) {
+		return outcome.Usagef("invalid --strategy %q: want %s", name, oneOf(Strategies()))
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (s *servicePlan) checkStrategy() error {
 	if !wanted.Progressive() {
 		return nil
 	}
-	if s.target.Shift == nil && !slices.ContainsFunc(s.service.LoadBalancers, func(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil }) {
+	if s.shift() == nil {
 		return outcome.Refusedf("service %s has no second target group and listener rules to shift traffic with (strategy %s): create them with Terraform (slipway plan, slipway apply)", name, wanted.Type)
 	}
 	return nil
@@ -318,10 +318,13 @@ func (s *servicePlan) updated() types.Service {
 
 // shift returns what ECS shifts the service's traffic with, nil if it does not.
 func (s *servicePlan) shift() *Shift {
-	if s.target.Shift != nil {
-		return s.target.Shift
-	}
-	for _, b := range s.service.LoadBalancers {
+	return cmp.Or(s.target.Shift, ShiftOf(s.service.LoadBalancers))
+}
+
+// ShiftOf returns what ECS shifts traffic between a service's load balancers with, nil if it
+// does not.
+func ShiftOf(balancers []types.LoadBalancer) *Shift {
+	for _, b := range balancers {
 		if a := b.AdvancedConfiguration; a != nil {
 			return &Shift{
 				TargetGroup: aws.ToString(b.TargetGroupArn), AlternateTargetGroup: aws.ToString(a.AlternateTargetGroupArn),

@@ -226,6 +226,7 @@ func testReleaseErrors(t *testing.T, dir string) {
 		"an unknown service":      {[]string{"deploy", "--service", "backnd"}, outcome.Usage, `no service "backnd"`},
 		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "invalid --timeout 1s: want 10s or more"},
 		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "invalid --restore-timeout 1ms: want 10s or more"},
+		"no time to abort":        {[]string{"abort", "--restore-timeout", "1ms"}, outcome.Usage, "invalid --restore-timeout 1ms: want 10s or more"},
 		"another scheme":          {[]string{"deploy", "--url", "ftp://site.example.com"}, outcome.Usage, `invalid --url "ftp://site.example.com": want http://HOST or https://HOST`},
 		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `invalid --url "https://": want`},
 		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `invalid --url "www.example.com": want`},

@@ -238,6 +238,9 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	n := slices.IndexFunc(r.services, func(s *serviceRollout) bool { return s.servicePlan == plan })
 	s, progress := r.services[n], r.machine.Progress(n)
 	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
+	if r.machine.Stage() == machine.Paused && progress.Touched() && progress.Verdict == machine.Pending {
+		to.Result = report.Paused
+	}
 	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
 	if s.Lifecycle {
 		to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent

@@ -497,6 +497,10 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 			RunningCount: now.running(), NetworkConfiguration: f.network, Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
 			DeploymentConfiguration: s.config,
 		}
+		for _, d := range now.deployments {
+			id, _ := strconv.Atoi(strings.TrimPrefix(*d.Id, "ecs-svc/"))
+			service.CurrentServiceRevisions = append(service.CurrentServiceRevisions, types.ServiceCurrentRevisionSummary{Arn: aws.String(f.revisionARN(name, id)), RunningTaskCount: d.RunningCount})
+		}
 		if s.web {
 			service.LoadBalancers = s.balancers
 			if s.balancers == nil {

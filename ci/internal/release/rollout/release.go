@@ -29,6 +29,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 		return e.failedReport(request, p, err)
 	}
 	changed := p.changed()
+	e.removeLeftHooks(ctx, p.services)
 	if len(changed) == 0 {
 		return e.finalReport(request, p, nil)
 	}

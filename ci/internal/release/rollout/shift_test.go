@@ -126,6 +126,7 @@ func TestPause(t *testing.T) {
 			require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
 			require.Equal(t, outcome.Done, got.ExitCode)
 			require.Equal(t, flagOf(stage), got.Pause.Stage)
+			require.Equal(t, report.Paused, got.Services[0].Result)
 			require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), got.Pause.Until, 5*time.Minute, "and as long as the services bake")
 			require.Equal(t, "slipway continue", got.Next)
 			b.ecs.calls = nil

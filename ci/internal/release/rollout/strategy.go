@@ -145,7 +145,8 @@ func (s *servicePlan) planStrategy(request Request, bake time.Duration) error {
 	effective := current
 	if s.Joined == "" && wanted != nil {
 		back := request.TakeOver && !request.dryRun && s.target.Strategy == nil
-		if atOnce := back || s.Count != nil; atOnce && wanted.Progressive() {
+		moves := s.leavesShift() && !s.inFirstGroup()
+		if atOnce := back || s.Count != nil; atOnce && wanted.Progressive() || moves {
 			wanted, bake = &platform.Strategy{Type: platform.BlueGreen}, 0
 			s.configuration = configure(current, wanted, bake)
 		} else if c := configure(current, wanted, bake); wanted.Progressive() || !reflect.DeepEqual(c, cmp.Or(current, &types.DeploymentConfiguration{})) {
@@ -161,6 +162,8 @@ func (s *servicePlan) planStrategy(request Request, bake time.Duration) error {
 				return err
 			}
 			s.loadBalancers = balancers
+		} else if s.leavesShift() && s.target.Strategy == nil {
+			s.loadBalancers = withoutShift(s.service.LoadBalancers)
 		}
 	}
 	if s.Joined != "" && slices.ContainsFunc(hooksOf(current), isPauseHook) {
@@ -305,6 +308,81 @@ func (s *servicePlan) balancers() ([]types.LoadBalancer, error) {
 	}
 	balancers[n].AdvancedConfiguration = wanted
 	return balancers, nil
+}
+
+// leavesShift reports whether the release rolls a service whose traffic ECS can shift.
+func (s *servicePlan) leavesShift() bool {
+	wanted := s.strategy()
+	return wanted != nil && !shifts(wanted) && slices.ContainsFunc(s.service.LoadBalancers, hasShift)
+}
+
+func hasShift(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil }
+
+// inFirstGroup reports whether the running version is known to be in the target group that
+// the load balancer's rules forward to without ECS.
+func (s *servicePlan) inFirstGroup() bool {
+	return slices.ContainsFunc(s.service.LoadBalancers, func(b types.LoadBalancer) bool { return hasShift(b) && aws.ToString(b.TargetGroupArn) == s.group })
+}
+
+// findGroup finds the target group of the running version of a service that leaves a
+// progressive strategy. Production may be in the second one, which Terraform deletes, and to
+// which its rules do not forward: then the release shifts all traffic once more.
+func (e Engine) findGroup(ctx context.Context, s *servicePlan) error {
+	if s.unchanged || !s.leavesShift() {
+		return nil
+	}
+	unknown := "it is in progress"
+	if !deploying(s.service) {
+		var err error
+		if s.group, err = e.groupOf(ctx, s); err != nil && !isUnavailable(err) {
+			return err
+		}
+		unknown = "ecs:DescribeServiceRevisions"
+	}
+	switch {
+	case s.inFirstGroup():
+	case s.group == "":
+		s.note("it is unknown which target group production is in (%s): this release shifts all traffic once more, instead of a rolling update", unknown)
+	default:
+		s.note("production is in the second target group, %s: this release shifts all traffic once more, instead of a rolling update; the next one rolls", machine.ShortARN(s.group))
+	}
+	return nil
+}
+
+// groupOf returns the target group of the running version of a service, "" if ECS names none.
+func (e Engine) groupOf(ctx context.Context, s *servicePlan) (string, error) {
+	primary := machine.Primary(s.service.Deployments)
+	n := slices.IndexFunc(s.service.CurrentServiceRevisions, func(r types.ServiceCurrentRevisionSummary) bool {
+		return primary != nil && numberOf(aws.ToString(r.Arn)) == numberOf(aws.ToString(primary.Id))
+	})
+	if n < 0 {
+		return "", nil
+	}
+	out, err := e.ECS.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: []string{aws.ToString(s.service.CurrentServiceRevisions[n].Arn)}})
+	if err != nil {
+		return "", fmt.Errorf("describing service revisions of %s: %w", s.ECSName, err)
+	}
+	for _, revision := range out.ServiceRevisions {
+		if revision.ResolvedConfiguration == nil {
+			continue
+		}
+		for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
+			group := aws.ToString(balancer.TargetGroupArn)
+			if shift := s.shift(); group == shift.TargetGroup || group == shift.AlternateTargetGroup {
+				return group, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// withoutShift returns load balancers without what ECS shifts traffic with.
+func withoutShift(balancers []types.LoadBalancer) []types.LoadBalancer {
+	balancers = slices.Clone(balancers)
+	for n := range balancers {
+		balancers[n].AdvancedConfiguration = nil
+	}
+	return balancers
 }
 
 // updated returns the service with the load balancers that the release sets.

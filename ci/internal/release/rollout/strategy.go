@@ -313,7 +313,7 @@ func (s *servicePlan) balancers() ([]types.LoadBalancer, error) {
 // leavesShift reports whether the release rolls a service whose traffic ECS can shift.
 func (s *servicePlan) leavesShift() bool {
 	wanted := s.strategy()
-	return wanted != nil && !shifts(wanted) && slices.ContainsFunc(s.service.LoadBalancers, hasShift)
+	return wanted != nil && !wanted.Progressive() && slices.ContainsFunc(s.service.LoadBalancers, hasShift)
 }
 
 func hasShift(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil }

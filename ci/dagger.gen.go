@@ -1639,7 +1639,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg faultIn", err))
 				}
 			}
-			return (*Slipway).Rehearse(&parent, ctx, scenario, skipTests, pipeline, faultIn)
+			var strategy string
+			if inputArgs["strategy"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["strategy"]), &strategy)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg strategy", err))
+				}
+			}
+			return (*Slipway).Rehearse(&parent, ctx, scenario, skipTests, pipeline, faultIn, strategy)
 		case "RehearseInfra":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

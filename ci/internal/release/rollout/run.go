@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 )
@@ -78,12 +79,13 @@ func (r *run) end(ctx context.Context) {
 	r.diagnoseRestore(ctx)
 	if r.machine.Stage() == machine.Finished {
 		var touched []*servicePlan
+		restored := map[*servicePlan]bool{}
 		for n, s := range r.services {
-			if s.Shift != nil && r.machine.Progress(n).Touched() {
-				touched = append(touched, s.servicePlan)
+			if progress := r.machine.Progress(n); s.Shift != nil && progress.Touched() {
+				touched, restored[s.servicePlan] = append(touched, s.servicePlan), progress.Result == report.Restored
 			}
 		}
-		r.removeHooks(ctx, touched)
+		r.removeHooks(ctx, touched, restored)
 	}
 	if r.Next != nil {
 		r.Next("")
@@ -91,16 +93,24 @@ func (r *run) end(ctx context.Context) {
 }
 
 // removeHooks removes the hooks at which the release waited: any other deployment, such as
-// one of Terraform, would wait there, too. This starts no deployment.
-func (e Engine) removeHooks(ctx context.Context, services []*servicePlan) {
+// one of Terraform, would wait there, too. This starts no deployment. What else the release
+// configured is undone for services that are restored.
+func (e Engine) removeHooks(ctx context.Context, services []*servicePlan, restored map[*servicePlan]bool) {
 	var group errgroup.Group
 	group.SetLimit(commandJobs)
 	for _, s := range services {
 		group.Go(func() error {
-			err := Retry(ctx, e.Clock, e.Renew, func(ctx context.Context) error {
-				_, err := e.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: s.withoutHooks()})
+			c := s.withoutHooks(restored[s])
+			update := func(ctx context.Context) error {
+				_, err := e.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: c})
 				return err
-			})
+			}
+			err := Retry(ctx, e.Clock, e.Renew, update)
+			if restored[s] && CallStatus(err) == machine.Rejected && strategyOf(c) != "" { // what ran before cannot be shifted
+				c = configure(c, &platform.Strategy{Type: platform.Rolling}, 0)
+				c.LifecycleHooks = keptHooks(c)
+				err = Retry(ctx, e.Clock, e.Renew, update)
+			}
 			switch {
 			case err != nil:
 				e.Event(s.Name, "cannot remove the release's pause hooks, so any other deployment waits at them: "+e.oneLine(err))
@@ -118,7 +128,7 @@ func (e Engine) removeHooks(ctx context.Context, services []*servicePlan) {
 func (e Engine) removeLeftHooks(ctx context.Context, services []*servicePlan) {
 	e.removeHooks(ctx, slices.DeleteFunc(slices.Clone(services), func(s *servicePlan) bool {
 		return !s.unchanged || deploying(s.service) || !slices.ContainsFunc(hooksOf(s.service.DeploymentConfiguration), isPauseHook)
-	}))
+	}), nil)
 }
 
 // step executes the commands that are due, or else verifies, or else waits and observes.

@@ -175,14 +175,27 @@ func (s *servicePlan) planStrategy(request Request, bake time.Duration) error {
 	}
 	if strategyOf(effective) != "" {
 		s.restoring = configure(effective, &platform.Strategy{Type: platform.BlueGreen}, 0)
+		s.restoring.LifecycleHooks = keptHooks(effective)
 	}
 	return nil
 }
 
-// withoutHooks returns the deployment configuration of the release without its hooks.
-func (s *servicePlan) withoutHooks() *types.DeploymentConfiguration {
-	c := *cmp.Or(s.configuration, s.service.DeploymentConfiguration)
-	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(c.LifecycleHooks), isPauseHook)
+// keptHooks returns the hooks of a configuration without those of a release. It is never
+// nil, with which ECS keeps all.
+func keptHooks(c *types.DeploymentConfiguration) []types.DeploymentLifecycleHook {
+	return slices.DeleteFunc(append([]types.DeploymentLifecycleHook{}, hooksOf(c)...), isPauseHook)
+}
+
+// withoutHooks returns the deployment configuration of the release without its hooks. That of
+// a restored service is what it was before the release, if this process knows that.
+func (s *servicePlan) withoutHooks(restored bool) *types.DeploymentConfiguration {
+	before := s.service.DeploymentConfiguration
+	c := *cmp.Or(s.configuration, before)
+	if restored && s.Joined == "" {
+		c = *cmp.Or(before, &types.DeploymentConfiguration{})
+		c.Strategy = cmp.Or(c.Strategy, types.DeploymentStrategyRolling)
+	}
+	c.LifecycleHooks = keptHooks(&c)
 	return &c
 }
 

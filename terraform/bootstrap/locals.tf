@@ -30,7 +30,7 @@ locals {
   state_bucket  = coalesce(var.state_bucket, "ecs-microservices-state-${var.account_id}")
   github_issuer = "token.actions.githubusercontent.com"
   github_prefix = coalesce(var.github_subject_prefix, "repo:${var.github_repository}")
-  workflows     = { for role, file in var.github_workflows : role => "${var.github_repository}/.github/workflows/${file}@refs/heads/${var.github_branch}" }
+  workflows     = { for role, file in var.github_workflows : role => length(regexall("/", file)) > 0 ? file : "${var.github_repository}/.github/workflows/${file}@refs/heads/${var.github_branch}" }
 
   partition = data.aws_partition.current.partition
   iam       = "arn:${local.partition}:iam::${var.account_id}"

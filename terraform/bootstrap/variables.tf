@@ -247,17 +247,19 @@ variable "github_branch" {
 }
 
 variable "github_workflows" {
-  description = "Workflow files that may assume a role, by role. A workflow can name another role's environment, but cannot change its own file name on the branch."
+  description = "Workflow files that may assume a role, by role: file names in .github/workflows, or those of another repository that are called, as OWNER/REPO/.github/workflows/FILE@REF. A workflow can name another role's environment, but cannot change its own file name on the branch."
   type = object({
-    build  = optional(string, "ci.yml")
-    deploy = optional(string, "ci.yml")
+    build  = optional(string, "deliver.yml")
+    deploy = optional(string, "deliver.yml")
     apply  = optional(string, "infrastructure.yml")
   })
   default  = {}
   nullable = false
 
   validation {
-    condition     = alltrue([for file in values(var.github_workflows) : can(regex("^[A-Za-z0-9._-]+\\.ya?ml$", file))])
-    error_message = "github_workflows must be file names in .github/workflows, such as ci.yml; it has ${join(", ", values(var.github_workflows))}."
+    condition = alltrue([for file in values(var.github_workflows) : can(regex(
+      "^([A-Za-z0-9-]+/[A-Za-z0-9._-]+/\\.github/workflows/[A-Za-z0-9._-]+\\.ya?ml@(refs/(heads|tags)/[A-Za-z0-9._/-]+|[0-9a-f]{40})|[A-Za-z0-9._-]+\\.ya?ml)$", file
+    ))])
+    error_message = "github_workflows must be file names in .github/workflows, such as ci.yml, or OWNER/REPO/.github/workflows/FILE@refs/tags/VERSION; it has ${join(", ", values(var.github_workflows))}."
   }
 }

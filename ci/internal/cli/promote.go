@@ -74,7 +74,7 @@ succeeded and was not rolled back. If the target's file has promote_from, only
 that environment can be promoted there, and --from may be left out.`,
 		Example: `  slipway promote --from staging --to production --key cosign.pub
   slipway promote --to production --soak 30m --from-profile staging \
-    --identity https://github.com/OWNER/REPO/.github/workflows/ci.yml@refs/heads/main
+    --identity https://github.com/OWNER/REPO/.github/workflows/deliver.yml@refs/heads/main
   slipway promote --from staging --to production --allow-unsigned --fail-on none`,
 	}
 	bindServices(cmd, &f.services)

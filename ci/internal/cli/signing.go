@@ -15,7 +15,7 @@ import (
 // bindTrust adds the flags that select trusted signatures.
 func bindTrust(cmd *cobra.Command, t *supplychain.Trust) {
 	cmd.Flags().StringVar(&t.Key, "key", "", "trust signatures of this public key, a PEM file (default none)")
-	cmd.Flags().StringVar(&t.Identity, "identity", "", "trust signatures of this identity, such as https://github.com/OWNER/REPO/.github/workflows/FILE@refs/heads/main (default none)")
+	cmd.Flags().StringVar(&t.Identity, "identity", "", "trust signatures of this identity, such as https://github.com/OWNER/REPO/.github/workflows/FILE@refs/heads/main; with ?repository=OWNER/REPO&ref=refs/heads/main after it, if other repositories call that workflow (default none)")
 	cmd.Flags().StringVar(&t.Pattern, "identity-regexp", "", "trust signatures of identities that this regular expression matches as a whole (default none)")
 	cmd.Flags().StringVar(&t.Issuer, "issuer", supplychain.GitHubIssuer, "OIDC issuer of the identity")
 	cmd.Flags().StringVar(&t.TrustedRoot, "trusted-root", "", "file with sigstore's trusted root (default that of the public sigstore instance)")

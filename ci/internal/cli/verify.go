@@ -17,7 +17,7 @@ or by an identity that sigstore has certified. It exits with 5 if one is not. It
 changes nothing.`,
 		Example: `  slipway verify --key cosign.pub
   slipway verify --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --output json \
-    --identity https://github.com/OWNER/REPO/.github/workflows/ci.yml@refs/heads/main`,
+    --identity https://github.com/OWNER/REPO/.github/workflows/deliver.yml@refs/heads/main`,
 	}
 	f.bind(cmd)
 	bindTrust(cmd, &trust)

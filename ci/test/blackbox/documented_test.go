@@ -32,7 +32,7 @@ var (
 	spans     = regexp.MustCompile("`(dagger call [^`]+)`")
 	continued = regexp.MustCompile(`\\\n\s*`)
 	called    = regexp.MustCompile(`(?m)^ *(dagger call .*)$`)
-	caller    = regexp.MustCompile(`^(dagger call|\.github/dagger-call) `)
+	caller    = regexp.MustCompile(`^(dagger call|dagger-module|dagger-call) `)
 )
 
 // documentedLines returns all lines that call the module, in order.
@@ -116,6 +116,7 @@ var readings = strings.NewReplacer(
 // exist: the real parser reads and converts all flags before it reports that function,
 // and executes nothing.
 const shim = `#!/bin/sh
+[ "$1" = -m ] && shift 2 # of dagger-module
 [ "$1" = call ] && shift || exit 64
 exec "$DAGGER" --progress=plain call -m "$MODULE" --aws="$EMULATOR" "$@" $BEYOND
 `
@@ -237,9 +238,6 @@ func TestServer(t *testing.T) {
 }
 `)
 	sourcetest.Write(t, tree, "terraform/environments/staging.tfvars.json", `{"environment": "staging"}`)
-	script := filepath.Join(tree, ".github", "dagger-call")
-	sourcetest.Write(t, tree, ".github/dagger-call", readFile(t, dir, ".github/dagger-call"))
-	require.NoError(t, os.Chmod(script, 0o755))
 	sourcetest.Commit(t, tree, "documented")
 	return tree
 }
@@ -268,7 +266,7 @@ func documentedEnvironment(t *testing.T, tree string) []string {
 	require.NoError(t, err)
 	sha := strings.TrimSpace(sourcetest.Git(t, tree, "rev-parse", "HEAD"))
 	return []string{
-		"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "DAGGER=" + dagger, "MODULE=" + module, "BEYOND=",
+		"PATH=" + strings.Join([]string{bin, filepath.Join(module, ".github", "actions", "setup", "bin"), os.Getenv("PATH")}, string(filepath.ListSeparator)), "DAGGER=" + dagger, "MODULE=" + module, "BEYOND=",
 		"RUNNER_TEMP=" + temp, "GITHUB_OUTPUT=" + filepath.Join(temp, "output"), "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"),
 		"GITHUB_SHA=" + sha, "GITHUB_RUN_ID=1", "GITHUB_SERVER_URL=https://github.com", "GITHUB_WORKFLOW_REF=local/local/.github/workflows/ci.yml@refs/heads/main",
 		"ACTIONS_ID_TOKEN_REQUEST_TOKEN=any", "AWS_ROLE=arn:aws:iam::000000000000:role/ci", "AWS_REGION=us-east-1", "STATE_BUCKET=state", "SINCE=" + sha, "TO=",

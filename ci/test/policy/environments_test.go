@@ -258,19 +258,19 @@ func TestTrustOfEnvironments(t *testing.T) {
 	in := func(environment, workflow string) token {
 		return job(mutable).with(token{"sub": mutable + ":environment:" + environment, "job_workflow_ref": "acme/shop/.github/workflows/" + workflow + "@refs/heads/main"})
 	}
-	pull := job(mutable).with(token{"sub": mutable + ":pull_request", "ref": "refs/pull/7/merge", "job_workflow_ref": "acme/shop/.github/workflows/ci.yml@refs/pull/7/merge"})
+	pull := job(mutable).with(token{"sub": mutable + ":pull_request", "ref": "refs/pull/7/merge", "job_workflow_ref": "acme/shop/.github/workflows/deliver.yml@refs/pull/7/merge"})
 	for name, tt := range map[string]struct {
 		token token
 		roles []string
 	}{
-		"production":                {in("production", "ci.yml"), []string{"deploy"}},
+		"production":                {in("production", "deliver.yml"), []string{"deploy"}},
 		"production, applying":      {in("production", "infrastructure.yml"), []string{"apply"}},
-		"staging":                   {in("stage", "ci.yml"), []string{"staging-deploy"}},
+		"staging":                   {in("stage", "deliver.yml"), []string{"staging-deploy"}},
 		"staging, applying":         {in("stage", "infrastructure.yml"), []string{"staging-apply"}},
-		"another account's":         {in("live", "ci.yml"), []string{"staging-promote"}},
+		"another account's":         {in("live", "deliver.yml"), []string{"staging-promote"}},
 		"another account, applying": {in("live", "infrastructure.yml"), nil},
-		"its branch":                {in("live", "ci.yml").with(token{"ref": "refs/heads/feature"}), nil},
-		"no environment":            {in("staging", "ci.yml"), nil},
+		"its branch":                {in("live", "deliver.yml").with(token{"ref": "refs/heads/feature"}), nil},
+		"no environment":            {in("staging", "deliver.yml"), nil},
 		"main":                      {job(mutable), []string{"build", "plan", "staging-build", "staging-plan", "staging-preview"}},
 		"a pull request":            {pull, []string{"plan", "staging-plan", "staging-preview"}},
 		"another branch":            {job(mutable).with(token{"sub": mutable + ":ref:refs/heads/feature", "ref": "refs/heads/feature"}), nil},

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,12 +27,12 @@ const (
 	immutable = "repo:acme@1234/shop@5678"
 )
 
-// job returns the token of a job of ci.yml in acme/shop, on main.
+// job returns the token of a job of deliver.yml in acme/shop, on main.
 func job(prefix string) token {
 	return token{
 		"aud": "sts.amazonaws.com", "sub": prefix + ":ref:refs/heads/main", "ref": "refs/heads/main", "repository": "acme/shop",
 		"repository_id": "5678", "actor": "octocat", "actor_id": "1", "workflow": "CI",
-		"job_workflow_ref": "acme/shop/.github/workflows/ci.yml@refs/heads/main",
+		"job_workflow_ref": "acme/shop/.github/workflows/deliver.yml@refs/heads/main",
 	}
 }
 
@@ -65,12 +66,12 @@ func TestTrust(t *testing.T) {
 			production := main.with(token{"sub": prefix + ":environment:production", "environment": "production"})
 			apply := production.with(token{"job_workflow_ref": "acme/shop/.github/workflows/infrastructure.yml@refs/heads/main"})
 			pull := main.with(token{
-				"sub": prefix + ":pull_request", "ref": "refs/pull/7/merge", "job_workflow_ref": "acme/shop/.github/workflows/ci.yml@refs/pull/7/merge",
+				"sub": prefix + ":pull_request", "ref": "refs/pull/7/merge", "job_workflow_ref": "acme/shop/.github/workflows/deliver.yml@refs/pull/7/merge",
 			})
 			fork := func(of token) token {
 				return of.with(token{
 					"sub": forked + of["sub"][len(prefix):], "repository": "evil/shop", "repository_id": "666",
-					"job_workflow_ref": "evil/shop/.github/workflows/ci.yml@" + of["ref"],
+					"job_workflow_ref": "evil/shop/.github/workflows/deliver.yml@" + of["ref"],
 				})
 			}
 			tests := map[string]struct {
@@ -88,13 +89,13 @@ func TestTrust(t *testing.T) {
 				"a tag that is called main":          {main.with(token{"sub": prefix + ":ref:refs/tags/main", "ref": "refs/tags/main"}), nil},
 				"a branch that is not the subject's": {main.with(token{"ref": "refs/heads/feature"}), []string{"plan"}},
 				"another branch, in production":      {production.with(token{"ref": "refs/heads/feature"}), nil},
-				"another branch's workflow":          {production.with(token{"job_workflow_ref": "acme/shop/.github/workflows/ci.yml@refs/heads/feature"}), nil},
+				"another branch's workflow":          {production.with(token{"job_workflow_ref": "acme/shop/.github/workflows/deliver.yml@refs/heads/feature"}), nil},
 				"a pull request, in production":      {production.with(token{"ref": "refs/pull/7/merge", "job_workflow_ref": pull["job_workflow_ref"]}), nil},
 				"another environment":                {production.with(token{"sub": prefix + ":environment:staging", "environment": "staging"}), nil},
 				"one that begins like it":            {production.with(token{"sub": prefix + ":environment:production2"}), nil},
 				"another workflow":                   {production.with(token{"job_workflow_ref": "acme/shop/.github/workflows/drift.yml@refs/heads/main"}), nil},
 				"another workflow, on main":          {main.with(token{"job_workflow_ref": "acme/shop/.github/workflows/drift.yml@refs/heads/main"}), []string{"plan"}},
-				"somebody else's workflow":           {production.with(token{"job_workflow_ref": "evil/shop/.github/workflows/ci.yml@refs/heads/main"}), nil},
+				"somebody else's workflow":           {production.with(token{"job_workflow_ref": "evil/shop/.github/workflows/deliver.yml@refs/heads/main"}), nil},
 				"no workflow":                        {production.with(token{"job_workflow_ref": ""}), nil},
 				"no branch":                          {production.with(token{"ref": ""}), nil},
 				"another audience":                   {production.with(token{"aud": "https://github.com/acme"}), nil},
@@ -154,6 +155,37 @@ func TestTrustTakesItsVariables(t *testing.T) {
 	require.False(t, assumable(t, rendered.Policies["trust-apply"], own.request()))
 	for _, standard := range []token{{"sub": mutable + ":environment:production"}, {"ref": "refs/heads/main"}, {"job_workflow_ref": job(mutable)["job_workflow_ref"]}} {
 		require.False(t, assumable(t, rendered.Policies["trust-deploy"], own.with(standard).request()))
+	}
+}
+
+// TestTrustOfACalledWorkflow: the roles of a repository that calls the workflows of a release
+// trust these, in its own jobs.
+func TestTrustOfACalledWorkflow(t *testing.T) {
+	const release = "slipway-cd/slipway/.github/workflows/deliver.yml@refs/tags/v1.2.3"
+	const applying = "slipway-cd/slipway/.github/workflows/infrastructure.yml@refs/tags/v1.2.3"
+	rendered := grants(t, map[string]any{"github_workflows": map[string]string{"build": release, "deploy": release, "apply": applying}})
+	production := job(mutable).with(token{"sub": mutable + ":environment:production", "environment": "production", "job_workflow_ref": release})
+	tests := map[string]struct {
+		token token
+		role  string // that may be assumed
+	}{
+		"deploy":                      {production, "deploy"},
+		"apply":                       {production.with(token{"job_workflow_ref": applying}), "apply"},
+		"another repository calls it": {production.with(token{"sub": "repo:evil/shop:environment:production", "repository": "evil/shop"}), ""},
+		"another branch calls it":     {production.with(token{"ref": "refs/heads/feature"}), ""},
+		"another environment":         {production.with(token{"sub": mutable + ":environment:staging"}), ""},
+		"another release":             {production.with(token{"job_workflow_ref": strings.Replace(release, "v1.2.3", "v1.2.4", 1)}), ""},
+		"its main branch":             {production.with(token{"job_workflow_ref": strings.Replace(release, "tags/v1.2.3", "heads/main", 1)}), ""},
+		"a fork of it":                {production.with(token{"job_workflow_ref": strings.Replace(release, "slipway-cd", "mallory", 1)}), ""},
+		"the repository's own file":   {production.with(token{"job_workflow_ref": "acme/shop/.github/workflows/deliver.yml@refs/heads/main"}), ""},
+		"a workflow beside it":        {production.with(token{"job_workflow_ref": strings.Replace(release, "deliver", "drift", 1)}), ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, role := range []string{"build", "deploy", "apply"} {
+				require.Equal(t, role == tt.role, assumable(t, rendered.Policies["trust-"+role], tt.token.request()), role)
+			}
+		})
 	}
 }
 

@@ -23,12 +23,12 @@ func TestRender(t *testing.T) {
 		"all given": {
 			map[string]any{
 				"services": []string{"frontend", "backend"}, "state_bucket": "other", "github_branch": "trunk",
-				"github_workflows": map[string]string{"apply": "apply.yml"}, "github_subject_prefix": "repo:acme@1/shop@2",
+				"github_workflows": map[string]string{"apply": "apply.yml", "deploy": "o/r/.github/workflows/d.yml@refs/tags/v1.2.3"}, "github_subject_prefix": "repo:acme@1/shop@2",
 				"adopted": map[string]any{"services": []string{"team-api"}}, "secrets": []string{"shop/*"}, "task_actions": []string{"s3:GetObject"},
 			},
 			[]string{
 				`-var=services=["frontend","backend"]`, "-var=state_bucket=other", "-var=github_branch=trunk",
-				`-var=github_workflows={apply="apply.yml"}`, "-var=github_subject_prefix=repo:acme@1/shop@2",
+				`-var=github_workflows={apply="apply.yml",deploy="o/r/.github/workflows/d.yml@refs/tags/v1.2.3"}`, "-var=github_subject_prefix=repo:acme@1/shop@2",
 				`-var=adopted={services=["team-api"]}`, `-var=secrets=["shop/*"]`, `-var=task_actions=["s3:GetObject"]`,
 			},
 			17,

@@ -10,12 +10,20 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// Script calls the module with a job's identity. Its arguments start with FUNCTION.
-// ReleaseScript does the same for functions that release, and shows their report also if
-// they fail.
+// Setup is the action that installs the commands below, and Scripts the folder that has
+// them.
 const (
-	Script        = ".github/dagger-call"
-	ReleaseScript = ".github/dagger-release"
+	Setup   = ".github/actions/setup"
+	Scripts = Setup + "/bin"
+)
+
+// ModuleScript calls the module. Script does so with a job's identity; its arguments start
+// with FUNCTION. ReleaseScript does the same for functions that release, and shows their
+// report also if they fail.
+const (
+	ModuleScript  = "dagger-module"
+	Script        = "dagger-call"
+	ReleaseScript = "dagger-release"
 )
 
 // Call is a call of the Dagger module: dagger call CONSTRUCTOR FUNCTION FLAGS FIELDS.
@@ -57,6 +65,7 @@ func (s Set) Calls() (calls []Call) {
 type command struct {
 	words     []string // without quotes
 	variables []string // variables that the words use
+	set       bool     // by one of Scripts
 	reported  bool     // by ReleaseScript
 }
 
@@ -97,8 +106,11 @@ func parseCommand(script string) (command, error) {
 		}
 		return true
 	})
-	if script := c.words[0]; script == Script || script == ReleaseScript {
-		c.words = append([]string{"dagger", "call"}, c.words[1:]...)
+	switch script := c.words[0]; script {
+	case ModuleScript:
+		c.set, c.words = true, append([]string{"dagger", "call"}, c.words[1:]...)
+	case Script, ReleaseScript:
+		c.set, c.words = true, append([]string{"dagger", "call"}, c.words[1:]...)
 		c.variables = append(c.variables, "AWS_ROLE", "AWS_REGION", "ENVIRONMENT")
 		if script == ReleaseScript {
 			c.reported = true

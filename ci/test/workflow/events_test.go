@@ -14,6 +14,9 @@ import (
 	"dagger/slipway/test/workflow"
 )
 
+// delivering begins the names of the jobs of deliver.yml.
+const delivering = "deliver / "
+
 // happening is an event, its circumstances and the expected result.
 type happening struct {
 	event   workflow.Event
@@ -23,6 +26,7 @@ type happening struct {
 	plan    string                       // "changes nothing", or that of the named environment only; otherwise plans have changes
 	checks  string                       // "fail"; otherwise checks succeed
 	fates   map[string]workflow.Outcome
+	caller  map[string]string // inputs that a caller gives deliver.yml; by default those of ci.yml
 	want    []string
 }
 
@@ -115,6 +119,9 @@ func in(environment string, ticked ...string) map[string]any {
 	return inputs
 }
 
+// off returns the inputs of a caller that does not allow something.
+func off(what string) map[string]string { return map[string]string{what: "false"} }
+
 var applying = map[string]any{"run_apply": true}
 
 func happenings() map[string]happening {
@@ -131,6 +138,24 @@ func happenings() map[string]happening {
 		"push to another branch":         {event: push("feature"), history: "everything"},
 		"push to a branch named alike":   {event: push("main2"), history: "everything"},
 		"push of a tag":                  {event: workflow.Event{Name: "push", Ref: "refs/tags/main"}, history: "everything"},
+
+		"no inputs of a caller": {
+			event: push("main"), history: "everything", caller: map[string]string{"environment": "", "run_apply": "", "rollback": "", "rollback_to": ""},
+			want: []string{ciRun, check, plan, deploy + "publish, deploy"},
+		},
+		"nothing to deploy allowed":        {event: push("main"), history: "everything", caller: off("deploy"), want: []string{ciRun, check, plan}},
+		"no rollback allowed":              {event: dispatch("ci.yml", "main", map[string]any{"rollback": true}), history: "dispatch", caller: off("deploy"), want: []string{ciRun}},
+		"no plan allowed":                  {event: push("main"), history: "everything", caller: off("plan"), want: []string{ciRun, check, deploy + "publish, deploy"}},
+		"no plan allowed, apply":           {event: dispatch("ci.yml", "main", applying), history: "dispatch", caller: off("plan"), want: []string{ciRun, check}},
+		"no plan allowed, request":         {event: request("opened", own, false), history: "everything", caller: off("plan"), want: []string{requestCI, check}},
+		"no apply allowed":                 {event: dispatch("ci.yml", "main", applying), history: "dispatch", caller: off("apply"), want: []string{ciRun, check, plan}},
+		"no apply allowed, public":         {event: public(dispatch("ci.yml", "main", applying)), history: "dispatch", caller: off("apply"), want: []string{ciRun, check, plan}},
+		"no preview allowed":               {event: request("opened", own, false), history: "code", vars: previews, caller: off("preview"), want: []string{requestCI, check}},
+		"no pause allowed":                 {event: push("main"), history: "code", vars: pausing(vars, "production"), caller: off("pause"), want: []string{ciRun, check, deploy + "publish, deploy"}},
+		"no pause allowed, several":        {event: push("main"), history: "code", vars: pausing(several, "production"), caller: off("pause"), want: []string{ciRun, check, deployStaging + "publish, deploy", promote}},
+		"another branch, dispatch":         {event: dispatch("ci.yml", "trunk", nil), history: "dispatch", caller: map[string]string{"branch": "trunk"}, want: []string{ciRun, check, plan}},
+		"another branch, rollback":         {event: dispatch("ci.yml", "trunk", map[string]any{"rollback": true}), history: "dispatch", caller: map[string]string{"branch": "trunk"}, want: []string{ciRun, rollback}},
+		"another branch, rollback of main": {event: dispatch("ci.yml", "main", map[string]any{"rollback": true}), history: "dispatch", caller: map[string]string{"branch": "trunk"}, want: []string{ciRun}},
 
 		"a check fails":     {event: push("main"), history: "everything", checks: "fail", want: []string{ciRun, checked + "exit -> failure"}},
 		"no check is made":  {event: push("main"), history: "everything", fates: fails("check/Check", "failure"), want: []string{ciRun, "check [contents:read]: check -> failure"}},
@@ -272,11 +297,16 @@ func happenings() map[string]happening {
 
 // start computes the result of an event.
 func (h happening) start(set workflow.Set, all map[string]pushEvent) ([]string, error) {
+	return h.startAt("", set, all)
+}
+
+// startAt computes the result of an event in a repository that uses a release of the pipeline.
+func (h happening) startAt(release string, set workflow.Set, all map[string]pushEvent) ([]string, error) {
 	given, tree := h.vars, h.tree
 	if given == nil {
 		given = vars
 	}
-	w := &world{history: all[h.history], changes: map[string]bool{}, fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
+	w := &world{release: release, history: all[h.history], changes: map[string]bool{}, fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
 	for name := range strings.FieldsSeq(cmp.Or(tree, strings.Join(slices.Sorted(maps.Keys(given)), " "))) {
 		w.all = append(w.all, platform.Environment{Name: name})
 	}
@@ -296,7 +326,7 @@ func (h happening) start(set workflow.Set, all map[string]pushEvent) ([]string, 
 		payload["before"] = strings.Repeat("cd", 20) // the request's own value, which is not the commit to compare with
 		payload["pull_request"].(map[string]any)["base"].(map[string]any)["sha"] = w.history.since
 	}
-	e.Payload = payload
+	e.Payload, e.With = payload, h.caller
 	runs, err := set.Start(e, given, w)
 	return w.tell(runs), err
 }

@@ -112,6 +112,14 @@ func (s scope) value(node actionlint.ExprNode, asks func(string)) (any, error) {
 			var value any
 			return value, json.Unmarshal([]byte(toString(text)), &value)
 		}
+		if strings.EqualFold(n.Callee, "format") && len(n.Args) == 2 {
+			text, err := s.value(n.Args[0], asks)
+			if err != nil {
+				return nil, err
+			}
+			value, err := s.value(n.Args[1], asks)
+			return strings.ReplaceAll(toString(text), "{0}", toString(value)), err
+		}
 		results := map[string]bool{"always": true}
 		if s.status != nil {
 			results["success"], results["failure"], results["cancelled"] = s.status.success, s.status.failure, s.status.cancelled

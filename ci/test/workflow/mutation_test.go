@@ -195,7 +195,7 @@ func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
 		}})
 	}
 	parent := path[strings.LastIndex(path, "/")+1:]
-	if key == "type" && old.Value == "boolean" || slices.Contains(used, key) && parent != "inputs" || parent == "env" || parent == "permissions" || parent == "outputs" {
+	if slices.Contains(used, key) && parent != "inputs" || parent == "env" || parent == "permissions" || parent == "outputs" {
 		drop()
 	}
 	switch {
@@ -221,6 +221,10 @@ func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
 	case key == "uses":
 		become("from elsewhere", scalar("mallory/shop/.github/workflows/infrastructure.yml@main"))
 		become("as another workflow", scalar("./.github/workflows/drift.yml"))
+		become("of a release", scalar("slipway-cd/slipway/.github/workflows/deliver.yml@v1.2.3"))
+	case parent == "with" && strings.Contains(old.Value, "job.workflow_"):
+		become("of the caller", scalar(strings.ReplaceAll(strings.ReplaceAll(old.Value, "job.workflow_repository", "github.repository"), "job.workflow_sha", "github.sha")))
+		drop()
 	case key == "run":
 		for _, end := range []string{" || true", "; true", " | tee log", " &", " --x=${{ github.head_ref }}", " --x=$GITHUB_REF", ` --x="$(id)"`, ` --x="$UNKNOWN"`} {
 			become("with "+end, scalar(old.Value+end))
@@ -229,6 +233,8 @@ func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
 		become("as true", tree("true"))
 	case key == "cancel-in-progress":
 		become("as false", tree("false"))
+	case key == "path" && old.Value == ".slipway/pipeline":
+		drop()
 	case key == "timeout-minutes":
 		become("as 360", tree("360"))
 	case key == "retention-days":
@@ -241,6 +247,8 @@ func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
 		become("as all", tree("['*']"))
 	case key == "default" && old.Value == "false":
 		become("as true", tree("true"))
+	case key == "default" && old.Value == "true":
+		become("as false", tree("false"))
 	case key == "runs-on":
 		become("as latest", scalar("ubuntu-latest"))
 	case parent == "env" && strings.Contains(old.Value, "vars.AWS_"):
@@ -319,6 +327,9 @@ func variants(node actionlint.ExprNode) (all []string) {
 			all = append(all, "(github.event."+printed(n)+" == true)") // never true: the event's inputs are strings
 		}
 	case *actionlint.FuncCallNode:
+		if len(n.Args) > 0 {
+			return nil
+		}
 		for _, other := range []string{"success", "failure", "cancelled", "always"} {
 			if other != n.Callee {
 				all = append(all, other+"()")
@@ -340,7 +351,11 @@ func printed(node actionlint.ExprNode) string {
 	case *actionlint.NotOpNode:
 		return "!" + printed(n.Operand)
 	case *actionlint.FuncCallNode:
-		return n.Callee + "()"
+		var args []string
+		for _, arg := range n.Args {
+			args = append(args, printed(arg))
+		}
+		return n.Callee + "(" + strings.Join(args, ", ") + ")"
 	case *actionlint.LogicalOpNode:
 		op := " && "
 		if n.Kind == actionlint.LogicalOpNodeKindOr {

@@ -99,6 +99,7 @@ func pushEvents(t testing.TB) map[string]pushEvent {
 
 // world simulates GitHub, a runner and an account, as far as workflows depend on them.
 type world struct {
+	release string // of the pipeline, which ci.yml calls; "" for that of the tree
 	history pushEvent
 	all     []platform.Environment      // of the tree
 	changes map[string]bool             // whether plans have changes, by environment
@@ -109,6 +110,7 @@ type world struct {
 }
 
 func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
+	s.Job = strings.TrimPrefix(s.Job, delivering)
 	if role := s.Env["AWS_ROLE"]; role != "" {
 		w.roles[s.Job] = role + " for " + s.Env["ENVIRONMENT"]
 	}
@@ -133,6 +135,10 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 			return workflow.Failure, nil
 		}
 		return workflow.Success, lines(found)
+	case (s.Function == "deploy" || s.Function == "promote") && s.Env["IDENTITY"] != w.identity():
+		return workflow.Failure, nil
+	case s.Uses == "actions/checkout" && s.With["path"] != "" && s.With["repository"]+"@"+s.With["ref"] != w.pipeline():
+		return workflow.Failure, nil
 	case s.Function == "promote" && (s.Env["FROM"] != "staging" || s.Env["FROM_ROLE"] != "role that reads staging"):
 		return workflow.Failure, nil
 	case s.Env["PAUSE_AT"] == "" && s.Env["PAUSE_LIMIT"] != "":
@@ -161,6 +167,24 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 		return workflow.Failure, nil
 	}
 	return workflow.Success, nil
+}
+
+// identity returns the identity that signed the images: that of the workflow with the job,
+// called from acme/shop.
+func (w *world) identity() string {
+	own := "acme/shop/.github/workflows/deliver.yml@refs/heads/main"
+	if w.release != "" {
+		own = "slipway-cd/slipway/.github/workflows/deliver.yml@refs/tags/" + w.release
+	}
+	return "https://github.com/" + own + "?repository=acme/shop&ref=refs/heads/main"
+}
+
+// pipeline returns the checkout of the pipeline.
+func (w *world) pipeline() string {
+	if w.release != "" {
+		return "slipway-cd/slipway@sha of slipway-cd/slipway"
+	}
+	return "acme/shop@sha of acme/shop"
 }
 
 // finds reports whether an artifact was stored.
@@ -193,6 +217,7 @@ func (w *world) tell(runs []workflow.Run) []string {
 		}
 		all = append(all, line)
 		for _, job := range run.Jobs {
+			job.Name = strings.TrimPrefix(job.Name, delivering)
 			line := fmt.Sprintf("%s [%s]", job.Name, job.PermissionsText())
 			if role := w.roles[job.Name]; role != "" {
 				line += " as " + role

@@ -8,15 +8,27 @@ import (
 	"strings"
 
 	"github.com/rhysd/actionlint"
+
+	slipway "dagger/slipway/internal/version"
 )
 
 var (
-	pinned  = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._/-]+@[0-9a-f]{40}$`)
-	local   = regexp.MustCompile(`^\./\.github/workflows/[a-z-]+\.yml$`)
-	version = regexp.MustCompile(`\s# v\d+\.\d+\.\d+$`)
+	pinned = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._/-]+@[0-9a-f]{40}$`)
+	local  = regexp.MustCompile(`^\./\.github/workflows/[a-z-]+\.yml$`)
+	// released is a workflow of a release of the pipeline, in a repository that uses it.
+	released = regexp.MustCompile(`^` + regexp.QuoteMeta(strings.TrimPrefix(slipway.Repository, "github.com/")) + `/\.github/workflows/[a-z-]+\.yml@v\d+\.\d+\.\d+$`)
+	version  = regexp.MustCompile(`\s# v\d+\.\d+\.\d+$`)
 )
 
-const uploadAction = "actions/upload-artifact"
+const (
+	checkoutAction = "actions/checkout"
+	uploadAction   = "actions/upload-artifact"
+	// setupAction is Setup in the checkout of the pipeline, which is of the workflow's own
+	// commit: a called workflow has its caller's checkout.
+	setupAction = "./" + pipelinePath + "/" + Setup
+	// pipelinePath is below a folder that git and the pipeline ignore.
+	pipelinePath = ".slipway/pipeline"
+)
 
 const (
 	longestJob       = 60 // minutes
@@ -102,8 +114,8 @@ func (c *checker) job(job *actionlint.Job) {
 		c.add(job.Pos, "job %s lists its permissions one by one", job.ID.Value)
 	}
 	if job.WorkflowCall != nil {
-		if !local.MatchString(text(job.WorkflowCall.Uses)) {
-			c.add(job.Pos, "job %s calls a workflow of this repository, by its path", job.ID.Value)
+		if uses := text(job.WorkflowCall.Uses); !local.MatchString(uses) && !released.MatchString(uses) {
+			c.add(job.Pos, "job %s calls a workflow of this repository, by its path, or of a release of the pipeline", job.ID.Value)
 		}
 		c.called(job)
 		if job.WorkflowCall.InheritSecrets || len(job.WorkflowCall.Secrets) > 0 {
@@ -124,8 +136,9 @@ func (c *checker) job(job *actionlint.Job) {
 	}
 	c.secrets(job.Env)
 	var functions []string
-	for _, step := range job.Steps {
+	for n, step := range job.Steps {
 		functions = append(functions, c.step(job, step)...)
+		c.setup(step, job.Steps[:n])
 	}
 	c.permissions(job, functions)
 	c.environment(job, functions)
@@ -166,15 +179,15 @@ func value(env *actionlint.Env, name string) string {
 	return text(env.Vars[strings.ToLower(name)].Value)
 }
 
-// called checks that a job gives a called workflow only the permissions that it asks
-// for.
+// called checks that a job gives a called workflow the permissions that it asks for, and no
+// others.
 func (c *checker) called(job *actionlint.Job) {
-	n := slices.IndexFunc(c.set, func(w Workflow) bool { return w.Name == path.Base(text(job.WorkflowCall.Uses)) })
-	if n < 0 || job.Permissions == nil {
+	w := c.set.called(job)
+	if w == nil || job.Permissions == nil {
 		return
 	}
 	asked := map[string]string{}
-	for _, inner := range c.set[n].jobs() {
+	for _, inner := range w.jobs() {
 		if inner.Permissions == nil {
 			continue
 		}
@@ -188,7 +201,53 @@ func (c *checker) called(job *actionlint.Job) {
 		if asked[name] != text(scope.Value) {
 			c.add(scope.Name.Pos, "job %s gives %s:%s to a workflow that does not ask for it", job.ID.Value, name, text(scope.Value))
 		}
+		delete(asked, name)
 	}
+	for name, right := range asked {
+		c.add(job.Pos, "job %s calls a workflow that asks for %s:%s: without it GitHub starts no job at all, not even others", job.ID.Value, name, right)
+	}
+}
+
+// called returns the workflow that a job calls; nil if it is not in the set.
+func (s Set) called(job *actionlint.Job) *Workflow {
+	name, _, _ := strings.Cut(path.Base(text(job.WorkflowCall.Uses)), "@")
+	n := slices.IndexFunc(s, func(w Workflow) bool { return w.Name == name })
+	if n < 0 {
+		return nil
+	}
+	return &s[n]
+}
+
+// setup checks the steps before a step that needs the pipeline or its commands.
+func (c *checker) setup(step *actionlint.Step, before []*actionlint.Step) {
+	has := func(is func(*actionlint.Step) bool) bool { return slices.ContainsFunc(before, is) }
+	switch exec := step.Exec.(type) {
+	case *actionlint.ExecRun:
+		command, err := parseCommand(text(exec.Run))
+		if err == nil && command.set && !has(func(s *actionlint.Step) bool { return action(s) == setupAction && s.If == nil }) {
+			c.add(exec.Run.Pos, "%s needs the step %s before it", command.function(), setupAction)
+		}
+	case *actionlint.ExecAction:
+		isCheckout := func(path string) func(*actionlint.Step) bool {
+			return func(s *actionlint.Step) bool {
+				return strings.HasPrefix(action(s), checkoutAction+"@") && input(s, "path") == path && s.If == nil
+			}
+		}
+		if text(exec.Uses) == setupAction && (!has(isCheckout("")) || !has(isCheckout(pipelinePath))) {
+			c.add(exec.Uses.Pos, "%s needs a checkout of the source, and then of the pipeline in %s", setupAction, pipelinePath)
+		}
+		if isCheckout("")(step) && has(isCheckout(pipelinePath)) {
+			c.add(exec.Uses.Pos, "checkout removes what is in its folder: the source comes before the pipeline")
+		}
+	}
+}
+
+// action returns the action of a step, or "".
+func action(step *actionlint.Step) string {
+	if exec, ok := step.Exec.(*actionlint.ExecAction); ok {
+		return text(exec.Uses)
+	}
+	return ""
 }
 
 // condition checks an "if".
@@ -292,6 +351,8 @@ func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
 	uses := text(exec.Uses)
 	line := c.workflow.lines[exec.Uses.Pos.Line-1]
 	switch {
+	case uses == setupAction:
+		return
 	case !pinned.MatchString(uses):
 		c.add(exec.Uses.Pos, "%s: an action is pinned by the 40 digits of a commit, for tags move", uses)
 	case !version.MatchString(line):
@@ -303,12 +364,13 @@ func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
 	}
 	c.pins[name] = commit
 	switch name {
-	case "actions/checkout":
+	case checkoutAction:
 		if input(step, "persist-credentials") != "false" {
 			c.add(step.Pos, "checkout leaves the token in .git unless persist-credentials is false")
 		}
-		if input(step, "ref") != "" || input(step, "repository") != "" {
-			c.add(step.Pos, "checkout takes the commit that the event is about, and no other")
+		from := [3]string{input(step, "repository"), input(step, "ref"), input(step, "path")}
+		if from != [3]string{} && from != [3]string{"${{ job.workflow_repository }}", "${{ job.workflow_sha }}", pipelinePath} {
+			c.add(step.Pos, "checkout takes the commit that the event is about, and no other but the workflow's own, to %s", pipelinePath)
 		}
 	case uploadAction:
 		c.upload(step)

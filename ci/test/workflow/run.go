@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -23,6 +24,9 @@ type Event struct {
 	Payload map[string]any
 	// Inputs are the inputs of a dispatch. Missing ones have their defaults.
 	Inputs map[string]any
+	// With replaces inputs that the started workflow passes to the one that it calls: the
+	// choice of a caller. "" is one that the caller leaves out.
+	With map[string]string
 	// Fork marks a pull request from a fork: GitHub removes the write permissions of
 	// its workflows.
 	Fork bool
@@ -99,7 +103,8 @@ func (s Set) Start(e Event, vars map[string]map[string]string, runner Runner) ([
 		r := &running{set: s, event: e, vars: vars, runner: runner}
 		at := scope{contexts: map[string]any{
 			"github": map[string]any{
-				"event_name": e.Name, "ref": e.Ref, "repository": "acme/shop", "run_id": "1001", "event": e.Payload, "token": "github-token",
+				"event_name": e.Name, "ref": e.Ref, "repository": repository, "run_id": "1001", "event": e.Payload, "token": "github-token",
+				"server_url": "https://github.com",
 			},
 			"inputs": inputs, "vars": anyMap(vars[""]), "runner": map[string]any{"temp": "/temp"},
 		}}
@@ -107,13 +112,35 @@ func (s Set) Start(e Event, vars map[string]map[string]string, runner Runner) ([
 		if c := w.syntax.Concurrency; c != nil {
 			run.Group, run.Cancels = r.text(c.Group, at), c.CancelInProgress != nil && c.CancelInProgress.Value
 		}
-		run.Jobs, _ = r.workflow(w, at, "", nil)
+		run.Jobs, _ = r.workflow(w, at.with("job", identity(repository, w.Name, e.Ref)), "", nil)
 		if r.err != nil {
 			return nil, fmt.Errorf("%s: %w", w.Name, r.err)
 		}
 		runs = append(runs, run)
 	}
 	return runs, nil
+}
+
+// repository is the one that an event is about.
+const repository = "acme/shop"
+
+// identity returns the context job, as far as it identifies the workflow file of a job.
+func identity(repository, file, ref string) map[string]any {
+	return map[string]any{
+		"workflow_repository": repository, "workflow_ref": repository + "/" + Dir + "/" + file + "@" + ref, "workflow_sha": "sha of " + repository,
+	}
+}
+
+// calledIdentity returns the context job in a workflow that one with the context at calls.
+func calledIdentity(at scope, uses string) map[string]any {
+	caller, _ := at.contexts["job"].(map[string]any)
+	file, version, elsewhere := strings.Cut(uses, "@")
+	if !elsewhere {
+		_, ref, _ := strings.Cut(toString(caller["workflow_ref"]), "@")
+		return identity(toString(caller["workflow_repository"]), path.Base(file), ref)
+	}
+	owner, _, _ := strings.Cut(file, "/.github/")
+	return identity(owner, path.Base(file), "refs/tags/"+version)
 }
 
 // startedBy reports whether an event starts the workflow, and with which inputs.
@@ -258,20 +285,16 @@ func (r *running) job(w Workflow, id string, at scope, done map[string]*finished
 }
 
 func (r *running) execute(w Workflow, job *actionlint.Job, at scope, f *finished, prefix string, most map[string]string) {
-	rights := r.permissions(w, job, most)
+	rights, declared := r.permissions(w, job, most)
 	name := prefix + job.ID.Value
 	if job.WorkflowCall != nil {
-		called := path.Base(text(job.WorkflowCall.Uses))
-		n := slices.IndexFunc(r.set, func(w Workflow) bool { return w.Name == called })
-		if n < 0 {
-			r.fail("there is no workflow %s to call", called)
+		called := r.set.called(job)
+		if called == nil {
+			r.fail("there is no workflow %s to call", path.Base(text(job.WorkflowCall.Uses)))
 			return
 		}
-		inputs := map[string]any{}
-		for id, input := range job.WorkflowCall.Inputs {
-			inputs[id] = r.text(input.Value, at)
-		}
-		f.jobs, f.outcome = r.workflow(r.set[n], at.with("inputs", inputs), name+" / ", rights)
+		inner := at.with("inputs", r.inputs(*called, job, at, prefix == "")).with("job", calledIdentity(at, text(job.WorkflowCall.Uses)))
+		f.jobs, f.outcome = r.workflow(*called, inner, name+" / ", declared)
 		return
 	}
 	f.outcome = Success
@@ -302,6 +325,34 @@ func (r *running) execute(w Workflow, job *actionlint.Job, at scope, f *finished
 			f.outcome = j.Outcome
 		}
 	}
+}
+
+// inputs returns the inputs of a called workflow, with their types.
+func (r *running) inputs(called Workflow, job *actionlint.Job, at scope, first bool) map[string]any {
+	inputs := map[string]any{}
+	for _, on := range called.syntax.On {
+		call, ok := on.(*actionlint.WorkflowCallEvent)
+		if !ok {
+			continue
+		}
+		for _, declared := range call.Inputs {
+			value := text(declared.Default)
+			if given := job.WorkflowCall.Inputs[declared.ID]; given != nil {
+				value = r.text(given.Value, at)
+			}
+			if other, replaced := r.event.With[declared.ID]; replaced && first {
+				value = cmp.Or(other, text(declared.Default))
+			}
+			inputs[declared.ID] = value
+			if declared.Type == actionlint.WorkflowCallEventInputTypeBoolean {
+				if value != "true" && value != "false" {
+					r.fail("job %s: input %s is %q, which is no boolean", job.ID.Value, declared.ID, value)
+				}
+				inputs[declared.ID] = value == "true"
+			}
+		}
+	}
+	return inputs
 }
 
 // matrix returns the values of each job of a matrix; that of a job without one is nil.
@@ -381,22 +432,24 @@ func (r *running) about(step *actionlint.Step, at scope, about Step) Step {
 }
 
 // permissions returns a job's permissions: its own or else the workflow's, at most its
-// caller's, and read-only for forks.
-func (r *running) permissions(w Workflow, job *actionlint.Job, most map[string]string) map[string]string {
+// caller's. rights are what the job gets: read-only for forks. GitHub compares with the caller
+// what is declared.
+func (r *running) permissions(w Workflow, job *actionlint.Job, most map[string]string) (rights, declared map[string]string) {
 	p := job.Permissions
 	if p == nil {
 		p = w.syntax.Permissions
 	}
 	if p == nil || p.All != nil {
 		r.fail("permissions must be listed one by one")
-		return nil
+		return nil, nil
 	}
-	rights := map[string]string{}
+	rights, declared = map[string]string{}, map[string]string{}
 	for name, scope := range p.Scopes {
 		right := text(scope.Value)
 		if most != nil && most[name] != right && most[name] != "write" {
 			r.fail("job %s asks for %s:%s, which the calling job does not have", job.ID.Value, name, right)
 		}
+		declared[name] = right
 		switch {
 		case !r.event.Fork || right != "write":
 			rights[name] = right
@@ -404,7 +457,7 @@ func (r *running) permissions(w Workflow, job *actionlint.Job, most map[string]s
 			rights[name] = "read"
 		}
 	}
-	return rights
+	return rights, declared
 }
 
 func anyMap(values map[string]string) map[string]any {

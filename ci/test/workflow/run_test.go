@@ -112,9 +112,10 @@ func TestStartErrors(t *testing.T) {
 		"a job from nowhere":  {job("    needs: b\n" + steps), "there is no job b to need"},
 		"no workflow to call": {"on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/b.yml\n", "no workflow b.yml"},
 		"an input of a call":  {"on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/called.yml\n    with: { a: '${{ nope.x }}' }\n", "no context"},
+		"no boolean":          {"on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/called.yml\n    with: { b: 'yes' }\n", `input b is "yes", which is no boolean`},
 		"a call's rights":     {"on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/called.yml\n", "asks for contents:write, which the calling job does not have"},
 	}
-	const called = "on: workflow_call\njobs:\n  a:\n    permissions: { contents: write }\n    runs-on: x\n" + steps
+	const called = "on: { workflow_call: { inputs: { a: { type: string }, b: { type: boolean, default: false } } } }\njobs:\n  a:\n    permissions: { contents: write }\n    runs-on: x\n" + steps
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			set, err := workflow.Parse(map[string]string{"ci.yml": tt.file, "called.yml": called})

@@ -36,7 +36,7 @@ func TestActionlint(t *testing.T) {
 	for name, content := range files(t) {
 		require.Empty(t, lint(name, content))
 	}
-	found := lint("ci.yml", strings.Replace(files(t)["ci.yml"], "artifact: ${{ needs.plan", "artefact: ${{ needs.plann", 1))
+	found := lint("deliver.yml", strings.Replace(files(t)["deliver.yml"], "artifact: ${{ needs.plan", "artefact: ${{ needs.plann", 1))
 	require.Len(t, found, 3, "a call without its input, with another, and a job that is not needed: %v", found)
 }
 
@@ -47,17 +47,36 @@ func TestEngineVersion(t *testing.T) {
 	var module struct{ EngineVersion string }
 	require.NoError(t, json.Unmarshal(content, &module))
 	want := strings.TrimPrefix(module.EngineVersion, "v")
+	action, err := os.ReadFile(filepath.Join(root, workflow.Setup, "action.yml"))
+	require.NoError(t, err)
+	installers := files(t)
+	installers[workflow.Setup] = string(action)
 	versions := regexp.MustCompile(`(?m)^\s+version: (.*)$`)
-	installs := 0
-	for name, content := range files(t) {
-		installs += strings.Count(content, "uses: dagger/dagger-for-github@")
+	for name, content := range installers {
 		found := versions.FindAllStringSubmatch(content, -1)
 		require.Len(t, found, strings.Count(content, "uses: dagger/dagger-for-github@"), name)
 		for _, version := range found {
 			require.Equal(t, want, version[1], name)
 		}
 	}
-	require.NotZero(t, installs)
+	require.Contains(t, installers[workflow.Setup], "uses: dagger/dagger-for-github@")
+}
+
+// The action keeps the rules for a workflow's actions: its own are pinned, as elsewhere, and
+// no value is pasted into a script.
+func TestSetup(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(root, workflow.Setup, "action.yml"))
+	require.NoError(t, err)
+	uses := regexp.MustCompile(`(?m)uses: (.*)$`).FindAllStringSubmatch(string(content), -1)
+	require.Len(t, uses, 1)
+	require.Contains(t, files(t)["lock.yml"], uses[0][1], "pinned as in the workflows")
+	require.NotRegexp(t, `run:.*\$\{\{`, string(content))
+	require.NotContains(t, string(content), "secrets")
+	for _, name := range []string{workflow.ModuleScript, workflow.Script, workflow.ReleaseScript} {
+		info, err := os.Stat(filepath.Join(root, workflow.Scripts, name))
+		require.NoError(t, err)
+		require.NotZero(t, info.Mode()&0o111, name)
+	}
 }
 
 // files returns the workflows of this repository.

@@ -42,8 +42,9 @@ run "words_that_are_none" {
     state_bucket      = "State"
     state_key         = "/prod"
     github_repository = "shop"
+    github_workflows  = { apply = "acme/shop/.github/workflows/apply.yml@refs/tags/*" }
   }
-  expect_failures = [var.account_id, var.region, var.project_name, var.services, var.state_bucket, var.state_key, var.github_repository]
+  expect_failures = [var.account_id, var.region, var.project_name, var.services, var.state_bucket, var.state_key, var.github_repository, var.github_workflows]
 }
 
 run "things_that_do_not_go_together" {

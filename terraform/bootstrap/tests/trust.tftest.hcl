@@ -40,7 +40,7 @@ run "defaults" {
       "token.actions.githubusercontent.com:aud"              = "sts.amazonaws.com"
       "token.actions.githubusercontent.com:sub"              = "repo:acme/shop:environment:production"
       "token.actions.githubusercontent.com:ref"              = "refs/heads/main"
-      "token.actions.githubusercontent.com:job_workflow_ref" = "acme/shop/.github/workflows/ci.yml@refs/heads/main"
+      "token.actions.githubusercontent.com:job_workflow_ref" = "acme/shop/.github/workflows/deliver.yml@refs/heads/main"
     }
     error_message = output.policies["trust-deploy"]
   }

@@ -175,8 +175,9 @@ func TestInitFiles(t *testing.T) {
 	require.Contains(t, written["terraform/main.tf"], `region       = "eu-west-1"`)
 	require.Contains(t, written["terraform/bootstrap/main.tf"], `github_repository = "team/shop"`)
 	require.Contains(t, written["terraform/bootstrap/main.tf"], `github_branch     = "trunk"`)
-	require.Contains(t, written["terraform/bootstrap/main.tf"], `build = "deliver.yaml"`)
+	require.Contains(t, written["terraform/bootstrap/main.tf"], `deploy = "slipway-cd/slipway/.github/workflows/deliver.yml@refs/tags/v1.2.3"`)
 	require.Contains(t, written[".github/workflows/deliver.yaml"], "branches: [trunk]")
+	require.Contains(t, written[".github/workflows/deliver.yaml"], "      branch: trunk\n")
 	require.Contains(t, written[".github/workflows/deliver.yaml"], "uses: slipway-cd/slipway/.github/workflows/deliver.yml@v1.2.3")
 	var module struct {
 		Name, EngineVersion string

@@ -50,7 +50,7 @@ var (
 	// reference matches a reference to slipway with its version: a Dagger module, an action or
 	// workflow, or a Terraform module.
 	reference = regexp.MustCompile(regexp.QuoteMeta(strings.TrimPrefix(version.Repository, "github.com/")) +
-		`[A-Za-z0-9_./-]*(?:@|\?(?:[a-z]+=[^"&\s]*&)*ref=)([A-Za-z0-9_./+-]+)`)
+		`[A-Za-z0-9_./-]*(?:@|\?(?:[a-z]+=[^"&\s]*&)*ref=)(?:refs/tags/)?([A-Za-z0-9_./+-]+)`)
 	// lockedCommit matches the commit that dagger install writes beside a version.
 	lockedCommit = regexp.MustCompile(`,\s*"pin":\s*"[0-9a-f]*"`)
 	commitID     = regexp.MustCompile(`^[0-9a-f]{40}$`)

@@ -37,7 +37,7 @@ func TestUpgrade(t *testing.T) {
 	upgraded, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", releases, false)
 	require.NoError(t, err)
 	require.Equal(t, "v1.2.0", upgraded.From)
-	require.Len(t, upgraded.Pins, 7)
+	require.Len(t, upgraded.Pins, 10)
 	require.Equal(t, []string{"v1.3.0", "v1.2.10", "v1.2.3"}, []string{upgraded.Changes[0].Version, upgraded.Changes[1].Version, upgraded.Changes[2].Version})
 	after := files(t, dir)
 	require.Equal(t, "module \"x\" { source = \"git::https://github.com/slipway-cd/slipway.git//terraform/modules/platform?depth=1&ref=v1.3.0\" }\n", after["terraform/environments/two.tf"])

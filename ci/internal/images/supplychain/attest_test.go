@@ -176,6 +176,51 @@ func TestSignedByAJob(t *testing.T) {
 	require.Equal(t, outcome.Refused, outcome.Of(err), err)
 }
 
+// A called workflow signs with its own name, whoever calls it: the caller is what tells
+// signatures apart.
+func TestSignedByACalledWorkflow(t *testing.T) {
+	supplychaintest.Install(t)
+	const called = "slipway-cd/slipway/.github/workflows/deliver.yml@refs/tags/v1.2.3"
+	t.Setenv("GITHUB_SERVER_URL", "https://github.com")
+	t.Setenv("GITHUB_WORKFLOW_REF", "acme/shop/.github/workflows/ci.yml@refs/heads/main")
+	t.Setenv("FAKE_JOB_WORKFLOW_REF", called)
+	t.Setenv("GITHUB_REPOSITORY", "acme/shop")
+	t.Setenv("GITHUB_REF", "refs/heads/main")
+	to := embedded(t)
+	subject := publish(t, to)
+	digest, err := subject.Index.Digest()
+	require.NoError(t, err)
+	run := supplychain.Run{
+		Server: "https://github.com", Workflow: "acme/shop/.github/workflows/ci.yml@refs/heads/main", JobWorkflow: called, Repository: "acme/shop", Ref: "refs/heads/main",
+	}
+	a := supplychain.Attestor{Tools: host(t), Registry: to, Signer: &supplychain.Signer{Identity: map[string]string{"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted"}}, NoSBOM: true}
+	for _, want := range [][]string{{"signed provenance", "signature"}, nil} {
+		got, err := a.Attest(t.Context(), subject, supplychain.Build{Run: run})
+		require.NoError(t, err)
+		require.Equal(t, want, got, "the same workflow does not sign twice")
+	}
+	for identity, trusted := range map[string]bool{
+		"https://github.com/" + called: true,
+		"https://github.com/" + called + "?repository=acme/shop&ref=refs/heads/main":                               true,
+		"https://github.com/" + called + "?repository=mallory/shop&ref=refs/heads/main":                            false,
+		"https://github.com/" + called + "?repository=acme/shop&ref=refs/heads/feature":                            false,
+		"https://github.com/acme/shop/.github/workflows/ci.yml@refs/heads/main":                                    false,
+		"https://github.com/slipway-cd/slipway/.github/workflows/deliver.yml@refs/tags/v1.2.4?ref=refs/heads/main": false,
+	} {
+		err := host(t).Verify(t.Context(), to, "app", digest, supplychain.Trust{Identity: identity})
+		if trusted {
+			require.NoError(t, err, identity)
+		} else {
+			require.Equal(t, outcome.Refused, outcome.Of(err), identity)
+			require.ErrorContains(t, err, "is not signed by "+identity)
+		}
+	}
+	run.Repository = "acme/other"
+	again, err := a.Attest(t.Context(), subject, supplychain.Build{Run: run})
+	require.NoError(t, err)
+	require.NotEmpty(t, again, "the signature of another caller is not the job's own")
+}
+
 func TestEncryptedKey(t *testing.T) {
 	supplychaintest.Install(t)
 	to := embedded(t)
@@ -242,6 +287,10 @@ func TestCheck(t *testing.T) {
 		"a text to trust":          {supplychain.Trust{Key: text}.Check, "it is not a PEM file"},
 		"no file to trust":         {supplychain.Trust{Key: dir + "/nope"}.Check, "reading the public key"},
 		"no expression":            {supplychain.Trust{Pattern: "("}.Check, "error parsing regexp"},
+		"an unknown condition":     {supplychain.Trust{Identity: "https://github.com/x?repo=acme/shop"}.Check, `invalid --identity "https://github.com/x?repo=acme/shop": want WORKFLOW or WORKFLOW?repository=OWNER/REPO&ref=REF: "repo"`},
+		"an empty condition":       {supplychain.Trust{Identity: "https://github.com/x?repository="}.Check, `ref=REF: "repository"`},
+		"two of a condition":       {supplychain.Trust{Identity: "https://github.com/x?ref=a&ref=b"}.Check, `ref=REF: "ref"`},
+		"no query":                 {supplychain.Trust{Identity: "https://github.com/x?repository=%zz"}.Check, "invalid URL escape"},
 		"no root":                  {supplychain.Trust{Identity: "x", TrustedRoot: text}.Check, "cosign trusted-root create"},
 		"no signing configuration": {supplychain.Signer{SigningConfig: dir + "/nope"}.Check, "cosign signing-config create"},
 		"a public key to sign":     {supplychain.Signer{Key: public}.Check, "want a private key"},

@@ -1,6 +1,7 @@
 package supplychain
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"path"
@@ -43,9 +44,12 @@ type Run struct {
 	// Workflow is the workflow's file and ref, such as
 	// "owner/name/.github/workflows/ci.yml@refs/heads/main".
 	Workflow string `json:"workflow_ref"`
-	ID       string `json:"run_id"`
-	Attempt  string `json:"run_attempt"`
-	Event    string `json:"event_name"` // such as "push"
+	// JobWorkflow is that of the workflow with the job, if Workflow called it: the name that
+	// signatures have.
+	JobWorkflow string `json:"job_workflow_ref"`
+	ID          string `json:"run_id"`
+	Attempt     string `json:"run_attempt"`
+	Event       string `json:"event_name"` // such as "push"
 	// RepositoryID and OwnerID distinguish a repository from a later one with the
 	// same name.
 	RepositoryID string `json:"repository_id"`
@@ -89,12 +93,24 @@ func (r Run) Source() string {
 	return r.Server + "/" + r.Repository
 }
 
-// builder returns the builder ID, which is the workflow.
+// builder returns the builder ID, which is the workflow with the job.
 func (r Run) builder() string {
-	if r.Server == "" || r.Workflow == "" {
+	workflow := cmp.Or(r.JobWorkflow, r.Workflow)
+	if r.Server == "" || workflow == "" {
 		return localBuilder
 	}
-	return r.Server + "/" + r.Workflow
+	return r.Server + "/" + workflow
+}
+
+// identity returns the identity that signs as the job, for [Trust].
+func (r Run) identity() string {
+	conditions := url.Values{}
+	for key, value := range map[string]string{"repository": r.Repository, "ref": r.Ref} {
+		if value != "" {
+			conditions.Set(key, value)
+		}
+	}
+	return strings.TrimSuffix(r.builder()+"?"+conditions.Encode(), "?")
 }
 
 func (r Run) invocation() string {

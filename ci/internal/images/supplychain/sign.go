@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -82,8 +83,10 @@ type Trust struct {
 	// Key is the path of a public key.
 	Key string
 	// Identity is the complete name, such as
-	// "https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main";
-	// Pattern is a regular expression for the complete name.
+	// "https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main". A workflow
+	// that other repositories call signs for all of them by its name alone: the caller
+	// follows as "?repository=owner/name&ref=refs/heads/main". Pattern is a regular
+	// expression for the complete name.
 	Identity, Pattern string
 	// Issuer is the OIDC issuer; if empty, [GitHubIssuer].
 	Issuer string
@@ -102,6 +105,9 @@ func (t Trust) Check() error {
 	if _, err := regexp.Compile(t.Pattern); err != nil {
 		return outcome.Usagef("pattern %q of the trusted identity: %w", t.Pattern, err)
 	}
+	if _, err := t.certificateFlags(); err != nil {
+		return err
+	}
 	if t.Key != "" {
 		block, err := readPEM("public key", t.Key)
 		if err != nil {
@@ -112,6 +118,29 @@ func (t Trust) Check() error {
 		}
 	}
 	return checkJSON(t.TrustedRoot)
+}
+
+// certificateFlags returns cosign's flags for what a certificate must contain.
+func (t Trust) certificateFlags() ([]string, error) {
+	issuer := "--certificate-oidc-issuer=" + cmp.Or(t.Issuer, GitHubIssuer)
+	if t.Pattern != "" { // anchored: a partial match would trust more
+		return []string{"--certificate-identity-regexp=^(?:" + t.Pattern + ")$", issuer}, nil
+	}
+	identity, query, _ := strings.Cut(t.Identity, "?")
+	flags := []string{"--certificate-identity=" + identity, issuer}
+	conditions, err := url.ParseQuery(query)
+	for key, values := range conditions {
+		if key != "repository" && key != "ref" || len(values) != 1 || values[0] == "" {
+			err = fmt.Errorf("%q", key)
+			break
+		}
+		flags = append(flags, "--certificate-github-workflow-"+key+"="+values[0])
+	}
+	if err != nil {
+		return nil, outcome.Usagef("invalid --identity %q: want WORKFLOW or WORKFLOW?repository=OWNER/REPO&ref=REF: %w", t.Identity, err)
+	}
+	slices.Sort(flags[2:])
+	return flags, nil
 }
 
 // Required returns the trust if a signature is required, else nil. A key or an
@@ -258,7 +287,7 @@ func (c *cosign) useSigner(ctx context.Context, s Signer, run Run) (trust Trust,
 	}
 	c.flags = slices.Concat(root, config)
 	if s.Key == "" {
-		return Trust{Identity: run.builder(), TrustedRoot: s.TrustedRoot}, nil
+		return Trust{Identity: run.identity(), TrustedRoot: s.TrustedRoot}, nil
 	}
 	if err := c.importKey(ctx, s.Key); err != nil {
 		return trust, err
@@ -303,7 +332,7 @@ func (c cosign) sign(ctx context.Context, command, input string, flags ...string
 // untrusted signature.
 var (
 	unsignedPattern  = regexp.MustCompile(`no signatures found|no attestations found|no matching attestations: *$`)
-	untrustedPattern = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found`)
+	untrustedPattern = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found|not found in certificate`)
 )
 
 // verify refuses an image without a trusted signature.
@@ -313,13 +342,10 @@ func (c cosign) verify(ctx context.Context, trust Trust) error {
 	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
-	switch {
-	case trust.Key != "":
+	if trust.Key != "" {
 		args = append(args, "--insecure-ignore-tlog=true") // a key is trusted without a transparency log
-	case trust.Identity != "":
-		args = []string{"--certificate-identity=" + trust.Identity, "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
-	default: // anchored: a partial match would trust more
-		args = []string{"--certificate-identity-regexp=^(?:" + trust.Pattern + ")$", "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
+	} else if args, err = trust.certificateFlags(); err != nil {
+		return err
 	}
 	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, args, root, []string{c.image})...)
 	var exit *exitError

@@ -216,6 +216,11 @@ func (f *fakeECS) revisionARN(service string, id int) string {
 	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-revision/ecs-cluster/%s/%d", service, id)
 }
 
+// advanced reports whether the service has what ECS shifts traffic with.
+func (s *fakeService) advanced() bool {
+	return slices.ContainsFunc(s.balancers, func(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil })
+}
+
 // primary adds a primary deployment.
 func (f *fakeECS) primary(s *fakeService, definition string) int {
 	f.number++
@@ -236,7 +241,7 @@ func (f *fakeECS) primary(s *fakeService, definition string) int {
 	if s.groups == nil {
 		s.groups = map[int]string{}
 	}
-	if s.shifts() { // the revisions before name none
+	if s.advanced() { // the revisions before name none
 		s.groups[f.number] = s.group
 	}
 	f.event(s, "has started 1 tasks")
@@ -503,6 +508,10 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 			RunningCount: now.running(), NetworkConfiguration: f.network, Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
 			DeploymentConfiguration: s.config,
 		}
+		for _, d := range now.deployments {
+			id, _ := strconv.Atoi(strings.TrimPrefix(*d.Id, "ecs-svc/"))
+			service.CurrentServiceRevisions = append(service.CurrentServiceRevisions, types.ServiceCurrentRevisionSummary{Arn: aws.String(f.revisionARN(name, id)), RunningTaskCount: d.RunningCount})
+		}
 		if s.web {
 			service.LoadBalancers = s.balancers
 			if s.balancers == nil {
@@ -587,7 +596,7 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 		in.DeploymentConfiguration = &kept
 	}
 	if in.TaskDefinition == nil { // starts no deployment
-		if in.DeploymentConfiguration.Strategy != "" && in.DeploymentConfiguration.Strategy != types.DeploymentStrategyRolling && !slices.ContainsFunc(s.balancers, func(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil }) {
+		if in.DeploymentConfiguration.Strategy != "" && in.DeploymentConfiguration.Strategy != types.DeploymentStrategyRolling && !s.advanced() {
 			return nil, &smithy.GenericAPIError{Code: "ClientException", Message: "advancedConfiguration field is required for all loadBalancers"}
 		}
 		s.config = in.DeploymentConfiguration

@@ -156,7 +156,7 @@ func TestLockstepOnEmbeddedAWS(t *testing.T) {
 	request = p.request("aborted")
 	request.PauseAt = machine.PostProductionTrafficShift
 	require.Equal(t, report.Paused, engine.Release(t.Context(), request).Result)
-	aborted := engine.Abort(t.Context(), entries)
+	aborted := engine.Abort(t.Context(), entries, 0)
 	require.Equal(t, report.Restored, aborted.Result, aborted.Error)
 	require.Equal(t, outcome.Done, aborted.ExitCode)
 	p.requireWeights()

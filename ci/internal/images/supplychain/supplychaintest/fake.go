@@ -13,7 +13,7 @@ import (
 )
 
 // scripts are the fakes. An image's signature is a line with its digest and the
-// second line of the key; a job signs with its workflow's name.
+// second line of the key; a job signs with the name of its workflow, its repository and ref.
 var scripts = map[string]string{
 	"syft": `
 file="${4#--output=spdx-json=}"
@@ -26,10 +26,12 @@ cp "$FAKE/trivy.json" "$file"`,
 	"cosign": `
 fail() { echo "Error: $2
 error during command execution: $2" >&2; exit "$1"; }
-who="$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF"
+who="$GITHUB_SERVER_URL/${FAKE_JOB_WORKFLOW_REF:-$GITHUB_WORKFLOW_REF}" repository= ref=
 for arg; do case "$arg" in
 --key=*) key="${arg#--key=}"; test -f "$key" || fail 1 "no key $key"; who=$(sed -n 2p "$key");;
 --certificate-identity=*) who="${arg#--certificate-identity=}";;
+--certificate-github-workflow-repository=*) repository="${arg#--certificate-github-workflow-repository=}";;
+--certificate-github-workflow-ref=*) ref="${arg#--certificate-github-workflow-ref=}";;
 --output-key-prefix=*) prefix="${arg#--output-key-prefix=}";;
 --outfile=*) prefix="${arg#--outfile=}"; prefix="${prefix%.pub}";;
 esac; image="${arg##*/}"; done
@@ -37,11 +39,14 @@ case "$1" in
 import-key-pair) cp "$key" "$prefix.key"; cp "$key" "$prefix.pub";;
 public-key) test "$COSIGN_PASSWORD" = right || fail 1 "decrypt: encrypted: decryption failed"; cp "$key" "$prefix.pub";;
 attest) test -n "$FAKE_BROKEN" && fail 1 "the registry fails"; true;;
-sign) test -n "$FAKE_FORGETS" || echo "$image $who" >> "$FAKE/signatures";;
+sign) test -n "$FAKE_FORGETS" || echo "$image $who ${GITHUB_REPOSITORY:--} ${GITHUB_REF:--}" >> "$FAKE/signatures";;
 verify)
   test -n "$FAKE_BROKEN" && fail 1 "GET https://registry: 503"
   grep -q "^$image " "$FAKE/signatures" || fail 10 "no signatures found"
-  grep -qxF "$image $who" "$FAKE/signatures" || fail 1 "no matching attestations: failed to verify signature";;
+  while read -r i w r f; do
+    test "$i $w" = "$image $who" && test "${repository:-$r}" = "$r" && test "${ref:-$f}" = "$f" && exit 0
+  done < "$FAKE/signatures"
+  fail 1 "no matching attestations: failed to verify signature";;
 esac`,
 }
 

@@ -190,7 +190,7 @@ func keptHooks(c *types.DeploymentConfiguration) []types.DeploymentLifecycleHook
 // a restored service is what it was before the release, if this process knows that.
 func (s *servicePlan) withoutHooks(restored bool) *types.DeploymentConfiguration {
 	before := s.service.DeploymentConfiguration
-	c := *cmp.Or(s.configuration, before)
+	c := *cmp.Or(s.configuration, before, &types.DeploymentConfiguration{})
 	if restored && s.Joined == "" {
 		c = *cmp.Or(before, &types.DeploymentConfiguration{})
 		c.Strategy = cmp.Or(c.Strategy, types.DeploymentStrategyRolling)

@@ -28,6 +28,10 @@ type UnfinishedRelease struct {
 	Stage   string // the earliest lifecycle stage, "" if ECS names none
 	Expires time.Time
 
+	// RolledBack are the entries that ECS has rolled back, or is rolling back: the release cannot
+	// go on.
+	RolledBack []string
+
 	members []runningService // that run it
 	leaving []runningService // that ECS rolls back
 }
@@ -58,9 +62,12 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 				u.Services = append(u.Services, s.service.Name)
 			}
 			continue
-		case r.restored && inProgress:
-			u.leaving = append(u.leaving, s)
-		case !r.restored:
+		case r.restored:
+			u.RolledBack = append(u.RolledBack, s.service.Name)
+			if inProgress {
+				u.leaving = append(u.leaving, s)
+			}
+		default:
 			u.members = append(u.members, s)
 			u.Services = append(u.Services, s.service.Name)
 		}
@@ -74,6 +81,7 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 	if over || len(u.members)+len(u.leaving) == 0 {
 		return nil, nil
 	}
+	u.Paused = u.Paused && len(u.RolledBack) == 0
 	return u, nil
 }
 

@@ -233,6 +233,30 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestRolledBackWhilePaused checks a paused release of which ECS has rolled one service back. It
+// cannot be continued, and abort restores the others.
+func TestRolledBackWhilePaused(t *testing.T) {
+	for _, stage := range machine.PauseStages() {
+		b := newShiftFixture(blueGreen, canary)
+		b.request.PauseAt, b.request.PauseLimit = stage, time.Hour
+		require.Equal(t, report.Paused, b.run(t.Context()).Result)
+		b.ecs.setAlarm(b.ecs.services["ecs-b-service"])
+		for range 2 { // while ECS rolls it back, and then
+			u, err := b.engine.Unfinished(t.Context(), b.entries())
+			require.NoError(t, err)
+			require.False(t, u.Paused, "%+v", u)
+			require.Equal(t, []string{"b"}, u.RolledBack)
+			b.ecs.settleAll()
+		}
+		status, err := b.engine.Status(t.Context(), b.entries())
+		require.NoError(t, err)
+		require.Equal(t, "ECS has rolled back b: slipway abort restores the previous version of the others", status.Next)
+		got := b.engine.Abort(t.Context(), b.entries())
+		require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+		requireVersion(t, b, oldImage)
+	}
+}
+
 // changes returns the calls that change something.
 func (b *fixture) changes() (changes []string) {
 	for _, call := range b.ecs.calls {

@@ -259,6 +259,24 @@ func (e Engine) failedReport(request Request, p releasePlan, err error) report.R
 	return release
 }
 
+// pauseNotes names the services that ECS does not restore when a pause expires.
+func (r *run) pauseNotes() (notes []string) {
+	add := func(name string) {
+		notes = append(notes, fmt.Sprintf("%s: when the pause expires, ECS does not restore it, because it shifts no traffic: run %s then", name, r.Environment.Command("abort")))
+	}
+	for n, s := range r.services {
+		if s.Shift == nil && r.machine.Progress(n).Touched() {
+			add(s.Name)
+		}
+	}
+	for _, j := range r.jobs {
+		if j.touched {
+			add(j.Name)
+		}
+	}
+	return notes
+}
+
 // finalReport returns the report of a release; r is nil if no service had to change.
 func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Release {
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
@@ -282,7 +300,7 @@ func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Relea
 	if r.machine.Stage() == machine.Paused {
 		stage, until := r.machine.PausedAt()
 		release.Result, release.Pause = report.Paused, report.NewPause(string(stage), until, r.Environment.Command)
-		release.Next = release.Pause.Continue
+		release.Next, release.Notes = release.Pause.Continue, r.pauseNotes()
 	}
 	if r.machine.Cause() == nil {
 		return release

@@ -127,6 +127,11 @@ func TestPause(t *testing.T) {
 			require.Equal(t, outcome.Done, got.ExitCode)
 			require.Equal(t, flagOf(stage), got.Pause.Stage)
 			require.Equal(t, report.Paused, got.Services[0].Result)
+			if stage == machine.PostTestTrafficShift {
+				require.Empty(t, got.Notes)
+			} else {
+				require.Equal(t, []string{"w: when the pause expires, ECS does not restore it, because it shifts no traffic: run slipway abort then"}, got.Notes)
+			}
 			require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), got.Pause.Until, 5*time.Minute, "and as long as the services bake")
 			require.Equal(t, "slipway continue", got.Next)
 			b.ecs.calls = nil

@@ -83,6 +83,9 @@ func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, erro
 		return p, err
 	}
 	e.Event("", err.Error()+": planning again")
+	for _, s := range p.changed() {
+		request.registered = append(request.registered, s.To.TaskDefinition)
+	}
 	if p.tasksRan {
 		before := request.BeforeUpdate
 		request.BeforeUpdate = func(ctx context.Context, again Prepared) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/config/platform"
@@ -260,6 +261,33 @@ func TestRolledBackWhilePaused(t *testing.T) {
 		require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
 		requireVersion(t, b, oldImage)
 	}
+}
+
+// TestTwoProcesses drives one release from two processes, which both started it. The second one
+// takes part in what the first one updates.
+func TestTwoProcesses(t *testing.T) {
+	b := newShiftFixture(blueGreen, canary)
+	first := b.request
+	tries := 0
+	b.request.Preflight = func(context.Context, []rollout.ServiceChange) error {
+		if tries++; tries == 1 { // the first process registers and updates meanwhile, and then it is slow
+			b.ecs.failCall = after("UpdateService ecs-b-service", func(string, string) error { return errKilled })
+			first.Timeout, first.RestoreTimeout = killTimeout, time.Second
+			b.engine.Release(context.Background(), first)
+			restartProcess(b)
+		}
+		return nil
+	}
+	b.request.TestNew = func(context.Context, map[string]string) error { // the first process goes on
+		_, err := b.ecs.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String(platform.Cluster), Service: aws.String("ecs-w-service"), TaskDefinition: aws.String("arn:aws:ecs:us-east-1:1:task-definition/ecs-w-task:2")})
+		return err
+	}
+	got := b.run(t.Context())
+	require.Equal(t, 2, tries, "it planned again")
+	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+	requireVersion(t, b, newImage)
+	require.Equal(t, "ecs-w-task:2", machine.ShortARN(got.Services[2].To.TaskDefinition), "what the first process registered")
+	require.Equal(t, 1, b.ecs.count("UpdateService ecs-w-service"))
 }
 
 // changes returns the calls that change something.

@@ -86,7 +86,7 @@ func (f *file) noteDefinition(service types.Service, definition types.TaskDefini
 		}
 	}
 	if strategy := service.DeploymentConfiguration; strategy != nil && strategy.Strategy != "" && strategy.Strategy != types.DeploymentStrategyRolling {
-		f.note(service, "a release refuses its deployment strategy %s: set it to ROLLING", strategy.Strategy)
+		f.note(service, "a release refuses its deployment strategy %s: set strategy in its entry", strategy.Strategy)
 	}
 }
 

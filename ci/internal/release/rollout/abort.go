@@ -126,6 +126,32 @@ var errAborted = errors.New("aborted")
 // process started it. The exit code is 0 if all services run the previous version.
 func (e Engine) Abort(ctx context.Context, services []platform.Service) report.Release {
 	e.ECS = limitReads(e.ECS, e.Clock)
+	release := e.abort(ctx, services)
+	for range maxAborts - 1 {
+		if release.ExitCode != outcome.Done || ctx.Err() != nil {
+			break
+		}
+		u, err := e.Unfinished(ctx, services)
+		if err != nil || u == nil || u.ID != release.ID || len(u.members) == 0 {
+			break
+		}
+		e.Event("", "another process has updated more services of release "+u.ID+": restoring them, too")
+		again := e.abort(ctx, services)
+		for _, s := range release.Services {
+			if !slices.ContainsFunc(again.Services, func(other report.Service) bool { return other.Name == s.Name }) {
+				again.Services = append(again.Services, s)
+			}
+		}
+		release = again
+	}
+	return release
+}
+
+// maxAborts is how often a release is restored that another process goes on with. That process
+// notices soon that its deployments are rolled back.
+const maxAborts = 3
+
+func (e Engine) abort(ctx context.Context, services []platform.Service) report.Release {
 	request := Request{Timeout: DefaultTimeout, RestoreTimeout: DefaultRestoreTimeout}
 	for _, s := range services {
 		request.Targets = append(request.Targets, Target{Service: s})

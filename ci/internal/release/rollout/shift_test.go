@@ -290,6 +290,27 @@ func TestTwoProcesses(t *testing.T) {
 	require.Equal(t, 1, b.ecs.count("UpdateService ecs-w-service"))
 }
 
+// TestAbortWhileTheReleaseGoesOn checks that an abort restores what another process updates
+// meanwhile.
+func TestAbortWhileTheReleaseGoesOn(t *testing.T) {
+	b := newShiftFixture(blueGreen, canary)
+	b.request.PauseAt = machine.PostTestTrafficShift
+	require.Equal(t, report.Paused, b.run(t.Context()).Result)
+	updated := false
+	b.ecs.failCall = func(operation, _ string) error {
+		if operation == "StopServiceDeployment" && !updated {
+			updated = true
+			b.ecs.deploy("ecs-w-service", "arn:aws:ecs:us-east-1:1:task-definition/ecs-w-task:2")
+		}
+		return nil
+	}
+	got := b.engine.Abort(t.Context(), b.entries())
+	require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+	require.Equal(t, report.Restored, got.Result)
+	require.Len(t, got.Services, 3)
+	requireVersion(t, b, oldImage)
+}
+
 // changes returns the calls that change something.
 func (b *fixture) changes() (changes []string) {
 	for _, call := range b.ecs.calls {

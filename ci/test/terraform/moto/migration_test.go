@@ -42,7 +42,7 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	t.Run("moved", func(t *testing.T) {
 		// Nothing is applied: the plan shows what happens to existing resources.
 		main := infratest.New(t, ".", environment...)
-		main.Write("kms_override.tf", withoutKey)
+		main.Write("modules/platform/kms_override.tf", withoutKey)
 		main.Write("moved.tf", block(t, "moved {"))
 		main.Init("-backend-config=bucket=" + oldBucket)
 		plan := main.Plan(append([]string{"-lock=false"}, motoPlatform...)...)
@@ -54,8 +54,8 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[string]string{
-			"aws_ecr_repository.backend": `aws_ecr_repository.service["backend"]`, "aws_ecr_repository.frontend": `aws_ecr_repository.service["frontend"]`,
-			"aws_cloudwatch_log_group.backend": `aws_cloudwatch_log_group.service["backend"]`, "aws_cloudwatch_log_group.frontend": `aws_cloudwatch_log_group.service["frontend"]`,
+			"aws_ecr_repository.backend": `module.platform.aws_ecr_repository.service["backend"]`, "aws_ecr_repository.frontend": `module.platform.aws_ecr_repository.service["frontend"]`,
+			"aws_cloudwatch_log_group.backend": `module.platform.aws_cloudwatch_log_group.service["backend"]`, "aws_cloudwatch_log_group.frontend": `module.platform.aws_cloudwatch_log_group.service["frontend"]`,
 		}, taken)
 	})
 
@@ -89,8 +89,8 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	main.Write("import.tf", block(t, "aws_ecr_repository.service[each.key]"))
 	main.Init("-backend-config=bucket=" + oldBucket)
 	require.ElementsMatch(t, []string{
-		`aws_ecr_repository.service["backend"]`, `aws_ecr_repository.service["frontend"]`,
-		`aws_cloudwatch_log_group.service["backend"]`, `aws_cloudwatch_log_group.service["frontend"]`,
+		`module.platform.aws_ecr_repository.service["backend"]`, `module.platform.aws_ecr_repository.service["frontend"]`,
+		`module.platform.aws_cloudwatch_log_group.service["backend"]`, `module.platform.aws_cloudwatch_log_group.service["frontend"]`,
 	}, imported(t, main.Plan(motoPlatform...)))
 	started = time.Now()
 	main.Run("apply", "plan")

@@ -221,7 +221,7 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 }
 
 // routesOfBackend are the rules of the backend without a progressive strategy.
-var routesOfBackend = []string{`aws_lb_listener_rule.route["/api"]`, `aws_lb_listener_rule.route["/api/*"]`, `aws_lb_listener_rule.route["/health"]`}
+var routesOfBackend = []string{`module.platform.aws_lb_listener_rule.route["/api"]`, `module.platform.aws_lb_listener_rule.route["/api/*"]`, `module.platform.aws_lb_listener_rule.route["/health"]`}
 
 // addresses returns the addresses of resources with matching actions in a plan, sorted.
 func addresses(plan *tfjson.Plan, is func(tfjson.Actions) bool) []string {
@@ -377,10 +377,10 @@ func (s site) shift(state *tfjson.State) {
 	}
 	for _, rule := range []string{"production", "test"} {
 		_, err := client.ModifyRule(s.t.Context(), &elb.ModifyRuleInput{
-			RuleArn: arns[`aws_lb_listener_rule.`+rule+`["backend"]`],
+			RuleArn: arns[`module.platform.aws_lb_listener_rule.`+rule+`["backend"]`],
 			Actions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: []elbtypes.TargetGroupTuple{
-				{TargetGroupArn: arns[`aws_lb_target_group.service["backend"]`], Weight: aws.Int32(0)},
-				{TargetGroupArn: arns[`aws_lb_target_group.service["backend alternate"]`], Weight: aws.Int32(100)},
+				{TargetGroupArn: arns[`module.platform.aws_lb_target_group.service["backend"]`], Weight: aws.Int32(0)},
+				{TargetGroupArn: arns[`module.platform.aws_lb_target_group.service["backend alternate"]`], Weight: aws.Int32(100)},
 			}}}},
 		})
 		require.NoError(s.t, err)
@@ -403,11 +403,16 @@ func (s site) object(method, path, content string) {
 	require.Less(s.t, response.StatusCode, 300)
 }
 
+// resources returns the resources of the root module and of those that it calls.
 func resources(state *tfjson.State) []*tfjson.StateResource {
 	if state.Values == nil || state.Values.RootModule == nil {
 		return nil
 	}
-	return state.Values.RootModule.Resources
+	all := state.Values.RootModule.Resources
+	for _, called := range state.Values.RootModule.ChildModules {
+		all = append(all, called.Resources...)
+	}
+	return all
 }
 
 func managed(state *tfjson.State) []*tfjson.StateResource {

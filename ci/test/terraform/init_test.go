@@ -83,4 +83,8 @@ func TestInitializedRepository(t *testing.T) {
 	w.Write("tests/environments.tftest.hcl", suite)
 	w.Init("-backend=false")
 	require.Contains(t, w.Run("test"), "2 passed, 0 failed")
+
+	w = open("terraform/bootstrap")
+	w.Init()
+	w.Run("validate")
 }

@@ -74,13 +74,13 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	t.Logf("what is made anew: destroyed in %.0f s", time.Since(started).Seconds())
 
 	bootstrap := infratest.New(t, "bootstrap", environment...)
-	bootstrap.Write("moto_override.tf", terraform.NotMotos)
+	bootstrap.Write("../modules/bootstrap/moto_override.tf", terraform.NotMotos)
 	bootstrap.Write("import.tf", block(t, "aws_s3_bucket.state"))
 	bootstrap.Init()
 	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop", "-var=state_bucket=" + oldBucket}
 	require.ElementsMatch(t, []string{
-		"aws_s3_bucket.state", "aws_dynamodb_table.locks", "aws_iam_openid_connect_provider.github",
-		`aws_iam_role.ci["deploy"]`, `aws_iam_role.ci["apply"]`, `aws_iam_role.ci["build"]`,
+		"module.bootstrap.aws_s3_bucket.state", "module.bootstrap.aws_dynamodb_table.locks", "module.bootstrap.aws_iam_openid_connect_provider.github",
+		`module.bootstrap.aws_iam_role.ci["deploy"]`, `module.bootstrap.aws_iam_role.ci["apply"]`, `module.bootstrap.aws_iam_role.ci["build"]`,
 	}, imported(t, bootstrap.Plan(variables...)))
 	bootstrap.Run("apply", "plan")
 	require.Equal(t, motoKeepsTableUnencrypted, terraform.Changes(bootstrap.Plan(variables...)), "a second plan of bootstrap")
@@ -102,7 +102,7 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 
 // motoKeepsTableUnencrypted is a change caused by moto, which stores the encryption of
 // a new table, but not that of an existing one.
-var motoKeepsTableUnencrypted = []string{"aws_dynamodb_table.locks: [update] [server_side_encryption]"}
+var motoKeepsTableUnencrypted = []string{"module.bootstrap.aws_dynamodb_table.locks: [update] [server_side_encryption]"}
 
 // withoutKey replaces the key that bootstrap has not created yet.
 const withoutKey = `data "aws_kms_alias" "platform" {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/http"
 	"os"
 	"path"
@@ -58,8 +59,8 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	t.Parallel()
 	endpoint, environment := infratest.Moto(t)
 	bootstrap := infratest.New(t, "bootstrap", environment...)
-	bootstrap.Write("moto_override.tf", terraform.NotMotos)
-	bootstrap.Write("later_override.tf", later)
+	bootstrap.Write("../modules/bootstrap/moto_override.tf", terraform.NotMotos)
+	bootstrap.Write("../modules/bootstrap/later_override.tf", later)
 	bootstrap.Init()
 	both, err := json.Marshal(bothEnvironments)
 	require.NoError(t, err)
@@ -74,10 +75,11 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	t.Run("bootstrap", func(t *testing.T) {
 		t.Parallel()
 		w := bootstrap.ForSubtest(t)
-		require.NoError(t, os.Remove(filepath.Join(w.Dir, "later_override.tf")))
+		require.NoError(t, os.Remove(filepath.Join(w.Dir, "../modules/bootstrap/later_override.tf")))
 		require.Len(t, terraform.Changes(w.Plan(variables...)), strings.Count(later, "resource"))
 		w.Run("apply", "plan")
 		require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of bootstrap")
+		requireMoves(t, w, "bootstrap", variables...)
 	})
 	t.Run("platform", func(t *testing.T) {
 		t.Parallel()
@@ -130,10 +132,27 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	}
 	applied.done()
 	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
+	requireMoves(t, w, "platform", variables...)
 	<-planned.Done()
 	w.Plan(append([]string{"-destroy"}, variables...)...)
 	w.Run("apply", "plan")
 	require.Empty(t, managed(w.State()), "what a destroy of staging leaves in the state")
+}
+
+// requireMoves requires that each resource of a state moves into a module, and that nothing
+// else changes, if the state is as it was before there was the module.
+func requireMoves(t *testing.T, w *infratest.Workspace, module string, variables ...string) {
+	t.Helper()
+	state := strings.ReplaceAll(w.Run("state", "pull"), fmt.Sprintf("%q: %q,", "module", "module."+module), "")
+	w.Write("before.tfstate", strings.ReplaceAll(state, `"module.`+module+`.`, `"`))
+	w.Run("state", "push", "-force", "before.tfstate")
+	before := managed(w.State())
+	plan := w.Plan(variables...)
+	require.Empty(t, terraform.Changes(plan), "of a state without the module")
+	require.Equal(t, len(before), strings.Count(w.Run("show", "-json", "plan"), `"previous_address"`))
+	for _, r := range before {
+		require.False(t, strings.HasPrefix(r.Address, "module."), r.Address)
+	}
 }
 
 // later is applied with the platform, because the provider waits a minute for it.

@@ -146,13 +146,19 @@ func requireMoves(t *testing.T, w *infratest.Workspace, module string, variables
 	state := strings.ReplaceAll(w.Run("state", "pull"), fmt.Sprintf("%q: %q,", "module", "module."+module), "")
 	w.Write("before.tfstate", strings.ReplaceAll(state, `"module.`+module+`.`, `"`))
 	w.Run("state", "push", "-force", "before.tfstate")
-	before := managed(w.State())
+	var before, moved []string
+	for _, r := range managed(w.State()) {
+		before = append(before, r.Address)
+	}
 	plan := w.Plan(variables...)
 	require.Empty(t, terraform.Changes(plan), "of a state without the module")
-	require.Equal(t, len(before), strings.Count(w.Run("show", "-json", "plan"), `"previous_address"`))
-	for _, r := range before {
-		require.False(t, strings.HasPrefix(r.Address, "module."), r.Address)
+	for _, r := range plan.ResourceChanges {
+		if r.PreviousAddress != "" {
+			require.Equal(t, "module."+module+"."+r.PreviousAddress, r.Address)
+			moved = append(moved, r.PreviousAddress)
+		}
 	}
+	require.ElementsMatch(t, before, moved)
 }
 
 // later is applied with the platform, because the provider waits a minute for it.

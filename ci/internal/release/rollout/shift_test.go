@@ -271,7 +271,7 @@ func TestRolledBackWhilePaused(t *testing.T) {
 		status, err := b.engine.Status(t.Context(), b.entries())
 		require.NoError(t, err)
 		require.Equal(t, "ECS has rolled back b: slipway abort restores the previous version of the others", status.Next)
-		got := b.engine.Abort(t.Context(), b.entries())
+		got := b.engine.Abort(t.Context(), b.entries(), 0)
 		require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
 		requireVersion(t, b, oldImage)
 	}
@@ -318,7 +318,7 @@ func TestAbortWhileTheReleaseGoesOn(t *testing.T) {
 		}
 		return nil
 	}
-	got := b.engine.Abort(t.Context(), b.entries())
+	got := b.engine.Abort(t.Context(), b.entries(), 0)
 	require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
 	require.Equal(t, report.Restored, got.Result)
 	require.Len(t, got.Services, 3)

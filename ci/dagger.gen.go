@@ -715,6 +715,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg of", err))
 				}
 			}
+			var restoreTimeout string
+			if inputArgs["restoreTimeout"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["restoreTimeout"]), &restoreTimeout)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg restoreTimeout", err))
+				}
+			}
 			var tolerate bool
 			if inputArgs["tolerate"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
@@ -722,7 +729,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
 				}
 			}
-			return (*Slipway).Abort(&parent, ctx, of, tolerate)
+			return (*Slipway).Abort(&parent, ctx, of, restoreTimeout, tolerate)
 		case "Apply":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1632,7 +1639,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg faultIn", err))
 				}
 			}
-			return (*Slipway).Rehearse(&parent, ctx, scenario, skipTests, pipeline, faultIn)
+			var strategy string
+			if inputArgs["strategy"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["strategy"]), &strategy)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg strategy", err))
+				}
+			}
+			return (*Slipway).Rehearse(&parent, ctx, scenario, skipTests, pipeline, faultIn, strategy)
 		case "RehearseInfra":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

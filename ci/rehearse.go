@@ -33,7 +33,8 @@ func (m *Slipway) Rehearse(
 	ctx context.Context,
 	// Fault to inject: happy (none), crash, unhealthy,
 	// missing-image, hang, cancel, wrong-version, alarm, stopped, replaced,
-	// killed, lost-answers, throttled or outage.
+	// killed, lost-answers, throttled, outage, or with traffic that is shifted bad-canary,
+	// alarm-in-bake, hook-timeout, killed-paused, foreign-weights or one-of-three-bad.
 	//
 	// +default="happy"
 	scenario string,
@@ -49,6 +50,10 @@ func (m *Slipway) Rehearse(
 	//
 	// +optional
 	faultIn string,
+	// Deployment strategy of all web services: rolling, blue_green, canary or linear. Default: as in the services file.
+	//
+	// +optional
+	strategy string,
 ) (*Release, error) {
 	defer logElapsed("rehearsal")()
 	lock, err := m.locked(ctx)
@@ -64,6 +69,9 @@ func (m *Slipway) Rehearse(
 	}
 	if faultIn != "" {
 		args = append(args, "--fault-in="+faultIn)
+	}
+	if strategy != "" {
+		args = append(args, "--strategy="+strategy)
 	}
 	command, err := m.command(lock)
 	if err != nil {

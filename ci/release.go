@@ -303,12 +303,16 @@ func (m *Slipway) Abort(
 	//
 	// +optional
 	of string,
+	// Maximum duration of the restore; then the call fails.
+	//
+	// +default="10m"
+	restoreTimeout string,
 	// Return the report even if the abort fails; see exit_code in its reports.
 	//
 	// +optional
 	tolerate bool,
 ) (*Release, error) {
-	return m.release(ctx, limits{tolerate: tolerate}, delivery.Options{Of: of}, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+	return m.release(ctx, limits{restoreTimeout: restoreTimeout, tolerate: tolerate}, delivery.Options{Of: of}, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		return p.Abort(ctx, o)
 	})
 }
@@ -404,12 +408,12 @@ func (m *Slipway) Status(
 
 // limits are the time limits of a release, unparsed, and whether it may fail.
 type limits struct {
-	timeout, waitForTurn, pauseLimit string
-	tolerate                         bool
+	timeout, restoreTimeout, waitForTurn, pauseLimit string
+	tolerate                                         bool
 }
 
 func (l limits) set(o *delivery.Options) error {
-	return errors.Join(parseLimit("timeout", l.timeout, &o.Timeout), parseLimit("wait-for-turn", l.waitForTurn, &o.WaitForTurn), parseLimit("pause-limit", l.pauseLimit, &o.PauseLimit))
+	return errors.Join(parseLimit("timeout", l.timeout, &o.Timeout), parseLimit("restore-timeout", l.restoreTimeout, &o.RestoreTimeout), parseLimit("wait-for-turn", l.waitForTurn, &o.WaitForTurn), parseLimit("pause-limit", l.pauseLimit, &o.PauseLimit))
 }
 
 // parseLimit parses a duration such as 15m into limit; "" leaves it unchanged.

@@ -8,6 +8,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"strconv"
 
 	"dagger/delivery/internal/dagger"
@@ -61,11 +63,29 @@ func (m *Delivery) Ask(
 	// +default=8000
 	port int,
 ) (string, error) {
-	server := m.slipway(nil, nil).Image(service).
+	server, err := m.slipway(nil, nil).Image(service).
 		WithEnvVariable("PORT", strconv.Itoa(port)).
 		WithExposedPort(port).
-		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
-	return dag.HTTP(fmt.Sprintf("http://service:%d%s", port, path), dagger.HTTPOpts{ExperimentalServiceHost: server}).Contents(ctx)
+		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true}).
+		Start(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer server.Stop(ctx) //nolint:errcheck // it ends with the session at the latest
+	address, err := server.Endpoint(ctx, dagger.ServiceEndpointOpts{Scheme: "http"})
+	if err != nil {
+		return "", err
+	}
+	response, err := http.Get(address + path)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, response.Status, body)
+	}
+	return string(body), err
 }
 
 // Release publishes and deploys the commit of the tree, and returns the report as Markdown.

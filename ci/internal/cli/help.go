@@ -13,7 +13,7 @@ var commandGroups = []struct {
 	id, title string
 	commands  []string
 }{
-	{"build", "Build and check:", []string{"new", "init", "test", "lint", "fmt", "build", "lock", "scan"}},
+	{"build", "Build and check:", []string{"new", "init", "upgrade", "test", "lint", "fmt", "build", "lock", "scan"}},
 	{"release", "Release:", []string{"publish", "verify", "diff", "deploy", "promote", "continue", "abort", "status", "rollback", "preview", "run", "logs"}},
 	{"platform", "Platform:", []string{"validate", "plan", "apply"}},
 	{"rehearse", "On this machine:", []string{"up", "rehearse", "local-aws"}},

@@ -42,7 +42,7 @@ written. Notes list what an entry cannot express; a release keeps it, because it
 the newest revision of the task definition. Then run init --without services for the
 other files.`,
 		Example: `  slipway init
-  slipway init --service api=services/api:./cmd/api --service web=web --route web='/*'
+  slipway init --service api=services/api:./cmd/api --service web=web --route 'web=/*'
   slipway init --yes --github OWNER/REPO --region eu-west-1
   slipway init --from-ecs production
   slipway init --from-ecs production --path api=services/api --out services.json`,

@@ -11,6 +11,7 @@ import (
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/rehearse/rehearsal"
+	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -34,9 +35,11 @@ code reports the state of production: 1 if the release in staging fails, because
 nothing is then promoted, and 3 if the promotion fails and production is restored.`,
 		Example: `  slipway rehearse
   slipway rehearse --scenario crash --skip-tests
+  slipway rehearse --strategy canary --skip-tests
   slipway rehearse --keep
   slipway rehearse --pipeline --scenario crash --fault-in production`,
 	}
+	cmd.Flags().StringVar(&options.Strategy, "strategy", "", "deployment strategy of all web services for this rehearsal: "+strings.Join(delivery.Strategies(), ", ")+" (default as in the services file)")
 	var names []string
 	for _, s := range rehearsal.Scenarios() {
 		names = append(names, string(s))

@@ -73,8 +73,12 @@ func (f *releaseFlags) bindLimits(cmd *cobra.Command) {
 
 func (f *releaseFlags) bindTimeouts(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
-	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
+	f.bindRestoreTimeout(cmd)
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "skip the smoke test; rely on ECS alone")
+}
+
+func (f *releaseFlags) bindRestoreTimeout(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
 }
 
 func (f *releaseFlags) bindURL(cmd *cobra.Command) {
@@ -244,6 +248,7 @@ nothing. To undo a finished release, use rollback.`,
 	bindRegion(cmd, &f.region)
 	f.report.bind(cmd)
 	cmd.Flags().StringVar(&f.Of, "of", "", "full id of a commit: abort only its release (default the unfinished release)")
+	f.bindRestoreTimeout(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.runRelease(f, func(p pipeline.Pipeline) (report.Release, error) {
 			return p.Abort(cmd.Context(), f.Options)

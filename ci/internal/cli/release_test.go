@@ -176,7 +176,7 @@ func testPreviousImageGone(t *testing.T, dir string) {
 func ran(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := run(t, append(args, "--source", dir, "--output", "json")...)
-	require.Equal(t, outcome.Done, code, stderr)
+	require.Equal(t, outcome.Done, code, stdout+stderr)
 	return stdout
 }
 
@@ -226,6 +226,7 @@ func testReleaseErrors(t *testing.T, dir string) {
 		"an unknown service":      {[]string{"deploy", "--service", "backnd"}, outcome.Usage, `no service "backnd"`},
 		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "invalid --timeout 1s: want 10s or more"},
 		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "invalid --restore-timeout 1ms: want 10s or more"},
+		"no time to abort":        {[]string{"abort", "--restore-timeout", "1ms"}, outcome.Usage, "invalid --restore-timeout 1ms: want 10s or more"},
 		"another scheme":          {[]string{"deploy", "--url", "ftp://site.example.com"}, outcome.Usage, `invalid --url "ftp://site.example.com": want http://HOST or https://HOST`},
 		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `invalid --url "https://": want`},
 		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `invalid --url "www.example.com": want`},
@@ -236,8 +237,8 @@ func testReleaseErrors(t *testing.T, dir string) {
 		"a pause of nothing":      {[]string{"deploy", "--pause-at", "post-test-traffic-shift"}, outcome.Usage, "--pause-at: no service of this release shifts traffic"},
 		"an unknown strategy":     {[]string{"rollback", "--strategy", "canry"}, outcome.Usage, `invalid --strategy "canry": want rolling, blue_green, canary or linear`},
 		"a strategy of nothing":   {[]string{"deploy", "--strategy", "canary"}, outcome.Usage, "--strategy canary: no service of this release shifts traffic"},
-		"nothing to continue":     {[]string{"continue"}, outcome.Refused, "no release is paused: the last one is over (slipway status shows how it ended)"},
-		"nothing to abort":        {[]string{"abort"}, outcome.Refused, "no release is in progress, so nothing is to abort (slipway status)"},
+		"nothing to continue":     {[]string{"continue"}, outcome.Refused, "no release is paused: the last one is over (slipway status"},
+		"nothing to abort":        {[]string{"abort"}, outcome.Refused, "no release is in progress, so nothing is to abort (slipway status"},
 		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
 		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "matches several services"},
 		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},

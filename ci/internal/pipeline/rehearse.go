@@ -12,6 +12,9 @@ import (
 type RehearseOptions struct {
 	// Scenario is the name of one of [rehearsal.Scenarios].
 	Scenario string
+	// Strategy is the type of the deployment strategy of all web services; "" means as in
+	// the services file.
+	Strategy string
 	// Listen is the address of the embedded AWS; "127.0.0.1:0" uses a free port.
 	Listen string
 	// Live is set if progress is drawn on a terminal.
@@ -38,7 +41,7 @@ func (p Pipeline) Rehearse(ctx context.Context, options RehearseOptions) (report
 	}
 	o := rehearsal.Options{
 		Source: t.Tree, Platform: t.platform, Lock: t.lock, Exec: p.exec(t.Tree, nil), Cache: p.Cache,
-		Scenario: scenario, Listen: options.Listen, Live: options.Live, Up: options.Up,
+		Scenario: scenario, Strategy: options.Strategy, Listen: options.Listen, Live: options.Live, Up: options.Up,
 	}
 	if !options.SkipTests {
 		o.Test = func(ctx context.Context) error { return p.testServices(ctx, t) }

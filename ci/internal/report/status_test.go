@@ -85,10 +85,19 @@ func TestStrategies(t *testing.T) {
 		{Name: "api", Changed: true, Strategy: "LINEAR", Shift: &report.Shift{Percent: 12.5, StepBakeMinutes: 6, Share: 37.5, Stage: "PRODUCTION_TRAFFIC_SHIFT"}, Changes: []report.Change{{Path: "strategy.type", From: "LINEAR", To: "CANARY"}}},
 		{Name: "web", Changed: true},
 	}}
+	r := report.Release{Result: report.Restored, Services: []report.Service{
+		{Name: "api", Result: report.Restored, Strategy: "LINEAR", Stage: "PRODUCTION_TRAFFIC_SHIFT", Percent: 37.5},
+		{Name: "old", Result: report.Unchanged, Strategy: "BLUE_GREEN"}, {Name: "web", Result: report.Restored},
+	}}
 	for _, tt := range []struct {
 		render func(io.Writer) error
 		want   []string
 	}{
+		{r.Text, []string{
+			"api          restored   - -> -  0.0s\n    LINEAR, stage PRODUCTION_TRAFFIC_SHIFT, 37.5 % of the traffic to the new version\n",
+			"old          unchanged  - -> -  0.0s\n    BLUE_GREEN\n  web          restored   - -> -  0.0s\n",
+		}},
+		{r.Markdown, []string{"| api | restored; LINEAR, stage PRODUCTION_TRAFFIC_SHIFT, 37.5 % of the traffic to the new version |", "| old | unchanged; BLUE_GREEN |", "| web | restored |"}},
 		{s.Text, []string{
 			"\n  strategy CANARY with 5 % and 10 min per step, bake 3 min\n  stage POST_TEST_TRAFFIC_SHIFT, 0 % of the traffic to the new version\n" +
 				"  hook PAUSE at POST_TEST_TRAFFIC_SHIFT: AWAITING_ACTION until 2026-09-01 12:00:00Z\n  hook arn:aws:lambda:x at PRE_SCALE_UP, POST_SCALE_UP\n",

@@ -4,18 +4,15 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
-	"errors"
-	"os"
-	"os/exec"
 	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -39,9 +36,10 @@ func Release() string {
 	return semver.Canonical(build.Main.Version)
 }
 
-// changelog is a copy of CHANGELOG.md: Go embeds no file of a parent folder.
+// changelog is a copy of CHANGELOG.md: Go embeds no file of a parent folder. It is not
+// named .md, because its links are those of the root.
 //
-//go:embed CHANGELOG.md
+//go:embed changelog.txt
 var changelog string
 
 // Changelog returns the changes of all releases that this build knows.
@@ -132,17 +130,6 @@ func (r Resolver) Resolve(ctx context.Context, flag, named string) (string, erro
 
 // tagExists asks the repository for the tag of a version.
 func tagExists(ctx context.Context, version string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "git", "ls-remote", "--exit-code", "--tags", "https://"+Repository+".git", "refs/tags/"+version)
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "LC_ALL=C")
-	output, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 2 { // no such tag
-		return false, nil
-	}
-	if err != nil {
-		return false, errors.New(cmp.Or(strings.TrimSpace(string(output)), err.Error()))
-	}
-	return true, nil
+	list, err := source.Tree{Dir: "."}.Git(ctx, "ls-remote", "--tags", "https://"+Repository+".git", "refs/tags/"+version)
+	return list != "", err
 }

@@ -46,7 +46,7 @@ func TestParseChangelog(t *testing.T) {
 func TestChangelog(t *testing.T) {
 	data, err := os.ReadFile(sourcetest.Repository("CHANGELOG.md"))
 	require.NoError(t, err)
-	require.Equal(t, string(data), changelog, "copy CHANGELOG.md to ci/internal/version")
+	require.Equal(t, string(data), changelog, "run cp CHANGELOG.md ci/internal/version/changelog.txt")
 	for _, c := range Changelog() {
 		require.True(t, semver.IsValid(c.Version), c.Version)
 	}

@@ -167,7 +167,7 @@ func isWithin(folder, other string) bool {
 func (t *tree) sites(others []*Candidate) []*Candidate {
 	var found []*Candidate
 	for _, folder := range sortedFolders(t.folders) {
-		if !t.has[path.Join(folder, "index.html")] || slices.ContainsFunc(append(others, found...), func(c *Candidate) bool { return isWithin(folder, c.Path) }) {
+		if !t.has[path.Join(folder, "index.html")] || slices.ContainsFunc(slices.Concat(others, found), func(c *Candidate) bool { return isWithin(folder, c.Path) }) {
 			continue
 		}
 		c := &Candidate{Build: platform.Build{Kind: platform.Nginx, Path: folder}, HealthPath: "/healthz", Port: 8080}

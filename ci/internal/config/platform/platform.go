@@ -412,6 +412,18 @@ func (b Build) RequiredFiles() []string {
 	return nil
 }
 
+// WithStrategy returns the platform with a deployment strategy for all web services that ECS
+// can shift the traffic of: those with few enough routes. A strategy of the same type stays.
+func (p Platform) WithStrategy(strategy Strategy) (Platform, error) {
+	p.Services = slices.Clone(p.Services)
+	for n := range p.Services {
+		if s := &p.Services[n]; s.IsWeb() && len(s.Routes) <= maxRulePatterns && s.Strategy.Kind() != strategy.Kind() {
+			s.Strategy = &strategy
+		}
+	}
+	return p, p.validate()
+}
+
 // ShiftsTraffic reports whether a release shifts the load balancer's traffic from the old
 // tasks to the new ones. ECS cannot shift a worker's.
 func (s Service) ShiftsTraffic() bool { return s.IsWeb() && s.Strategy.Progressive() }

@@ -27,8 +27,15 @@ type Initialized struct {
 type Taken struct {
 	Name    string           `json:"name"`
 	Kind    platform.Kind    `json:"kind"`
+	Path    string           `json:"path"`
+	Port    int              `json:"port"`
+	Routes  []string         `json:"routes"`
 	Entry   platform.Service `json:"-"`
 	Reasons []string         `json:"reasons"`
+}
+
+func newTaken(entry platform.Service, reasons ...string) Taken {
+	return Taken{Name: entry.Name, Kind: entry.Kind, Path: entry.Path, Port: entry.Port, Routes: append([]string{}, entry.Routes...), Entry: entry, Reasons: reasons}
 }
 
 // Skipped is a finding of which no entry was made.

@@ -244,7 +244,7 @@ func (r *Repository) services(ctx context.Context) (Initialized, error) {
 	if slices.Contains(r.options.Without, servicesPart) {
 		p, err := platform.LoadTree(ctx, r.tree)
 		for _, s := range p.Services {
-			result.Services = append(result.Services, Taken{Entry: s, Name: s.Name, Kind: s.Kind, Reasons: []string{"it is in " + platform.ServicesFile}})
+			result.Services = append(result.Services, newTaken(s, "it is in "+platform.ServicesFile))
 		}
 		return result, err
 	}
@@ -264,7 +264,7 @@ func (r *Repository) services(ctx context.Context) (Initialized, error) {
 		return Initialized{}, err
 	}
 	for n, entry := range entries {
-		result.Services = append(result.Services, Taken{Entry: entry, Name: entry.Name, Kind: entry.Kind, Reasons: chosen[n].Reasons})
+		result.Services = append(result.Services, newTaken(entry, chosen[n].Reasons...))
 	}
 	for _, candidate := range found {
 		if !slices.ContainsFunc(chosen, func(c detect.Candidate) bool { return c.Describe() == candidate.Describe() }) {
@@ -276,16 +276,19 @@ func (r *Repository) services(ctx context.Context) (Initialized, error) {
 
 // nothingFound is the error of a repository without services.
 func (r *Repository) nothingFound(ctx context.Context) error {
-	hint := ""
+	mend := "add one, or read a cluster with --from-ecs CLUSTER"
 	if list, err := r.tree.Git(ctx, "ls-files", "-s"); err == nil {
 		for line := range strings.Lines(list) {
-			if info, name, _ := strings.Cut(strings.TrimSpace(line), "\t"); strings.HasPrefix(info, "160000 ") {
-				hint = fmt.Sprintf("; %s is a submodule, a repository of its own: run slipway init in it", name)
-				break
+			info, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
+			switch {
+			case strings.HasPrefix(info, "160000 "):
+				mend = name + " is a submodule, a repository of its own: run slipway init in it"
+			case path.Base(name) == "go.mod":
+				mend = name + " is of a library: add a main package, or read a cluster with --from-ecs CLUSTER"
 			}
 		}
 	}
-	return outcome.Usagef("no service found in %s: no file that git tracks is a Go main package, a Dockerfile or an index.html%s: add one, or read a cluster with --from-ecs CLUSTER", r.tree.Dir, hint)
+	return outcome.Usagef("no service found in %s: no file that git tracks is a Go main package, a Dockerfile or an index.html: %s", r.tree.Dir, mend)
 }
 
 // write writes the files and returns their names.

@@ -219,7 +219,7 @@ func TestInitBadInput(t *testing.T) {
 		want   string
 	}{
 		"no service":              {map[string]string{"README.md": "x"}, scaffold.InitOptions{}, nil, "no file that git tracks is a Go main package, a Dockerfile or an index.html: add one, or read a cluster with --from-ecs CLUSTER"},
-		"no main package":         {map[string]string{"go.mod": "module m\n", "x.go": "package m\n"}, scaffold.InitOptions{}, nil, "no file that git tracks is a Go main package"},
+		"no main package":         {map[string]string{"go.mod": "module m\n", "x.go": "package m\n"}, scaffold.InitOptions{}, nil, "index.html: go.mod is of a library: add a main package, or read a cluster with --from-ecs CLUSTER"},
 		"no program that listens": {map[string]string{"go.mod": "module m\n", "cmd/x/main.go": "package main\nfunc main() {}\n"}, scaffold.InitOptions{}, nil, "no service found, but go in .:./cmd/x (listens on no port: a worker, a job or a command-line program): name one with --service NAME=FOLDER[:PACKAGE]"},
 		"several":                 {several, scaffold.InitOptions{}, nil, "2 services found: api=api, bill=bill: take all with --yes, or name those to take with --service NAME=FOLDER[:PACKAGE]"},
 		"no commit":               {goService("."), scaffold.InitOptions{}, func(t *testing.T, dir string) string { sourcetest.Git(t, dir, "update-ref", "-d", "HEAD"); return dir }, "has no commit yet: commit first"},
@@ -239,7 +239,7 @@ func TestInitBadInput(t *testing.T) {
 			sourcetest.Git(t, dir, "add", "services/api")
 			sourcetest.Git(t, dir, "commit", "-q", "-m", "submodule")
 			return dir
-		}, "; services/api is a submodule, a repository of its own: run slipway init in it"},
+		}, "index.html: services/api is a submodule, a repository of its own: run slipway init in it"},
 		"a name that AWS refuses": {goService("My_Service"), scaffold.InitOptions{}, nil, `"My_Service" cannot name a service, whose name must be 2 to 25 lower-case letters, digits and hyphens: name it with --service my-service=My_Service`},
 		"a long name":             {goService("a-service-with-a-name-of-many-words"), scaffold.InitOptions{}, nil, "name it with --service a-service-with-a-name-of=a-service-with-a-name-of-many-words"},
 		"a name without letters":  {goService("42"), scaffold.InitOptions{}, nil, "name it with --service service=42"},

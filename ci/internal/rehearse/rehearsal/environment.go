@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,18 +31,18 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// Settings of the rehearsed platform, shorter than production's, so that a rollout takes
-// seconds.
+// Settings of the rehearsed platform, in real time. They are shorter than production's, so
+// that a rollout takes seconds.
 const (
 	healthInterval    = 1               // seconds between health checks
 	healthThreshold   = 2               // checks until a target is healthy or unhealthy
 	drainSeconds      = 1               // deregistration delay
 	stopSeconds       = 5               // from SIGTERM to SIGKILL
 	uncheckedStart    = 3 * time.Second // until a task without health checks counts as healthy
-	maxPriority       = 50000           // of a listener rule, the maximum of AWS
 	callTimeout       = 30 * time.Second
 	startTimeout      = time.Minute
 	startPollInterval = 100 * time.Millisecond
+	productionPort    = 80
 	// smokeTimeout is how long the smoke test retries: until the old targets are
 	// drained.
 	smokeTimeout = 2 * drainSeconds * time.Second
@@ -82,8 +84,13 @@ type environment struct {
 	schedules   *scheduler.Client
 	place       place
 	definitions definitions
-	url         string // of the load balancer
+	url         string                   // of the load balancer
+	scale       int                      // see timeScale
+	shifts      map[string]rollout.Shift // of the services whose traffic is shifted, by the entry's name
 }
+
+// nominal returns how many seconds of the embedded AWS take a number of real ones.
+func (e *environment) nominal(seconds int) *int32 { return aws.Int32(int32(seconds * e.scale)) }
 
 // Access keys that sign calls: of the rehearsed delivery, and of all other callers, such
 // as Terraform and operators.
@@ -104,10 +111,10 @@ func (p place) awsConfig(endpoint, accessKey string, transport http.RoundTripper
 	}
 }
 
-func newEnvironment(at place, config aws.Config) *environment {
+func newEnvironment(at place, scale int, config aws.Config) *environment {
 	return &environment{
-		place: at,
-		ecs:   ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
+		place: at, scale: scale, shifts: map[string]rollout.Shift{},
+		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
 		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
 		secrets: secretsmanager.NewFromConfig(config), parameters: ssm.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
@@ -141,7 +148,7 @@ func (e *environment) bootstrap(ctx context.Context, services []platform.Service
 		return err
 	}
 	e.definitions = d
-	listener, err := e.createLoadBalancer(ctx)
+	listeners, err := e.createLoadBalancer(ctx, slices.ContainsFunc(services, platform.Service.ShiftsTraffic))
 	if err != nil {
 		return err
 	}
@@ -156,7 +163,7 @@ func (e *environment) bootstrap(ctx context.Context, services []platform.Service
 			}
 			continue
 		}
-		if err := e.createService(ctx, service, revision, listener); err != nil {
+		if err := e.createService(ctx, service, revision, listeners); err != nil {
 			return err
 		}
 	}
@@ -176,65 +183,111 @@ func (e *environment) createClusters(ctx context.Context, services []platform.Se
 	return nil
 }
 
-func (e *environment) createLoadBalancer(ctx context.Context) (listener string, err error) {
+// listeners are the ARNs of the load balancer's listeners. That for test traffic exists if a
+// service's traffic is shifted.
+type listeners struct{ production, test string }
+
+func (e *environment) createLoadBalancer(ctx context.Context, shifts bool) (created listeners, err error) {
 	balancers, err := e.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{
 		Name: aws.String(e.place.environment.LoadBalancer()), Type: elbtypes.LoadBalancerTypeEnumApplication,
 		Subnets: []string{"subnet-0a", "subnet-0b"},
 	})
 	if err != nil {
-		return "", fmt.Errorf("creating load balancer %s: %w", e.place.environment.LoadBalancer(), err)
+		return created, fmt.Errorf("creating load balancer %s: %w", e.place.environment.LoadBalancer(), err)
 	}
 	e.url = "http://" + aws.ToString(balancers.LoadBalancers[0].DNSName)
-	listeners, err := e.elb.CreateListener(ctx, &elb.CreateListenerInput{
-		LoadBalancerArn: balancers.LoadBalancers[0].LoadBalancerArn,
-		Protocol:        elbtypes.ProtocolEnumHttp, Port: aws.Int32(80),
-		DefaultActions: []elbtypes.Action{{
-			Type:                elbtypes.ActionTypeEnumFixedResponse,
-			FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("404"), ContentType: aws.String("text/plain"), MessageBody: aws.String("no service has this path")},
-		}},
-	})
-	if err != nil {
-		return "", fmt.Errorf("creating the listener: %w", err)
+	ports := []int{productionPort} // whose address is the name of the load balancer
+	if shifts {
+		ports = append(ports, e.place.environment.TestListenerPort())
 	}
-	return aws.ToString(listeners.Listeners[0].ListenerArn), nil
+	for n, port := range ports {
+		out, err := e.elb.CreateListener(ctx, &elb.CreateListenerInput{
+			LoadBalancerArn: balancers.LoadBalancers[0].LoadBalancerArn,
+			Protocol:        elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(port)),
+			DefaultActions: []elbtypes.Action{{
+				Type:                elbtypes.ActionTypeEnumFixedResponse,
+				FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("404"), ContentType: aws.String("text/plain"), MessageBody: aws.String("no service has this path")},
+			}},
+		})
+		if err != nil {
+			return created, fmt.Errorf("creating the listener on port %d: %w", port, err)
+		}
+		*[]*string{&created.production, &created.test}[n] = aws.ToString(out.Listeners[0].ListenerArn)
+	}
+	return created, nil
 }
 
-func (e *environment) createTargetGroup(ctx context.Context, service platform.Service, listener string) (string, error) {
+// createTargetGroups creates the target group of a web service and its rules. If its traffic
+// is shifted, it has two groups, and one rule on each listener.
+func (e *environment) createTargetGroups(ctx context.Context, service platform.Service, at listeners) (group string, err error) {
+	group, err = e.createTargetGroup(ctx, service, service.TargetGroup())
+	if err != nil {
+		return "", err
+	}
+	if !service.ShiftsTraffic() {
+		forward := elbtypes.Action{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: &group}
+		for _, route := range service.Routes {
+			if _, err := e.createRule(ctx, service, at.production, forward, route); err != nil {
+				return "", err
+			}
+		}
+		return group, nil
+	}
+	shift := rollout.Shift{TargetGroup: group, Role: e.place.role("ecs-infrastructure-role")}
+	if shift.AlternateTargetGroup, err = e.createTargetGroup(ctx, service, service.AlternateTargetGroup()); err != nil {
+		return "", err
+	}
+	forward := forwardTo(shift, 100, 0)
+	if shift.ProductionRule, err = e.createRule(ctx, service, at.production, forward, service.Routes...); err == nil {
+		shift.TestRule, err = e.createRule(ctx, service, at.test, forward, service.Routes...)
+	}
+	e.shifts[service.Name] = shift
+	return group, err
+}
+
+// forwardTo returns the action that sends traffic to both target groups by weight.
+func forwardTo(shift rollout.Shift, weight, alternate int32) elbtypes.Action {
+	return elbtypes.Action{Type: elbtypes.ActionTypeEnumForward, ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: []elbtypes.TargetGroupTuple{
+		{TargetGroupArn: &shift.TargetGroup, Weight: &weight}, {TargetGroupArn: &shift.AlternateTargetGroup, Weight: &alternate},
+	}}}
+}
+
+func (e *environment) createTargetGroup(ctx context.Context, service platform.Service, name string) (string, error) {
+	interval := e.nominal(healthInterval)
 	groups, err := e.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{
-		Name: aws.String(service.TargetGroup()), Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(service.Port)),
+		Name: &name, Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(service.Port)),
 		TargetType: elbtypes.TargetTypeEnumIp, VpcId: aws.String("vpc-0"),
 		HealthCheckPath:            &service.HealthPath,
-		HealthCheckIntervalSeconds: aws.Int32(healthInterval), HealthCheckTimeoutSeconds: aws.Int32(healthInterval),
+		HealthCheckIntervalSeconds: interval, HealthCheckTimeoutSeconds: aws.Int32(max(healthInterval, *interval-1)),
 		HealthyThresholdCount: aws.Int32(healthThreshold), UnhealthyThresholdCount: aws.Int32(healthThreshold),
 	})
 	if err != nil {
-		return "", fmt.Errorf("creating target group %s: %w", service.TargetGroup(), err)
+		return "", fmt.Errorf("creating target group %s: %w", name, err)
 	}
 	group := groups.TargetGroups[0].TargetGroupArn
 	_, err = e.elb.ModifyTargetGroupAttributes(ctx, &elb.ModifyTargetGroupAttributesInput{
 		TargetGroupArn: group,
 		Attributes: []elbtypes.TargetGroupAttribute{{
-			Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String(strconv.Itoa(drainSeconds)),
+			Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String(strconv.Itoa(drainSeconds * e.scale)),
 		}},
 	})
 	if err != nil {
-		return "", fmt.Errorf("setting the deregistration delay of %s: %w", service.TargetGroup(), err)
-	}
-	for _, route := range service.Routes {
-		priority := platform.RoutePriority(route)
-		if route == platform.CatchAll {
-			priority = maxPriority
-		}
-		_, err = e.elb.CreateRule(ctx, &elb.CreateRuleInput{
-			ListenerArn: &listener, Priority: aws.Int32(int32(priority)),
-			Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{route}}},
-			Actions:    []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: group}},
-		})
-		if err != nil {
-			return "", fmt.Errorf("creating the rule of %s for %s: %w", service.Name, route, err)
-		}
+		return "", fmt.Errorf("setting the deregistration delay of %s: %w", name, err)
 	}
 	return aws.ToString(group), nil
+}
+
+// createRule creates a listener rule for routes of a service and returns its ARN.
+func (e *environment) createRule(ctx context.Context, service platform.Service, listener string, action elbtypes.Action, routes ...string) (string, error) {
+	out, err := e.elb.CreateRule(ctx, &elb.CreateRuleInput{
+		ListenerArn: &listener, Priority: aws.Int32(int32(service.RulePriority(routes[0]))),
+		Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), Values: routes}},
+		Actions:    []elbtypes.Action{action},
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating the rule of %s for %s: %w", service.Name, strings.Join(routes, ", "), err)
+	}
+	return aws.ToString(out.Rules[0].RuleArn), nil
 }
 
 // register creates an entry's log group and registers its first revision.
@@ -257,7 +310,7 @@ func networkConfiguration() *ecstypes.NetworkConfiguration {
 }
 
 // createService creates the service of an entry, with its target group if it has one.
-func (e *environment) createService(ctx context.Context, service platform.Service, revision, listener string) error {
+func (e *environment) createService(ctx context.Context, service platform.Service, revision string, at listeners) error {
 	in := &ecs.CreateServiceInput{
 		Cluster: aws.String(service.ClusterName()), ServiceName: aws.String(service.ServiceName()),
 		TaskDefinition: &revision, DesiredCount: aws.Int32(int32(service.DesiredCount)), LaunchType: ecstypes.LaunchTypeFargate,
@@ -272,7 +325,7 @@ func (e *environment) createService(ctx context.Context, service platform.Servic
 		in.LaunchType, in.CapacityProviderStrategy = "", capacityProviders(service.Spot)
 	}
 	if service.IsWeb() {
-		group, err := e.createTargetGroup(ctx, service, listener)
+		group, err := e.createTargetGroups(ctx, service, at)
 		if err != nil {
 			return err
 		}
@@ -280,7 +333,7 @@ func (e *environment) createService(ctx context.Context, service platform.Servic
 			TargetGroupArn: &group, ContainerName: aws.String(service.ContainerName()), ContainerPort: aws.Int32(int32(service.Port)),
 		}}
 		if service.GracePeriod != nil {
-			in.HealthCheckGracePeriodSeconds = aws.Int32(int32(*service.GracePeriod))
+			in.HealthCheckGracePeriodSeconds = e.nominal(*service.GracePeriod)
 		}
 	}
 	if _, err := e.ecs.CreateService(ctx, in); err != nil {

@@ -6,14 +6,16 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -89,32 +91,80 @@ func onFirstNewTask(to http.RoundTripper, inject func()) http.RoundTripper {
 // errKilled is the error of all calls of a killed process.
 var errKilled = outcome.Interruption("killed by the rehearsal's scenario")
 
-// killAfterUpdate calls kill after the first UpdateService. All later calls fail, as if
-// the process had been killed.
+// errCanceled is the error of a call of a killed process, which the SDK does not retry.
+var errCanceled = &aws.RequestCanceledError{Err: errKilled}
+
+// killAfterUpdate calls kill after the first UpdateService.
 func killAfterUpdate(to http.RoundTripper, kill func()) http.RoundTripper {
-	var changed, killed atomic.Bool
+	var changed atomic.Bool
+	once := &interceptor{next: to, before: func(c apiCall) error {
+		if c.action == "UpdateService" && changed.Swap(true) {
+			return errCanceled
+		}
+		return nil
+	}}
+	return killAfter(once, func(c apiCall, _ []byte) bool { return c.action == "UpdateService" }, kill)
+}
+
+// killAfter calls kill after the first successful call for which last is true. All later
+// calls fail, as if the process had been killed.
+func killAfter(to http.RoundTripper, last func(c apiCall, output []byte) bool, kill func()) http.RoundTripper {
+	var killed atomic.Bool
 	return &interceptor{
 		next: to,
-		before: func(c apiCall) error {
-			if killed.Load() || c.action == "UpdateService" && changed.Swap(true) {
-				return &aws.RequestCanceledError{Err: errKilled} // which the SDK does not retry
+		before: func(apiCall) error {
+			if killed.Load() {
+				return errCanceled
 			}
 			return nil
 		},
-		after: func(c apiCall, _ []byte) {
-			if c.action == "UpdateService" {
-				killed.Store(true)
+		after: func(c apiCall, output []byte) {
+			if last(c, output) && !killed.Swap(true) {
 				kill()
 			}
 		},
 	}
 }
 
+// serviceDeployment is a service deployment as ECS describes it.
+type serviceDeployment struct {
+	ServiceArn, LifecycleStage string
+	LifecycleHookDetails       []struct{ Status string }
+}
+
+// serviceDeployments returns what a call has described.
+func serviceDeployments(c apiCall, output []byte) []serviceDeployment {
+	var seen struct{ ServiceDeployments []serviceDeployment }
+	if c.action != "DescribeServiceDeployments" || json.Unmarshal(output, &seen) != nil {
+		return nil
+	}
+	return seen.ServiceDeployments
+}
+
+// waiting returns the service deployments that wait until they are continued.
+func waiting(c apiCall, output []byte) []serviceDeployment {
+	return slices.DeleteFunc(serviceDeployments(c, output), func(d serviceDeployment) bool {
+		return !slices.Contains(d.LifecycleHookDetails, struct{ Status string }{string(ecstypes.DeploymentLifecycleHookStatusAwaitingAction)})
+	})
+}
+
+// onBake calls inject once, when a service bakes.
+func onBake(to http.RoundTripper, s platform.Service, inject func()) http.RoundTripper {
+	var once sync.Once
+	return &interceptor{next: to, after: func(c apiCall, output []byte) {
+		for _, d := range serviceDeployments(c, output) {
+			if d.LifecycleStage == string(ecstypes.ServiceDeploymentLifecycleStageBakeTime) && strings.HasSuffix(d.ServiceArn, "/"+s.ServiceName()) {
+				once.Do(inject)
+			}
+		}
+	}}
+}
+
 // killedClock is the clock of a process that counts as killed when alive ends. Its code
 // still runs: Sleep then returns at once, so that its timeouts do not delay the
 // rehearsal.
 type killedClock struct {
-	clock.Real
+	scaledClock
 	alive   context.Context //nolint:containedctx // the process's lifetime
 	skipped atomic.Int64
 }

@@ -69,7 +69,7 @@ func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (ima
 		}
 		v.previous = append(v.previous, previous)
 	}
-	if !r.options.Scenario.usesFaultyApp() {
+	if r.options.Scenario.fault() == "" {
 		return v, nil
 	}
 	program, err := r.compileFaultyApp(ctx)
@@ -80,7 +80,7 @@ func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (ima
 		if v.next[n].Service.Repository() != r.target.Repository() {
 			continue
 		}
-		arguments := []string{string(r.options.Scenario), strings.Join(r.target.Command, " ")}
+		arguments := []string{r.options.Scenario.fault(), strings.Join(r.target.Command, " ")}
 		if r.faultByTaskDefinition {
 			arguments = nil
 		}
@@ -130,9 +130,12 @@ func sidecarNotes(services []platform.Service) (notes []string) {
 }
 
 // chooseTarget returns the service that faults are injected into: the first web service of
-// kind Go, otherwise the first web service, the first worker, or the first entry.
+// kind Go, otherwise the first web service, the first worker, or the first entry. One whose
+// traffic is shifted comes before others.
 func chooseTarget(services []platform.Service) platform.Service {
 	for _, suits := range []func(platform.Service) bool{
+		func(s platform.Service) bool { return s.ShiftsTraffic() && s.Kind == platform.Go },
+		platform.Service.ShiftsTraffic,
 		func(s platform.Service) bool { return s.IsWeb() && s.Kind == platform.Go },
 		platform.Service.IsWeb,
 		func(s platform.Service) bool { return !s.IsJob() },

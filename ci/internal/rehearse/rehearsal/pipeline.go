@@ -96,6 +96,10 @@ func (p *pipeline) setUp(options Options) error {
 	default:
 		return outcome.Usagef("invalid --fault-in %q: want %s or %s", p.options.FaultIn, Staging, Production)
 	}
+	options, err := options.withStrategy()
+	if err != nil {
+		return err
+	}
 	rehearsed := slices.DeleteFunc(slices.Clone(p.options.Environments), func(e platform.Environment) bool { return e.Name != Staging && e.Name != Production })
 	if len(rehearsed) < len(rehearsedEnvironments) {
 		rehearsed = rehearsedEnvironments
@@ -105,7 +109,6 @@ func (p *pipeline) setUp(options Options) error {
 		e := rehearsed[slices.IndexFunc(rehearsed, func(e platform.Environment) bool { return e.Name == defaults.Name })]
 		own := options
 		own.Up = nil
-		var err error
 		if own.Platform, err = options.Platform.In(e); err != nil {
 			return err
 		}
@@ -185,7 +188,7 @@ func (p *pipeline) bootstrap(ctx context.Context, scenario Scenario) error {
 		}
 		both.Wait()
 		err := errors.Join(problems[:]...)
-		if err == nil && p.options.FaultIn == Production && scenario.usesFaultyApp() {
+		if err == nil && p.options.FaultIn == Production && scenario.fault() != "" {
 			err = p.production.registerFault(ctx, scenario)
 		}
 		if err == nil {
@@ -199,7 +202,7 @@ func (p *pipeline) bootstrap(ctx context.Context, scenario Scenario) error {
 // image, as a change of production's configuration does that staging does not have.
 func (r *rehearsal) registerFault(ctx context.Context, scenario Scenario) error {
 	definition := r.environment.definitions.define(r.target)
-	definition.ContainerDefinitions[0].EntryPoint = []string{"/faultyapp", string(scenario), strings.Join(r.target.Command, " ")}
+	definition.ContainerDefinitions[0].EntryPoint = []string{"/faultyapp", scenario.fault(), strings.Join(r.target.Command, " ")}
 	if _, err := r.environment.ecs.RegisterTaskDefinition(ctx, definition); err != nil {
 		return fmt.Errorf("registering %s: %w", r.target.Family(), err)
 	}

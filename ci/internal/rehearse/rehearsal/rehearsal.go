@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -38,6 +39,9 @@ type Options struct {
 	Lock     image.Lock
 	Exec     step.Executor
 	Scenario Scenario
+	// Strategy is the type of the deployment strategy of all web services; "" means as in the
+	// services file.
+	Strategy string
 	// Cache is the directory of the build cache, see [image.Builder]; empty means
 	// none.
 	Cache string
@@ -65,6 +69,7 @@ type rehearsal struct {
 	dirty       bool // the tree differs from its commit
 	images      imageSets
 	place       place
+	scale       int // see timeScale
 	server      *localaws.Server
 	transport   *http.Transport
 	environment *environment // for all calls but the delivery's
@@ -75,18 +80,22 @@ type rehearsal struct {
 
 // newRehearsal returns a rehearsal in an environment.
 func newRehearsal(options Options, recorder *report.Recorder, at place) *rehearsal {
-	return &rehearsal{options: options, recorder: recorder, target: chooseTarget(options.Platform.Services), place: at}
+	return &rehearsal{options: options, recorder: recorder, target: chooseTarget(options.Platform.Services), place: at, scale: timeScale(options.Platform.Services)}
 }
 
 // Run rehearses a delivery and returns the release's report. It leaves no process,
 // socket or file behind.
 func Run(ctx context.Context, options Options, recorder *report.Recorder) report.Release {
-	r := newRehearsal(options, recorder, newPlace(options.Platform.Environment, defaultAccount))
-	release, err := r.run(ctx)
+	var release report.Release
+	options, err := options.withStrategy()
+	if err == nil {
+		r := newRehearsal(options, recorder, newPlace(options.Platform.Environment, defaultAccount))
+		release, err = r.run(ctx)
+		release.SHA = r.version
+	}
 	if err != nil {
 		release.Fail(err)
 	}
-	release.SHA = r.version
 	recorder.Fill(&release)
 	return release
 }
@@ -111,13 +120,14 @@ func (r *rehearsal) start(ctx context.Context) error {
 	}
 	r.version, r.dirty = revision.Version(), revision.Dirty
 	r.server, err = localaws.Start(context.WithoutCancel(ctx), localaws.Options{
-		Listen: r.options.Listen, Account: r.place.account, Region: r.place.region, UncheckedStart: uncheckedStart,
+		Listen: r.options.Listen, Account: r.place.account, Region: r.place.region,
+		TimeScale: float64(r.scale), UncheckedStart: uncheckedStart * time.Duration(r.scale),
 	})
 	if err != nil {
 		return err
 	}
 	r.transport = http.DefaultTransport.(*http.Transport).Clone()
-	r.environment = newEnvironment(r.place, r.place.awsConfig(r.server.Endpoint(), otherAccessKey, r.transport))
+	r.environment = newEnvironment(r.place, r.scale, r.place.awsConfig(r.server.Endpoint(), otherAccessKey, r.transport))
 	if r.options.Started != nil {
 		r.options.Started(r.server)
 	}
@@ -223,7 +233,7 @@ func (r *rehearsal) delivery(transport http.RoundTripper) delivery.Delivery {
 	d := delivery.Delivery{
 		Account: delivery.NewAccount(r.place.awsConfig(r.server.Endpoint(), PipelineAccessKey, transport)), Environment: r.place.environment,
 		Source: r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
-		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, SmokeTimeout: smokeTimeout,
+		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, SmokeTimeout: smokeTimeout, Clock: scaledClock{scale: r.scale},
 	}
 	if r.dirty {
 		d.Version = r.version
@@ -287,10 +297,13 @@ func (r *rehearsal) releaseBy(ctx context.Context, by releaseFunc, after func() 
 		err = after()
 	}
 	counted := load.close()
+	byVersion, unexpected := r.trafficNotes()
+	err = errors.Join(err, unexpected)
 	release.Traffic, release.URL = &counted, r.environment.url
 	if failure := load.firstFailure.Load(); failure != nil {
 		release.Notes = append(release.Notes, "first failed request: "+*failure)
 	}
+	release.Notes = slices.Concat(release.Notes, byVersion)
 	release.Notes = append(append(release.Notes, r.notes()...), sidecarNotes(r.options.Platform.Services)...)
 	return release, err
 }
@@ -305,22 +318,32 @@ func (r *rehearsal) deliver(ctx context.Context, by releaseFunc) report.Release 
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
 	faults := faultEnvironment{environment: r.environment, server: r.server, target: r.target, interrupt: interrupt}
-	o := delivery.Options{SHA: r.version, NoBuild: true}
+	o := r.deliveryOptions()
 	interrupted := r.delivery(r.options.Scenario.inject(ctx, transport, faults))
-	if r.options.Scenario != Killed {
-		return by(faultCtx, interrupted, o)
+	var release report.Release
+	switch r.options.Scenario {
+	case Killed, KilledPaused:
+		interrupted.Recorder = r.recorder.WithContext(faultCtx)
+		interrupted.Clock = &killedClock{scaledClock: scaledClock{scale: r.scale}, alive: faultCtx}
+		killed := o
+		killed.RestoreTimeout = delivery.MinTimeout
+		by(faultCtx, interrupted, killed)
+		r.recorder.Event("", errKilled.Error()+": another process continues the release")
+		release = by(ctx, r.delivery(r.transport), o)
+	default:
+		release = by(faultCtx, interrupted, o)
 	}
-	interrupted.Recorder = r.recorder.WithContext(faultCtx)
-	interrupted.Clock = &killedClock{alive: faultCtx}
-	by(faultCtx, interrupted, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
-	r.recorder.Event("", errKilled.Error()+": another process continues the release")
-	return by(ctx, r.delivery(r.transport), o)
+	if release.Result == report.Paused {
+		return r.decide(ctx, release)
+	}
+	return release
 }
 
 // verifyRestored runs the smoke test for the previous version if the release reports
 // that it was restored.
 func (r *rehearsal) verifyRestored(ctx context.Context, release report.Release) error {
-	if release.Result != report.Restored && release.Result != report.Interrupted {
+	rolledBack := r.options.Scenario == HookTimeout && release.Result == report.Refused
+	if release.Result != report.Restored && release.Result != report.Interrupted && !rolledBack {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // also after an interruption

@@ -206,6 +206,6 @@ func TestParseScenario(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 	_, err := rehearsal.ParseScenario("sunny")
-	require.EqualError(t, err, `invalid --scenario "sunny": want one of happy, crash, unhealthy, missing-image, hang, cancel, wrong-version, alarm, stopped, replaced, killed, lost-answers, throttled, outage`)
+	require.EqualError(t, err, `invalid --scenario "sunny": want one of happy, crash, unhealthy, missing-image, hang, cancel, wrong-version, alarm, stopped, replaced, killed, lost-answers, throttled, outage, bad-canary, alarm-in-bake, hook-timeout, killed-paused, foreign-weights, one-of-three-bad`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }

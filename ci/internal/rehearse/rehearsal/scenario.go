@@ -12,6 +12,8 @@ import (
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/rehearse/localaws"
@@ -37,12 +39,21 @@ const (
 	LostAnswers  Scenario = "lost-answers"  // changes in ECS succeed, but their responses are lost
 	Throttled    Scenario = "throttled"     // ECS throttles three calls of ten
 	Outage       Scenario = "outage"        // ECS is unreachable for a while during the rollout
+
+	// These shift traffic.
+	BadCanary      Scenario = "bad-canary"       // the new version responds with 500 to production requests only
+	AlarmInBake    Scenario = "alarm-in-bake"    // a deployment alarm is set during the bake
+	HookTimeout    Scenario = "hook-timeout"     // nobody continues the paused release
+	KilledPaused   Scenario = "killed-paused"    // the process is killed while the release waits, and others continue
+	ForeignWeights Scenario = "foreign-weights"  // somebody changed the weights of the target's listener rule before
+	OneOfThreeBad  Scenario = "one-of-three-bad" // one of three services fails its test
 )
 
 // Scenarios returns all scenarios.
 func Scenarios() []Scenario {
 	return []Scenario{
 		Happy, Crash, Unhealthy, MissingImage, Hang, Cancel, WrongVersion, Alarm, Stopped, Replaced, Killed, LostAnswers, Throttled, Outage,
+		BadCanary, AlarmInBake, HookTimeout, KilledPaused, ForeignWeights, OneOfThreeBad,
 	}
 }
 
@@ -58,9 +69,16 @@ func ParseScenario(name string) (Scenario, error) {
 	return "", outcome.Usagef("invalid --scenario %q: want one of %s", name, strings.Join(names, ", "))
 }
 
-// usesFaultyApp reports whether the faulty app replaces the new version's program.
-func (s Scenario) usesFaultyApp() bool {
-	return s == Crash || s == Unhealthy || s == Hang || s == WrongVersion
+// fault returns the fault of the faulty app that replaces the new version's program, "" for
+// none.
+func (s Scenario) fault() string {
+	switch s {
+	case Crash, Unhealthy, Hang, WrongVersion, BadCanary:
+		return string(s)
+	case OneOfThreeBad:
+		return string(WrongVersion)
+	}
+	return ""
 }
 
 // errInterrupted is the cause of the interruption in the cancel scenario.
@@ -90,8 +108,16 @@ func (s Scenario) inject(ctx context.Context, to http.RoundTripper, faults fault
 		return onFirstNewTask(to, func() { faults.interrupt(errInterrupted) })
 	case Killed:
 		return killAfterUpdate(to, func() { faults.interrupt(errKilled) })
+	case KilledPaused:
+		return killAfter(to, func(c apiCall, output []byte) bool {
+			return len(waiting(c, output)) > 0
+		}, func() { faults.interrupt(errKilled) })
 	case Alarm:
 		return onFirstNewTask(to, func() { faults.server.SetAlarm(alarmName(faults.target), true) })
+	case AlarmInBake:
+		return onBake(to, faults.target, func() { faults.server.SetAlarm(alarmName(faults.target), true) })
+	case ForeignWeights:
+		faults.changeWeights(ctx)
 	case Stopped:
 		return onFirstNewTask(to, func() { faults.stopDeployment(ctx) })
 	case Replaced:
@@ -108,6 +134,13 @@ func (s Scenario) inject(ctx context.Context, to http.RoundTripper, faults fault
 		})
 	}
 	return to
+}
+
+// changeWeights sends a tenth of the target's traffic to its other target group, as somebody
+// does who shifts traffic by hand and forgets it.
+func (e faultEnvironment) changeWeights(ctx context.Context) {
+	shift := e.shifts[e.target.Name]
+	_, _ = e.elb.ModifyRule(ctx, &elb.ModifyRuleInput{RuleArn: &shift.ProductionRule, Actions: []elbtypes.Action{forwardTo(shift, 90, 10)}}) // as below
 }
 
 // stopDeployment stops the target's deployment, as an operator does in the console.

@@ -3,6 +3,8 @@ package rehearsal
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ func (r *rehearsal) reportStatus(ctx context.Context, load *traffic) (stop func(
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	var recent shares
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -31,7 +34,7 @@ func (r *rehearsal) reportStatus(ctx context.Context, load *traffic) (stop func(
 				r.recorder.Status(nil)
 				return
 			case <-ticker.C:
-				r.recorder.Status(append(r.taskLines(ctx), trafficLine(load)))
+				r.recorder.Status(append(r.taskLines(ctx), trafficLine(load)+recent.add(r.requestsByVersion())))
 			}
 		}
 	}()
@@ -41,6 +44,28 @@ func (r *rehearsal) reportStatus(ctx context.Context, load *traffic) (stop func(
 func trafficLine(load *traffic) string {
 	count := load.count()
 	return fmt.Sprintf("  %d requests served, %d failed", count.Served, count.Failed)
+}
+
+// shares are the requests by version of the last moments, the oldest first.
+type shares []map[string]versionRequests
+
+// recentShares is how many of them are kept: those of two seconds.
+const recentShares = int(2 * time.Second / statusInterval)
+
+// add adds the requests so far and returns each new version's share of the recent ones.
+func (s *shares) add(now map[string]versionRequests) (text string) {
+	*s = append(*s, now)
+	*s = (*s)[max(0, len(*s)-recentShares):]
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		next := now[name].next - (*s)[0][name].next
+		if all := next + now[name].previous - (*s)[0][name].previous; all > 0 {
+			text += fmt.Sprintf(", %s %.0f %%", name, 100*float64(next)/float64(all))
+		}
+	}
+	if text != "" {
+		text = "; to the new version:" + text[1:]
+	}
+	return text
 }
 
 // taskLines returns one line for each service with the tasks of its deployments. It

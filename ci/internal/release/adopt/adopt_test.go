@@ -63,12 +63,8 @@ func (c cluster) createFrom(name string, groups []string, in *ecs.RegisterTaskDe
 // rule forwards the requests of patterns and hosts to a target group.
 func (c cluster) rule(priority int32, group string, patterns, hosts []string) {
 	c.Helper()
-	found, err := c.ELB.DescribeTargetGroups(c.Context(), &elbv2.DescribeTargetGroupsInput{TargetGroupArns: []string{c.Group}})
-	c.RequireNoError(err)
-	listeners, err := c.ELB.DescribeListeners(c.Context(), &elbv2.DescribeListenersInput{LoadBalancerArn: &found.TargetGroups[0].LoadBalancerArns[0]})
-	c.RequireNoError(err)
 	in := &elbv2.CreateRuleInput{
-		ListenerArn: listeners.Listeners[0].ListenerArn, Priority: &priority,
+		ListenerArn: c.listener(), Priority: &priority,
 		Actions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: &group}},
 	}
 	if len(patterns) > 0 {
@@ -77,8 +73,18 @@ func (c cluster) rule(priority int32, group string, patterns, hosts []string) {
 	if len(hosts) > 0 {
 		in.Conditions = append(in.Conditions, elbtypes.RuleCondition{Field: aws.String("host-header"), HostHeaderConfig: &elbtypes.HostHeaderConditionConfig{Values: hosts}})
 	}
-	_, err = c.ELB.CreateRule(c.Context(), in)
+	_, err := c.ELB.CreateRule(c.Context(), in)
 	c.RequireNoError(err)
+}
+
+// listener returns the ARN of the listener.
+func (c cluster) listener() *string {
+	c.Helper()
+	found, err := c.ELB.DescribeTargetGroups(c.Context(), &elbv2.DescribeTargetGroupsInput{TargetGroupArns: []string{c.Group}})
+	c.RequireNoError(err)
+	listeners, err := c.ELB.DescribeListeners(c.Context(), &elbv2.DescribeListenersInput{LoadBalancerArn: &found.TargetGroups[0].LoadBalancerArns[0]})
+	c.RequireNoError(err)
+	return listeners.Listeners[0].ListenerArn
 }
 
 func (c cluster) image(repository string) *string {
@@ -282,6 +288,53 @@ func TestRead(t *testing.T) {
 		}
 		require.Equal(t, []string{"containers.app.image"}, paths, diff.Services[len(diff.Services)-2].Name)
 	})
+}
+
+// TestReadStrategy adopts services that ECS shifts the traffic of. Of the rules that forward
+// to their target groups, the production rule has the routes.
+func TestReadStrategy(t *testing.T) {
+	bake := func(n int) *int { return &n }
+	for name, tt := range map[string]struct {
+		config ecstypes.DeploymentConfiguration
+		want   *platform.Strategy
+	}{
+		"rolling":    {ecstypes.DeploymentConfiguration{Strategy: ecstypes.DeploymentStrategyRolling}, nil},
+		"blue/green": {ecstypes.DeploymentConfiguration{Strategy: ecstypes.DeploymentStrategyBlueGreen, BakeTimeInMinutes: aws.Int32(0)}, &platform.Strategy{Type: platform.BlueGreen, Bake: bake(0)}},
+		"canary": {ecstypes.DeploymentConfiguration{
+			Strategy: ecstypes.DeploymentStrategyCanary, BakeTimeInMinutes: aws.Int32(7),
+			CanaryConfiguration: &ecstypes.CanaryConfiguration{CanaryPercent: aws.Float64(2.5), CanaryBakeTimeInMinutes: aws.Int32(3)},
+		}, &platform.Strategy{Type: platform.Canary, Percent: 2.5, StepBake: bake(3), Bake: bake(7)}},
+		"linear": {ecstypes.DeploymentConfiguration{
+			Strategy: ecstypes.DeploymentStrategyLinear, BakeTimeInMinutes: aws.Int32(1),
+			LinearConfiguration: &ecstypes.LinearConfiguration{StepPercent: aws.Float64(25), StepBakeTimeInMinutes: aws.Int32(0)},
+		}, &platform.Strategy{Type: platform.Linear, Percent: 25, StepBake: bake(0), Bake: bake(1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			alternate := c.NewTargetGroup("alternate", "/")
+			c.rule(1, c.Group, []string{"/shop/*"}, nil)
+			rules, err := c.ELB.DescribeRules(t.Context(), &elbv2.DescribeRulesInput{ListenerArn: c.listener()})
+			require.NoError(t, err)
+			definition := c.RegisterTaskDefinition(*c.image("team/shop"))
+			c.CreateService(definition, func(in *ecs.CreateServiceInput) {
+				in.DesiredCount, in.DeploymentConfiguration = aws.Int32(0), &tt.config
+				if tt.want != nil {
+					in.LoadBalancers[0].AdvancedConfiguration = &ecstypes.AdvancedConfiguration{
+						AlternateTargetGroupArn: &alternate, ProductionListenerRule: rules.Rules[0].RuleArn, RoleArn: aws.String("arn:aws:iam::000000000000:role/infrastructure"),
+					}
+				}
+			})
+			services, notes, err := c.read()
+			require.NoError(t, err)
+			app := entries(t, services)["app"]
+			require.Equal(t, tt.want, app.Strategy, notes)
+			if tt.want != nil {
+				require.Equal(t, []string{"/shop/*"}, app.Routes, "without the default action's")
+			} else {
+				require.Equal(t, []string{"/shop/*", "/*"}, app.Routes)
+			}
+		})
+	}
 }
 
 func TestNamesOfEntries(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout"
 )
 
 // isUnsupported reports whether a service cannot be an entry, and adds a note why.
@@ -38,7 +39,7 @@ func (f *file) add(service types.Service, definition types.TaskDefinition, diges
 		return
 	}
 	main := mainContainer(service, definition)
-	entry := platform.Service{Name: f.entryName(name), DesiredCount: int(service.DesiredCount)}
+	entry := platform.Service{Name: f.entryName(name), DesiredCount: int(service.DesiredCount), Strategy: rollout.EntryStrategy(service.DeploymentConfiguration)}
 	f.setNames(&entry, service, definition, main)
 	f.setBuild(&entry, service, main)
 	f.setTraffic(&entry, service)

@@ -12,11 +12,13 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout"
 )
 
 // route is what a load balancer forwards to a target group.
 type route struct {
 	group    elbtypes.TargetGroup
+	rule     string // the only one that ECS shifts production traffic with, or ""
 	patterns []string
 	notes    []string
 }
@@ -28,9 +30,13 @@ const groupsLimit = 20
 // routes returns the routes of the services' first target groups, by ARN.
 func (r Reader) routes(ctx context.Context, services []types.Service) (map[string]route, error) {
 	var arns []string
+	rules := map[string]string{}
 	for _, s := range services {
 		if arn := targetGroupOf(s); arn != "" {
 			arns = append(arns, arn)
+			if shift := rollout.ShiftOf(s.LoadBalancers); shift != nil {
+				rules[arn] = shift.ProductionRule
+			}
 		}
 	}
 	slices.Sort(arns)
@@ -42,7 +48,8 @@ func (r Reader) routes(ctx context.Context, services []types.Service) (map[strin
 			return nil, fmt.Errorf("describing target groups %s: %w", strings.Join(batch, ", "), err)
 		}
 		for _, group := range out.TargetGroups {
-			routes[aws.ToString(group.TargetGroupArn)] = route{group: group}
+			arn := aws.ToString(group.TargetGroupArn)
+			routes[arn] = route{group: group, rule: rules[arn]}
 			balancers = append(balancers, group.LoadBalancerArns...)
 		}
 	}
@@ -118,7 +125,7 @@ func addRule(rule elbtypes.Rule, routes map[string]route) {
 	}
 	for _, arn := range groupsOf(rule) {
 		to, ok := routes[arn]
-		if !ok {
+		if !ok || to.rule != "" && to.rule != aws.ToString(rule.RuleArn) {
 			continue
 		}
 		for _, pattern := range patterns {

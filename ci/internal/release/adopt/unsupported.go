@@ -85,9 +85,6 @@ func (f *file) noteDefinition(service types.Service, definition types.TaskDefini
 			f.note(service, "not in the entry: %s of container %s"+kept, strings.Join(unknown, ", "), aws.ToString(c.Name))
 		}
 	}
-	if strategy := service.DeploymentConfiguration; strategy != nil && strategy.Strategy != "" && strategy.Strategy != types.DeploymentStrategyRolling {
-		f.note(service, "a release refuses its deployment strategy %s: set it to ROLLING", strategy.Strategy)
-	}
 }
 
 // unknownFields returns the names of the fields of a struct that are set and not known.

@@ -309,7 +309,7 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	request := d.request(to, o)
 	request.TakeOver = true
 	if o.check() == nil && to == "" && d.shifting(ctx, o.Of) {
-		return d.abort(ctx, d.Services)
+		return d.abort(ctx, d.Services, o)
 	}
 	targets, err := d.rollbackTargets(ctx, to, o)
 	if err != nil {

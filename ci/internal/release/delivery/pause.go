@@ -127,21 +127,24 @@ func (d Delivery) Continue(ctx context.Context, o Options) report.Release {
 
 // Abort restores the previous version of the services of the unfinished release.
 func (d Delivery) Abort(ctx context.Context, o Options) report.Release {
+	if err := o.check(); err != nil {
+		return d.Failed(o.Of, err)
+	}
 	if o.Of != "" {
 		if _, err := d.unfinished(ctx, o.Of); err != nil {
 			return d.Failed(o.Of, err)
 		}
 	}
-	return d.abort(ctx, d.All)
+	return d.abort(ctx, d.All, o)
 }
 
 // abort restores the previous version of those of the services that are in the unfinished
 // release.
-func (d Delivery) abort(ctx context.Context, services []platform.Service) (release report.Release) {
+func (d Delivery) abort(ctx context.Context, services []platform.Service, o Options) (release report.Release) {
 	_ = d.Recorder.Stage("abort", func() (report.Result, error) { // the report has the error
 		engine := d.engine()
 		engine.Next = d.Next
-		release = engine.Abort(ctx, services)
+		release = engine.Abort(ctx, services, o.RestoreTimeout)
 		return release.Result, nil
 	})
 	d.Recorder.Fill(&release)

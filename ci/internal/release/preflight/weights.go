@@ -23,6 +23,8 @@ type productionRule struct {
 	revision string
 	// group is the target group of the version that runs, or "" if only the revision has it.
 	group string
+	// unused is set if the service rolls from now on, so that Terraform may have deleted the rule.
+	unused bool
 }
 
 // checkWeights checks that the production rule of each service sends all its traffic to the
@@ -60,7 +62,7 @@ func (r *run) checkWeights(ctx context.Context) {
 			}
 			if found, ok := described[rule.arn]; ok {
 				r.checkRule(rule, traffic.Weights(found))
-			} else {
+			} else if !rule.unused {
 				r.add(fail(nil, "service %s: production rule %s does not exist: create it with Terraform (slipway plan, slipway apply)", rule.service, rule.arn))
 			}
 		}
@@ -70,7 +72,7 @@ func (r *run) checkWeights(ctx context.Context) {
 // productionRule returns the production rule of a service. ok is false if it has none, or if
 // a deployment is moving its weights.
 func (r *run) productionRule(s rollout.ServiceChange) (rule productionRule, ok bool) {
-	rule.service = s.Service.Name
+	rule.service, rule.unused = s.Service.Name, s.Shift == nil && s.Service.Strategy != nil && !s.Service.Strategy.Progressive()
 	for _, d := range s.ECSService.Deployments {
 		if d.RolloutState == types.DeploymentRolloutStateInProgress {
 			return rule, false

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/preflight"
 	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report/outcome"
@@ -93,6 +94,10 @@ func TestWeights(t *testing.T) {
 		"the rule is gone": {weights: []int32{1}, running: blue, change: func() {
 			s.LoadBalancers[0].AdvancedConfiguration.ProductionListenerRule = aws.String(rule + "0")
 		}, code: outcome.Failed, want: "service api: production rule " + rule + "0 does not exist: create it with Terraform (slipway plan, slipway apply)"},
+		"the rule is gone, and the service rolls": {weights: []int32{1}, running: blue, change: func() {
+			s.LoadBalancers[0].AdvancedConfiguration.ProductionListenerRule = aws.String(rule + "0")
+			w.changes[0].Service.Strategy = &platform.Strategy{Type: platform.Rolling}
+		}},
 		"the rule is new": {weights: []int32{50, 50}, running: blue, change: func() {
 			s.LoadBalancers[0].AdvancedConfiguration.ProductionListenerRule = aws.String(rule + "0")
 			w.checker.Shifts = map[string]rollout.Shift{"api": {ProductionRule: rule}}
@@ -108,6 +113,7 @@ func TestWeights(t *testing.T) {
 			require.NoError(t, err)
 			advanced := *w.changes[0].ECSService.LoadBalancers[0].AdvancedConfiguration
 			before, checker := *s, w.checker
+			defer func() { w.changes[0].Service.Strategy = nil }()
 			defer func() { *s, w.checker = before, checker; s.LoadBalancers[0].AdvancedConfiguration = &advanced }()
 			groups := map[string]string{"old": green}
 			if tt.running != "" {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -53,7 +54,10 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 			if err != nil {
 				return nil, err
 			}
-			over = over && !missing
+			if missing {
+				over = false
+				u.Services = append(u.Services, s.service.Name)
+			}
 			continue
 		case r.restored && inProgress:
 			u.leaving = append(u.leaving, s)
@@ -112,10 +116,11 @@ func (e Engine) addStage(ctx context.Context, u *UnfinishedRelease, s types.Serv
 var errAborted = errors.New("aborted")
 
 // Abort restores the previous versions of the services' unfinished release, whichever
-// process started it. The exit code is 0 if all services run the previous version.
-func (e Engine) Abort(ctx context.Context, services []platform.Service) report.Release {
+// process started it. limit is that of the restore; zero means [DefaultRestoreTimeout]. The
+// exit code is 0 if all services run the previous version.
+func (e Engine) Abort(ctx context.Context, services []platform.Service, limit time.Duration) report.Release {
 	e.ECS = limitReads(e.ECS, e.Clock)
-	request := Request{Timeout: DefaultTimeout, RestoreTimeout: DefaultRestoreTimeout}
+	request := Request{Timeout: DefaultTimeout, RestoreTimeout: cmp.Or(limit, DefaultRestoreTimeout)}
 	for _, s := range services {
 		request.Targets = append(request.Targets, Target{Service: s})
 	}
@@ -123,6 +128,7 @@ func (e Engine) Abort(ctx context.Context, services []platform.Service) report.R
 	if err != nil {
 		return e.failedReport(request, p, err)
 	}
+	e.allowForRunning(&request, p.changed())
 	r := e.newRun(request, p.services)
 	r.machine.Fail(errAborted, e.Clock.Now())
 	r.drive(ctx, nil)

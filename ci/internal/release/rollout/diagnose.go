@@ -129,7 +129,7 @@ func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 		if tasks, err = r.tasks(ctx, s.target.Service, d.deployment, types.DesiredStatusRunning); err != nil {
 			return nil, err
 		}
-		health := r.targetHealth(ctx, s.service)
+		health := r.targetHealth(ctx, s.updated())
 		samples = group(tasks, func(task types.Task) (report.Cause, bool) { return d.runningCause(task, health) })
 	}
 	var causes []report.Cause

@@ -117,7 +117,7 @@ func taskState(task types.Task) string {
 
 // reportTargets reports changes in the health of the service's targets.
 func (r *run) reportTargets(ctx context.Context, s *serviceRollout) {
-	health := r.targetHealth(ctx, s.service)
+	health := r.targetHealth(ctx, s.updated())
 	for _, address := range slices.Sorted(maps.Keys(health)) {
 		if state := health[address].String(); s.reported.targets[address] != state {
 			s.reported.targets[address] = state

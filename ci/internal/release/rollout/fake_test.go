@@ -122,9 +122,10 @@ type fakeService struct {
 
 	config          *types.DeploymentConfiguration
 	balancers       []types.LoadBalancer
-	share, maxShare float64 // of production traffic, to the newest version
-	afterHook       func()  // when the deployment is continued
-	group           string  // of the newest deployment
+	balancersBefore []types.LoadBalancer // of the revision before, if they differ
+	share, maxShare float64              // of production traffic, to the newest version
+	afterHook       func()               // when the deployment is continued
+	group           string               // of the newest deployment
 	groups          map[int]string
 }
 
@@ -215,6 +216,11 @@ func (f *fakeECS) revisionARN(service string, id int) string {
 	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-revision/ecs-cluster/%s/%d", service, id)
 }
 
+// advanced reports whether the service has what ECS shifts traffic with.
+func (s *fakeService) advanced() bool {
+	return slices.ContainsFunc(s.balancers, func(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil })
+}
+
 // primary adds a primary deployment.
 func (f *fakeECS) primary(s *fakeService, definition string) int {
 	f.number++
@@ -235,7 +241,9 @@ func (f *fakeECS) primary(s *fakeService, definition string) int {
 	if s.groups == nil {
 		s.groups = map[int]string{}
 	}
-	s.groups[f.number] = s.group
+	if s.advanced() { // the revisions before name none
+		s.groups[f.number] = s.group
+	}
 	f.event(s, "has started 1 tasks")
 	return f.number
 }
@@ -314,6 +322,9 @@ func (f *fakeECS) remove(arn string, status types.TaskDefinitionStatus) {
 // rollBack rolls back to the last revision that completed.
 func (f *fakeECS) rollBack(s *fakeService, reason string) {
 	s.due, s.share = nil, 0
+	if s.balancersBefore != nil {
+		s.balancers, s.balancersBefore = s.balancersBefore, nil
+	}
 	f.record(s, types.ServiceDeploymentStatusRollbackInProgress, reason)
 	s.deployments = slices.Clone(s.deployments)
 	s.deployments[0].RolloutState = types.DeploymentRolloutStateFailed
@@ -497,6 +508,10 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 			RunningCount: now.running(), NetworkConfiguration: f.network, Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
 			DeploymentConfiguration: s.config,
 		}
+		for _, d := range now.deployments {
+			id, _ := strconv.Atoi(strings.TrimPrefix(*d.Id, "ecs-svc/"))
+			service.CurrentServiceRevisions = append(service.CurrentServiceRevisions, types.ServiceCurrentRevisionSummary{Arn: aws.String(f.revisionARN(name, id)), RunningTaskCount: d.RunningCount})
+		}
 		if s.web {
 			service.LoadBalancers = s.balancers
 			if s.balancers == nil {
@@ -575,7 +590,15 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	}
 	defer done()
 	s := f.services[name]
+	if c := in.DeploymentConfiguration; c != nil && c.LifecycleHooks == nil && s.config != nil { // ECS keeps them
+		kept := *c
+		kept.LifecycleHooks = s.config.LifecycleHooks
+		in.DeploymentConfiguration = &kept
+	}
 	if in.TaskDefinition == nil { // starts no deployment
+		if in.DeploymentConfiguration.Strategy != "" && in.DeploymentConfiguration.Strategy != types.DeploymentStrategyRolling && !s.advanced() {
+			return nil, &smithy.GenericAPIError{Code: "ClientException", Message: "advancedConfiguration field is required for all loadBalancers"}
+		}
 		s.config = in.DeploymentConfiguration
 		return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.response("UpdateService", name)
 	}
@@ -593,7 +616,7 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 		s.config = in.DeploymentConfiguration
 	}
 	if in.LoadBalancers != nil {
-		s.balancers = in.LoadBalancers
+		s.balancersBefore, s.balancers = s.balancers, in.LoadBalancers
 	}
 	switch {
 	case in.ForceNewDeployment || *s.deployments[0].TaskDefinition != *in.TaskDefinition:
@@ -678,10 +701,11 @@ func (f *fakeECS) DescribeServiceRevisions(_ context.Context, in *ecs.DescribeSe
 		id, _ := strconv.Atoi(arn[strings.LastIndex(arn, "/")+1:])
 		for _, past := range f.services[strings.Split(arn, "/")[2]].past {
 			if primary := past.deployments[0]; *primary.Id == fmt.Sprintf("ecs-svc/%d", id) {
-				out.ServiceRevisions = append(out.ServiceRevisions, types.ServiceRevision{
-					ServiceRevisionArn: &arn, TaskDefinition: primary.TaskDefinition,
-					ResolvedConfiguration: &types.ResolvedConfiguration{LoadBalancers: []types.ServiceRevisionLoadBalancer{{TargetGroupArn: aws.String(f.services[strings.Split(arn, "/")[2]].groups[id])}}},
-				})
+				revision := types.ServiceRevision{ServiceRevisionArn: &arn, TaskDefinition: primary.TaskDefinition}
+				if group := f.services[strings.Split(arn, "/")[2]].groups[id]; group != "" {
+					revision.ResolvedConfiguration = &types.ResolvedConfiguration{LoadBalancers: []types.ServiceRevisionLoadBalancer{{TargetGroupArn: &group}}}
+				}
+				out.ServiceRevisions = append(out.ServiceRevisions, revision)
 				break
 			}
 		}

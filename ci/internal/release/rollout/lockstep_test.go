@@ -116,7 +116,7 @@ func TestLockstepOnEmbeddedAWS(t *testing.T) {
 	require.NoError(t, err)
 	quick := platform.Strategy{Type: platform.Canary, Percent: 5, StepBake: aws.Int(1), Bake: aws.Int(1)}
 	p := newShiftedPlatform(t, binary, quick, platform.Strategy{Type: platform.BlueGreen, Bake: aws.Int(0)})
-	engine := rollout.Engine{ECS: p.ECS, Logs: p.Logs, Clock: clock.Real{}, Event: func(service, text string) { t.Log(service, text) }}
+	engine := rollout.Engine{ECS: p.ECS, Logs: p.Logs, Clock: clock.NewScaled(60), Event: func(service, text string) { t.Log(service, text) }}
 	var entries []platform.Service
 	for _, target := range p.targets {
 		entries = append(entries, target.Service)
@@ -156,7 +156,7 @@ func TestLockstepOnEmbeddedAWS(t *testing.T) {
 	request = p.request("aborted")
 	request.PauseAt = machine.PostProductionTrafficShift
 	require.Equal(t, report.Paused, engine.Release(t.Context(), request).Result)
-	aborted := engine.Abort(t.Context(), entries)
+	aborted := engine.Abort(t.Context(), entries, 0)
 	require.Equal(t, report.Restored, aborted.Result, aborted.Error)
 	require.Equal(t, outcome.Done, aborted.ExitCode)
 	p.requireWeights()

@@ -121,6 +121,9 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	if err := s.checkInProgress(request); err != nil {
 		return nil, err
 	}
+	if err := e.findGroup(ctx, s); err != nil {
+		return nil, err
+	}
 	if request.TakeOver && s.unchanged && deploying(*service) {
 		s.joinDeployment(e.Clock.Now())
 	}

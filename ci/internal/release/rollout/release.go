@@ -29,6 +29,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 		return e.failedReport(request, p, err)
 	}
 	changed := p.changed()
+	e.removeLeftHooks(ctx, p.services)
 	if len(changed) == 0 {
 		return e.finalReport(request, p, nil)
 	}
@@ -62,8 +63,15 @@ func (e Engine) allowForRunning(request *Request, changed []*servicePlan) {
 // healthyByRunning reports whether ECS has only the time that a task has run to judge its
 // health: no load balancer, and no health check of an essential container.
 func (s *servicePlan) healthyByRunning() bool {
+	var containers []types.ContainerDefinition
+	switch {
+	case s.wanted != nil:
+		containers = s.wanted.ContainerDefinitions
+	case s.previous != nil: // an abort has only this
+		containers = s.previous.ContainerDefinitions
+	}
 	return len(s.service.LoadBalancers) == 0 && (s.service.DesiredCount > 0 || s.Count != nil) &&
-		!slices.ContainsFunc(s.wanted.ContainerDefinitions, func(c types.ContainerDefinition) bool {
+		!slices.ContainsFunc(containers, func(c types.ContainerDefinition) bool {
 			return c.HealthCheck != nil && (c.Essential == nil || *c.Essential)
 		})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
 )
@@ -77,7 +78,14 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 func (r *run) end(ctx context.Context) {
 	r.diagnoseRestore(ctx)
 	if r.machine.Stage() == machine.Finished {
-		r.removeHooks(ctx)
+		var touched []*servicePlan
+		restored := map[*servicePlan]bool{}
+		for n, s := range r.services {
+			if progress := r.machine.Progress(n); s.Shift != nil && progress.Touched() {
+				touched, restored[s.servicePlan] = append(touched, s.servicePlan), progress.Result == report.Restored
+			}
+		}
+		r.removeHooks(ctx, touched, restored)
 	}
 	if r.Next != nil {
 		r.Next("")
@@ -85,26 +93,42 @@ func (r *run) end(ctx context.Context) {
 }
 
 // removeHooks removes the hooks at which the release waited: any other deployment, such as
-// one of Terraform, would wait there, too. This starts no deployment.
-func (r *run) removeHooks(ctx context.Context) {
+// one of Terraform, would wait there, too. This starts no deployment. What else the release
+// configured is undone for services that are restored.
+func (e Engine) removeHooks(ctx context.Context, services []*servicePlan, restored map[*servicePlan]bool) {
 	var group errgroup.Group
 	group.SetLimit(commandJobs)
-	for n, s := range r.services {
-		if s.Shift == nil || !r.machine.Progress(n).Touched() {
-			continue
-		}
+	for _, s := range services {
 		group.Go(func() error {
-			err := Retry(ctx, r.Clock, r.Renew, func(ctx context.Context) error {
-				_, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: s.withoutHooks()})
+			c := s.withoutHooks(restored[s])
+			update := func(ctx context.Context) error {
+				_, err := e.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: s.cluster(), Service: &s.ECSName, DeploymentConfiguration: c})
 				return err
-			})
-			if err != nil {
-				r.Event(s.Name, "cannot remove the release's pause hooks, so any other deployment waits at them: "+r.oneLine(err))
+			}
+			err := Retry(ctx, e.Clock, e.Renew, update)
+			if restored[s] && CallStatus(err) == machine.Rejected && strategyOf(c) != "" { // what ran before cannot be shifted
+				c = configure(c, &platform.Strategy{Type: platform.Rolling}, 0)
+				c.LifecycleHooks = keptHooks(c)
+				err = Retry(ctx, e.Clock, e.Renew, update)
+			}
+			switch {
+			case err != nil:
+				e.Event(s.Name, "cannot remove the release's pause hooks, so any other deployment waits at them: "+e.oneLine(err))
+			case s.unchanged:
+				e.Event(s.Name, "removed the pause hooks of an earlier release")
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // errors are reported as events
+}
+
+// removeLeftHooks removes the hooks that a killed process left with services that do not
+// change.
+func (e Engine) removeLeftHooks(ctx context.Context, services []*servicePlan) {
+	e.removeHooks(ctx, slices.DeleteFunc(slices.Clone(services), func(s *servicePlan) bool {
+		return !s.unchanged || deploying(s.service) || !slices.ContainsFunc(hooksOf(s.service.DeploymentConfiguration), isPauseHook)
+	}), nil)
 }
 
 // step executes the commands that are due, or else verifies, or else waits and observes.
@@ -224,8 +248,13 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	n := slices.IndexFunc(r.services, func(s *serviceRollout) bool { return s.servicePlan == plan })
 	s, progress := r.services[n], r.machine.Progress(n)
 	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
+	if r.machine.Stage() == machine.Paused && progress.Touched() && progress.Verdict == machine.Pending {
+		to.Result = report.Paused
+	}
 	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
-	to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
+	if s.Lifecycle {
+		to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
+	}
 	restoreErr := progress.RestoreErr
 	if s.restoreCause != "" {
 		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)

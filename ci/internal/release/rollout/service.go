@@ -43,6 +43,7 @@ type servicePlan struct {
 	newestTags releaseTags // of the revision that the new one is based on
 	upToDate   bool        // the running definition is the wanted one
 	unchanged  bool        // nothing to do
+	group      string      // target group of the running version, if it decides how a rolling service is deployed; "" if unknown
 	notes      []string    // to report
 }
 

@@ -54,6 +54,15 @@ func (e Engine) shiftReport(ctx context.Context, s types.Service) (*report.Shift
 	return shift, nil
 }
 
+// addPaused names the commands that decide on a paused release.
+func (e Engine) addPaused(status *report.Status) {
+	for _, s := range status.Services {
+		if s.Shift != nil && slices.ContainsFunc(s.Shift.Hooks, func(h report.Hook) bool { return !h.Until.IsZero() }) {
+			status.Next = fmt.Sprintf("%s continues it; %s restores the previous version", e.Environment.Command("continue"), e.Environment.Command("abort"))
+		}
+	}
+}
+
 // hookTarget returns the ARN of a hook's function, or PAUSE: such a hook has no target.
 func hookTarget(arn *string) string {
 	if arn == nil {

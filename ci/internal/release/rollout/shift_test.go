@@ -126,6 +126,7 @@ func TestPause(t *testing.T) {
 			require.Equal(t, report.Paused, got.Result, "%s\n%s", got.Error, b.log())
 			require.Equal(t, outcome.Done, got.ExitCode)
 			require.Equal(t, flagOf(stage), got.Pause.Stage)
+			require.Equal(t, report.Paused, got.Services[0].Result)
 			require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), got.Pause.Until, 5*time.Minute, "and as long as the services bake")
 			require.Equal(t, "slipway continue", got.Next)
 			b.ecs.calls = nil
@@ -176,13 +177,40 @@ func TestPause(t *testing.T) {
 			})
 			t.Run("aborted", func(t *testing.T) {
 				b := paused(t)
-				got := b.engine.Abort(t.Context(), b.entries())
+				got := b.engine.Abort(t.Context(), b.entries(), 0)
 				require.Equal(t, report.Restored, got.Result, "%s\n%s", got.Error, b.log())
 				require.Equal(t, outcome.Done, got.ExitCode)
 				requireVersion(t, b, oldImage)
-				again := b.engine.Abort(t.Context(), b.entries())
+				again := b.engine.Abort(t.Context(), b.entries(), 0)
 				require.Equal(t, outcome.Refused, again.ExitCode)
 				require.Contains(t, again.Error, "no release is in progress")
+			})
+			t.Run("abort is denied", func(t *testing.T) {
+				b := paused(t)
+				b.ecs.failCall = func(operation, _ string) error {
+					if strings.HasPrefix(operation, "Stop") || strings.HasPrefix(operation, "Update") {
+						return apiError("AccessDeniedException")
+					}
+					return nil
+				}
+				got := b.engine.Abort(t.Context(), b.entries(), 0)
+				require.Equal(t, outcome.Unrestored, got.ExitCode, "%s\n%s", got.Error, b.log())
+				require.Equal(t, report.Failed, got.Result)
+				require.Contains(t, got.Next, "slipway abort")
+			})
+			t.Run("abort takes too long", func(t *testing.T) {
+				b := paused(t)
+				b.ecs.failCall = func(operation, _ string) error {
+					if strings.HasPrefix(operation, "Stop") || strings.HasPrefix(operation, "Update") {
+						return apiError("ServerException")
+					}
+					return nil
+				}
+				began := b.ecs.clock.Now()
+				got := b.engine.Abort(t.Context(), b.entries(), 3*time.Minute)
+				require.Equal(t, outcome.Unrestored, got.ExitCode, "%s\n%s", got.Error, b.log())
+				require.Contains(t, got.Services[0].Error, "not restored within the time limit of 3m0s")
+				require.Less(t, b.ecs.clock.Now().Sub(began), 4*time.Minute)
 			})
 			t.Run("expires", func(t *testing.T) {
 				b := paused(t)
@@ -195,7 +223,7 @@ func TestPause(t *testing.T) {
 					requireVersion(t, b, oldImage)
 				} else {
 					require.Equal(t, []string{"w"}, u.Services)
-					require.Equal(t, outcome.Done, b.engine.Abort(t.Context(), b.entries()).ExitCode, b.log())
+					require.Equal(t, outcome.Done, b.engine.Abort(t.Context(), b.entries(), 0).ExitCode, b.log())
 					requireVersion(t, b, oldImage)
 				}
 				b.request.PauseAt, b.request.Continue = "", true
@@ -257,6 +285,7 @@ func TestShiftReport(t *testing.T) {
 	require.Greater(t, want.Hooks[0].Until, b.ecs.clock.Now().Add(24*time.Hour))
 	require.Equal(t, want, status.Services[0].Shift)
 	require.Nil(t, status.Services[1].Shift)
+	require.Equal(t, "slipway continue continues it; slipway abort restores the previous version", status.Next)
 	diff, err = b.engine.Diff(t.Context(), b.request)
 	require.NoError(t, err)
 	require.Equal(t, want, diff.Services[0].Shift)

@@ -174,7 +174,7 @@ func TestShiftKilledAtEveryCall(t *testing.T) {
 						for again := 0; got.Result == report.Paused && again < 3; again++ {
 							require.Equal(t, outcome.Done, got.ExitCode)
 							if n%2 == 0 { // a person aborts it
-								got = b.engine.Abort(t.Context(), b.entries())
+								got = b.engine.Abort(t.Context(), b.entries(), 0)
 								require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
 								requireVersion(t, b, oldImage)
 								return
@@ -203,14 +203,14 @@ func TestAbortKilledAtEveryCall(t *testing.T) {
 			return b
 		}
 		whole := paused()
-		require.Equal(t, outcome.Done, whole.engine.Abort(t.Context(), whole.entries()).ExitCode)
+		require.Equal(t, outcome.Done, whole.engine.Abort(t.Context(), whole.entries(), 0).ExitCode)
 		for n := range len(whole.ecs.calls) {
 			for _, late := range []bool{false, true} {
 				b := paused()
 				killAt(b, n, late)
-				b.engine.Abort(t.Context(), b.entries())
+				b.engine.Abort(t.Context(), b.entries(), 0)
 				restartProcess(b)
-				got := b.engine.Abort(t.Context(), b.entries())
+				got := b.engine.Abort(t.Context(), b.entries(), 0)
 				if got.ExitCode != outcome.Refused {
 					require.Equal(t, outcome.Done, got.ExitCode, "%s, call %d: %s\n%s", stage, n, got.Error, b.log())
 				}

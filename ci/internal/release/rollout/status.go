@@ -47,6 +47,7 @@ func (e Engine) Status(ctx context.Context, services []platform.Service) (report
 	}
 	_ = group.Wait() // problems has the errors, all of them
 	e.findUnfinishedRelease(ctx, running, versions, &status)
+	e.addPaused(&status)
 	return status, errors.Join(problems...)
 }
 

@@ -75,3 +75,23 @@ func TestHealthCountsTasks(t *testing.T) {
 		})
 	}
 }
+
+// TestHealthOfShiftedGroups checks that two groups between which ECS shifts traffic count as
+// one.
+func TestHealthOfShiftedGroups(t *testing.T) {
+	const up, down = elbtypes.TargetHealthStateEnumHealthy, elbtypes.TargetHealthStateEnumUnhealthy
+	for name, groups := range map[string]fakeTargetGroups{
+		"before": {"a": {{"10.0.0.1", 8000, up}}, "b": {}},
+		"during": {"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.2", 8000, down}}},
+		"after":  {"a": {}, "b": {{"10.0.0.2", 8000, up}}},
+		"denied": {"a": nil, "b": {{"10.0.0.2", 8000, up}}},
+	} {
+		at := runningService{described: types.Service{LoadBalancers: []types.LoadBalancer{{
+			TargetGroupArn: aws.String("a"), AdvancedConfiguration: &types.AdvancedConfiguration{AlternateTargetGroupArn: aws.String("b")},
+		}}}}
+		var status report.ServiceStatus
+		Engine{Health: groups}.addHealth(t.Context(), at, &status)
+		require.EqualValues(t, 1, status.Tasks.Healthy, name)
+		require.EqualValues(t, map[bool]int{true: 1}[name == "during"], status.Tasks.Unhealthy, name)
+	}
+}

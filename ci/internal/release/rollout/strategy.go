@@ -19,15 +19,6 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Defaults of ECS.
-// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
-const (
-	defaultCanaryPercent = 5
-	defaultCanaryBake    = 10 // minutes
-	defaultLinearPercent = 10
-	defaultLinearBake    = 6
-)
-
 // DefaultPauseLimit is how long ECS waits for a person's decision; maxPauseLimit is the most
 // that it allows.
 const (
@@ -60,16 +51,13 @@ func strategyOf(c *types.DeploymentConfiguration) string {
 // What ECS cannot shift is rolled.
 func (s *servicePlan) strategy() *platform.Strategy {
 	wanted := cmp.Or(s.target.Strategy, s.target.Service.Strategy)
-	if wanted != nil && shifts(wanted) && len(s.service.LoadBalancers) == 0 {
+	if wanted.Progressive() && len(s.service.LoadBalancers) == 0 {
 		rolled := *wanted
 		rolled.Type = platform.Rolling
 		return &rolled
 	}
 	return wanted
 }
-
-// shifts reports whether ECS shifts traffic with a strategy.
-func shifts(s *platform.Strategy) bool { return s.Type != platform.Rolling && s.Type != "" }
 
 // checkStrategy refuses a service that the release cannot drive as the services file wants.
 func (s *servicePlan) checkStrategy() error {
@@ -85,10 +73,10 @@ func (s *servicePlan) checkStrategy() error {
 			return outcome.Refusedf("service %s has a pause hook at %v that slipway did not set, and would wait there: remove it from its deployment configuration", name, hook.LifecycleStages)
 		}
 	}
-	if wanted == nil || !shifts(wanted) {
+	if !wanted.Progressive() {
 		return nil
 	}
-	if s.target.Shift == nil && !slices.ContainsFunc(s.service.LoadBalancers, func(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil }) {
+	if s.shift() == nil {
 		return outcome.Refusedf("service %s has no second target group and listener rules to shift traffic with (strategy %s): create them with Terraform (slipway plan, slipway apply)", name, wanted.Type)
 	}
 	return nil
@@ -111,10 +99,10 @@ func isPauseHook(hook types.DeploymentLifecycleHook) bool {
 // planStrategies decides how the services that change are deployed. All services that
 // shift traffic bake as long as the longest.
 func (p releasePlan) planStrategies(request Request) error {
-	bake := 0
+	bake := time.Duration(0)
 	for _, s := range p.changed() {
-		if wanted := s.strategy(); !s.isJob() && wanted != nil && shifts(wanted) {
-			bake = max(bake, bakeOf(wanted))
+		if !s.isJob() {
+			bake = max(bake, s.strategy().BakeTime())
 		}
 	}
 	var shifting []*servicePlan
@@ -151,35 +139,31 @@ func (p releasePlan) planStrategies(request Request) error {
 	return nil
 }
 
-func bakeOf(s *platform.Strategy) int {
-	if s.Bake == nil {
-		return platform.DefaultBake
-	}
-	return *s.Bake
-}
-
 // planStrategy decides how a service is deployed, but for the hooks at which it waits.
-func (s *servicePlan) planStrategy(request Request, bake int) error {
+func (s *servicePlan) planStrategy(request Request, bake time.Duration) error {
 	current, wanted := s.service.DeploymentConfiguration, s.strategy()
 	effective := current
 	if s.Joined == "" && wanted != nil {
 		back := request.TakeOver && !request.dryRun && s.target.Strategy == nil
-		if atOnce := back || s.Count != nil; atOnce && shifts(wanted) {
+		moves := s.leavesShift() && !s.inFirstGroup()
+		if atOnce := back || s.Count != nil; atOnce && wanted.Progressive() || moves {
 			wanted, bake = &platform.Strategy{Type: platform.BlueGreen}, 0
 			s.configuration = configure(current, wanted, bake)
-		} else if c := configure(current, wanted, bake); shifts(wanted) || !reflect.DeepEqual(c, cmp.Or(current, &types.DeploymentConfiguration{})) {
+		} else if c := configure(current, wanted, bake); wanted.Progressive() || !reflect.DeepEqual(c, cmp.Or(current, &types.DeploymentConfiguration{})) {
 			s.configuration = c
-			if shifts(wanted) {
+			if wanted.Progressive() {
 				s.Shift = shiftOf(c)
 			}
 		}
 		effective = cmp.Or(s.configuration, current)
-		if shifts(wanted) {
+		if wanted.Progressive() {
 			balancers, err := s.balancers()
 			if err != nil {
 				return err
 			}
 			s.loadBalancers = balancers
+		} else if s.leavesShift() && s.target.Strategy == nil {
+			s.loadBalancers = withoutShift(s.service.LoadBalancers)
 		}
 	}
 	if s.Joined != "" && slices.ContainsFunc(hooksOf(current), isPauseHook) {
@@ -191,37 +175,50 @@ func (s *servicePlan) planStrategy(request Request, bake int) error {
 	}
 	if strategyOf(effective) != "" {
 		s.restoring = configure(effective, &platform.Strategy{Type: platform.BlueGreen}, 0)
+		s.restoring.LifecycleHooks = keptHooks(effective)
 	}
 	return nil
 }
 
-// withoutHooks returns the deployment configuration of the release without its hooks.
-func (s *servicePlan) withoutHooks() *types.DeploymentConfiguration {
-	c := *cmp.Or(s.configuration, s.service.DeploymentConfiguration)
-	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(c.LifecycleHooks), isPauseHook)
+// keptHooks returns the hooks of a configuration without those of a release. It is never
+// nil, with which ECS keeps all.
+func keptHooks(c *types.DeploymentConfiguration) []types.DeploymentLifecycleHook {
+	return slices.DeleteFunc(append([]types.DeploymentLifecycleHook{}, hooksOf(c)...), isPauseHook)
+}
+
+// withoutHooks returns the deployment configuration of the release without its hooks. That of
+// a restored service is what it was before the release, if this process knows that.
+func (s *servicePlan) withoutHooks(restored bool) *types.DeploymentConfiguration {
+	before := s.service.DeploymentConfiguration
+	c := *cmp.Or(s.configuration, before)
+	if restored && s.Joined == "" {
+		c = *cmp.Or(before, &types.DeploymentConfiguration{})
+		c.Strategy = cmp.Or(c.Strategy, types.DeploymentStrategyRolling)
+	}
+	c.LifecycleHooks = keptHooks(&c)
 	return &c
 }
 
 // configure returns a deployment configuration with a strategy, and without the hooks of a
 // release. What the strategy does not name stays as it is.
-func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bake int) *types.DeploymentConfiguration {
+func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bake time.Duration) *types.DeploymentConfiguration {
 	c := types.DeploymentConfiguration{}
 	if current != nil {
 		c = *current
 	}
 	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(hooksOf(current)), isPauseHook)
 	switch {
-	case shifts(s):
-		c.Strategy, c.BakeTimeInMinutes, c.EarlySuccessCriteria = types.DeploymentStrategy(strings.ToUpper(string(s.Type))), aws.Int32(int32(bake)), nil //nolint:gosec // at most 1440
+	case s.Progressive():
+		c.Strategy, c.BakeTimeInMinutes, c.EarlySuccessCriteria = types.DeploymentStrategy(strings.ToUpper(string(s.Type))), minutes(bake), nil
 		c.CanaryConfiguration, c.LinearConfiguration = nil, nil
 	case strategyOf(current) != "":
 		c.Strategy, c.BakeTimeInMinutes, c.CanaryConfiguration, c.LinearConfiguration = types.DeploymentStrategyRolling, nil, nil, nil
 	}
 	switch s.Type {
 	case platform.Canary:
-		c.CanaryConfiguration = &types.CanaryConfiguration{CanaryPercent: percentOr(s, defaultCanaryPercent), CanaryBakeTimeInMinutes: stepBakeOr(s, defaultCanaryBake)}
+		c.CanaryConfiguration = &types.CanaryConfiguration{CanaryPercent: aws.Float64(s.StepPercent()), CanaryBakeTimeInMinutes: minutes(s.StepBakeTime())}
 	case platform.Linear:
-		c.LinearConfiguration = &types.LinearConfiguration{StepPercent: percentOr(s, defaultLinearPercent), StepBakeTimeInMinutes: stepBakeOr(s, defaultLinearBake)}
+		c.LinearConfiguration = &types.LinearConfiguration{StepPercent: aws.Float64(s.StepPercent()), StepBakeTimeInMinutes: minutes(s.StepBakeTime())}
 	case platform.Rolling:
 		if early := c.EarlySuccessCriteria; s.EarlySuccess > 0 {
 			c.EarlySuccessCriteria = &types.DeploymentEarlySuccessCriteria{
@@ -243,43 +240,43 @@ func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bak
 	return &c
 }
 
-func percentOr(s *platform.Strategy, fallback float64) *float64 {
-	return aws.Float64(cmp.Or(s.Percent, fallback))
+// minutes returns a time in minutes, rounded up, as ECS has it.
+func minutes(d time.Duration) *int32 {
+	return aws.Int32(int32((d + time.Minute - 1) / time.Minute)) //nolint:gosec // at most 20160
 }
 
-func stepBakeOr(s *platform.Strategy, fallback int32) *int32 {
-	if s.StepBake == nil {
-		return &fallback
+// EntryStrategy returns the strategy of an ECS service as its entry in the services file has
+// it; nil for ROLLING.
+func EntryStrategy(c *types.DeploymentConfiguration) *platform.Strategy {
+	name := strategyOf(c)
+	if name == "" {
+		return nil
 	}
-	return aws.Int32(int32(*s.StepBake)) //nolint:gosec // at most 1440
+	s := &platform.Strategy{Type: platform.StrategyType(strings.ToLower(name)), Bake: optional(c.BakeTimeInMinutes)}
+	if canary := c.CanaryConfiguration; canary != nil && s.Type == platform.Canary {
+		s.Percent, s.StepBake = aws.ToFloat64(canary.CanaryPercent), optional(canary.CanaryBakeTimeInMinutes)
+	}
+	if linear := c.LinearConfiguration; linear != nil && s.Type == platform.Linear {
+		s.Percent, s.StepBake = aws.ToFloat64(linear.StepPercent), optional(linear.StepBakeTimeInMinutes)
+	}
+	return s
+}
+
+// optional returns an optional number of ECS as the services file has it.
+func optional(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	return aws.Int(int(*n))
 }
 
 // shiftOf returns how ECS shifts traffic with a configuration; nil if it does not.
 func shiftOf(c *types.DeploymentConfiguration) *machine.Shift {
-	step, bake := 100., int32(0)
-	switch {
-	case strategyOf(c) == "":
+	s := EntryStrategy(c)
+	if s == nil {
 		return nil
-	case c.Strategy == types.DeploymentStrategyCanary:
-		step, bake = defaultCanaryPercent, defaultCanaryBake
-		if canary := c.CanaryConfiguration; canary != nil {
-			step, bake = aws.ToFloat64(canary.CanaryPercent), aws.ToInt32(canary.CanaryBakeTimeInMinutes)
-		}
-	case c.Strategy == types.DeploymentStrategyLinear:
-		step, bake = defaultLinearPercent, defaultLinearBake
-		if linear := c.LinearConfiguration; linear != nil {
-			step, bake = aws.ToFloat64(linear.StepPercent), aws.ToInt32(linear.StepBakeTimeInMinutes)
-		}
 	}
-	shift := &machine.Shift{StepBake: time.Duration(bake) * time.Minute}
-	for share := step; step > 0 && share < 100; share += step {
-		shift.Steps = append(shift.Steps, share)
-		if c.Strategy == types.DeploymentStrategyCanary {
-			break
-		}
-	}
-	shift.Steps = append(shift.Steps, 100)
-	return shift
+	return &machine.Shift{Steps: s.Shares(), StepBake: s.StepBakeTime()}
 }
 
 // pauseHook returns the hook at which a deployment waits until the release continues it.
@@ -287,7 +284,7 @@ func pauseHook(limit time.Duration) types.DeploymentLifecycleHook {
 	hook := types.DeploymentLifecycleHook{
 		TargetType: types.DeploymentLifecycleHookTargetTypePause,
 		TimeoutConfiguration: &types.DeploymentLifecycleHookTimeoutConfiguration{
-			Action: types.DeploymentLifecycleHookActionRollback, TimeoutInMinutes: aws.Int32(int32((limit + time.Minute - 1) / time.Minute)), //nolint:gosec // at most 20160
+			Action: types.DeploymentLifecycleHookActionRollback, TimeoutInMinutes: minutes(limit),
 		},
 	}
 	for _, stage := range machine.PauseStages() {
@@ -326,12 +323,99 @@ func (s *servicePlan) balancers() ([]types.LoadBalancer, error) {
 	return balancers, nil
 }
 
+// leavesShift reports whether the release rolls a service whose traffic ECS can shift.
+func (s *servicePlan) leavesShift() bool {
+	wanted := s.strategy()
+	return wanted != nil && !wanted.Progressive() && slices.ContainsFunc(s.service.LoadBalancers, hasShift)
+}
+
+func hasShift(b types.LoadBalancer) bool { return b.AdvancedConfiguration != nil }
+
+// inFirstGroup reports whether the running version is known to be in the target group that
+// the load balancer's rules forward to without ECS.
+func (s *servicePlan) inFirstGroup() bool {
+	return slices.ContainsFunc(s.service.LoadBalancers, func(b types.LoadBalancer) bool { return hasShift(b) && aws.ToString(b.TargetGroupArn) == s.group })
+}
+
+// findGroup finds the target group of the running version of a service that leaves a
+// progressive strategy. Production may be in the second one, which Terraform deletes, and to
+// which its rules do not forward: then the release shifts all traffic once more.
+func (e Engine) findGroup(ctx context.Context, s *servicePlan) error {
+	if s.unchanged || !s.leavesShift() {
+		return nil
+	}
+	unknown := "it is in progress"
+	if !deploying(s.service) {
+		var err error
+		if s.group, err = e.groupOf(ctx, s); err != nil && !isUnavailable(err) {
+			return err
+		}
+		unknown = "ecs:DescribeServiceRevisions"
+	}
+	switch {
+	case s.inFirstGroup():
+	case s.group == "":
+		s.note("it is unknown which target group production is in (%s): this release shifts all traffic once more, instead of a rolling update", unknown)
+	default:
+		s.note("production is in the second target group, %s: this release shifts all traffic once more, instead of a rolling update; the next one rolls", machine.ShortARN(s.group))
+	}
+	return nil
+}
+
+// groupOf returns the target group of the running version of a service, "" if ECS names none.
+func (e Engine) groupOf(ctx context.Context, s *servicePlan) (string, error) {
+	primary := machine.Primary(s.service.Deployments)
+	n := slices.IndexFunc(s.service.CurrentServiceRevisions, func(r types.ServiceCurrentRevisionSummary) bool {
+		return primary != nil && numberOf(aws.ToString(r.Arn)) == numberOf(aws.ToString(primary.Id))
+	})
+	if n < 0 {
+		return "", nil
+	}
+	out, err := e.ECS.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: []string{aws.ToString(s.service.CurrentServiceRevisions[n].Arn)}})
+	if err != nil {
+		return "", fmt.Errorf("describing service revisions of %s: %w", s.ECSName, err)
+	}
+	for _, revision := range out.ServiceRevisions {
+		if revision.ResolvedConfiguration == nil {
+			continue
+		}
+		for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
+			group := aws.ToString(balancer.TargetGroupArn)
+			if shift := s.shift(); group == shift.TargetGroup || group == shift.AlternateTargetGroup {
+				return group, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// withoutShift returns load balancers without what ECS shifts traffic with.
+func withoutShift(balancers []types.LoadBalancer) []types.LoadBalancer {
+	balancers = slices.Clone(balancers)
+	for n := range balancers {
+		balancers[n].AdvancedConfiguration = nil
+	}
+	return balancers
+}
+
+// updated returns the service with the load balancers that the release sets.
+func (s *servicePlan) updated() types.Service {
+	service := s.service
+	if s.loadBalancers != nil {
+		service.LoadBalancers = s.loadBalancers
+	}
+	return service
+}
+
 // shift returns what ECS shifts the service's traffic with, nil if it does not.
 func (s *servicePlan) shift() *Shift {
-	if s.target.Shift != nil {
-		return s.target.Shift
-	}
-	for _, b := range s.service.LoadBalancers {
+	return cmp.Or(s.target.Shift, ShiftOf(s.service.LoadBalancers))
+}
+
+// ShiftOf returns what ECS shifts traffic between a service's load balancers with, nil if it
+// does not.
+func ShiftOf(balancers []types.LoadBalancer) *Shift {
+	for _, b := range balancers {
 		if a := b.AdvancedConfiguration; a != nil {
 			return &Shift{
 				TargetGroup: aws.ToString(b.TargetGroupArn), AlternateTargetGroup: aws.ToString(a.AlternateTargetGroupArn),

@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,91 @@ func TestStrategyIsSet(t *testing.T) {
 			require.Nil(t, (*inputs)[2].LoadBalancers, "they are the same")
 		})
 	}
+}
+
+// TestBackToRolling goes back to rolling updates. While production is in the second target group,
+// to which Terraform's rules do not forward, ECS shifts the traffic once more. Then the service no
+// longer has what Terraform deletes.
+func TestBackToRolling(t *testing.T) {
+	rolling := platform.Strategy{Type: platform.Rolling}
+	for name, tt := range map[string]struct {
+		releases int // by blue/green, before
+		change   func(*fixture)
+		shifts   bool // once more
+		note     string
+	}{
+		"production is in the second target group": {1, nil, true, "a: production is in the second target group, 2: this release shifts all traffic once more"},
+		"production is in the first target group":  {2, nil, false, ""},
+		"for one release": {1, func(b *fixture) {
+			b.request.Targets[0].Service.Strategy = &blueGreen
+			b.request.Targets[0].Strategy = &rolling
+		}, true, "a: production is in the second target group"},
+		"for one release, in the first": {2, func(b *fixture) {
+			b.request.Targets[0].Service.Strategy = &blueGreen
+			b.request.Targets[0].Strategy = &rolling
+		}, false, ""},
+		"a rollback": {1, func(b *fixture) { b.request.TakeOver = true }, true, "a: production is in the second target group"},
+		"the target group is unknown": {2, func(b *fixture) {
+			b.ecs.failCall = failCalls("DescribeServiceRevisions", "AccessDeniedException", 1<<30)
+		}, true, "a: it is unknown which target group production is in (ecs:DescribeServiceRevisions)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newShiftFixture(blueGreen)
+			b.request.Targets = b.request.Targets[:1]
+			release := func(n int) (in ecs.UpdateServiceInput) {
+				b.request.Targets[0].Image, b.request.Version = fmt.Sprintf("good@sha256:%d", n), strings.Repeat(fmt.Sprint(n), 40)
+				inputs := b.recordUpdates()
+				got := b.run(t.Context())
+				require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+				require.Equal(t, b.request.Targets[0].Image, b.ecs.running("a"))
+				return (*inputs)[0]
+			}
+			for n := range tt.releases {
+				release(n + 1)
+			}
+			b.request.Targets[0].Service.Strategy, b.request.Targets[0].Shift = &rolling, nil
+			if tt.change != nil {
+				tt.change(b)
+			}
+			in := release(3)
+			keeps := b.request.Targets[0].Strategy != nil
+			if tt.shifts {
+				require.Equal(t, types.DeploymentStrategyBlueGreen, in.DeploymentConfiguration.Strategy)
+				require.Zero(t, *in.DeploymentConfiguration.BakeTimeInMinutes)
+				require.Empty(t, in.DeploymentConfiguration.LifecycleHooks)
+				require.Nil(t, in.LoadBalancers)
+				require.Contains(t, b.log(), tt.note)
+				if b.ecs.failCall != nil {
+					return
+				}
+				in = release(4)
+			}
+			require.Equal(t, types.DeploymentStrategyRolling, in.DeploymentConfiguration.Strategy)
+			require.Equal(t, !keeps, in.LoadBalancers != nil)
+			require.Equal(t, keeps, b.ecs.services["ecs-a-service"].balancers[0].AdvancedConfiguration != nil)
+			in = release(5)
+			require.Nil(t, in.DeploymentConfiguration)
+			require.Nil(t, in.LoadBalancers)
+		})
+	}
+}
+
+// TestLeftHooks removes the pause hooks that a killed process left. Any other deployment would
+// wait at them.
+func TestLeftHooks(t *testing.T) {
+	b := newShiftFixture(blueGreen, canary)
+	b.ecs.failCall = after("UpdateService ecs-w-service", failCalls("UpdateService", "AccessDeniedException", 1<<30))
+	require.Equal(t, report.Succeeded, b.run(t.Context()).Result, b.log())
+	require.True(t, b.hasEvent("a: cannot remove the release's pause hooks"), b.log())
+	restartProcess(b)
+	require.Len(t, b.ecs.services["ecs-a-service"].config.LifecycleHooks, 1)
+	got := b.run(t.Context())
+	require.Equal(t, report.Unchanged, got.Result, got.Error)
+	require.Equal(t, outcome.Done, got.ExitCode)
+	require.ElementsMatch(t, []string{"UpdateService ecs-a-service", "UpdateService ecs-b-service"}, b.changes())
+	require.Empty(t, b.ecs.services["ecs-a-service"].config.LifecycleHooks)
+	require.Equal(t, types.DeploymentStrategyCanary, b.ecs.services["ecs-b-service"].config.Strategy)
+	require.True(t, b.hasEvent("a: removed the pause hooks of an earlier release"), b.log())
 }
 
 // TestStrategyIsRefused before anything changes.

@@ -168,27 +168,38 @@ func (h targetHealth) String() string {
 }
 
 // groupHealth returns the health of the targets in each of a service's target groups, by
-// address. It skips groups that cannot be read.
+// address. Two groups between which ECS shifts traffic count as one. It skips groups that
+// cannot be read.
 func (e Engine) groupHealth(ctx context.Context, service types.Service) []map[string]targetHealth {
 	if e.Health == nil {
 		return nil
 	}
 	var groups []map[string]targetHealth
 	for _, balancer := range service.LoadBalancers {
-		if balancer.TargetGroupArn == nil {
-			continue
-		}
-		out, err := e.Health.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: balancer.TargetGroupArn})
-		if err != nil {
-			continue
+		arns := []*string{balancer.TargetGroupArn}
+		if a := balancer.AdvancedConfiguration; a != nil {
+			arns = append(arns, a.AlternateTargetGroupArn)
 		}
 		group := map[string]targetHealth{}
-		for _, d := range out.TargetHealthDescriptions {
-			if d.Target != nil && d.TargetHealth != nil {
-				group[fmt.Sprintf("%s:%d", aws.ToString(d.Target.Id), aws.ToInt32(d.Target.Port))] = targetHealth(*d.TargetHealth)
+		read := false
+		for _, arn := range arns {
+			if arn == nil {
+				continue
+			}
+			out, err := e.Health.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: arn})
+			if err != nil {
+				continue
+			}
+			read = true
+			for _, d := range out.TargetHealthDescriptions {
+				if d.Target != nil && d.TargetHealth != nil {
+					group[fmt.Sprintf("%s:%d", aws.ToString(d.Target.Id), aws.ToInt32(d.Target.Port))] = targetHealth(*d.TargetHealth)
+				}
 			}
 		}
-		groups = append(groups, group)
+		if read {
+			groups = append(groups, group)
+		}
 	}
 	return groups
 }

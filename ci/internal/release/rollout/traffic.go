@@ -102,13 +102,16 @@ func (r *run) groupsOf(ctx context.Context, s *serviceRollout) (previous, next s
 		return "", "", err
 	}
 	shift := s.shift()
+	if shift == nil {
+		return "", "", nil
+	}
 	for _, revision := range revisions.ServiceRevisions {
 		if revision.ResolvedConfiguration == nil {
 			continue
 		}
 		for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
 			group := aws.ToString(balancer.TargetGroupArn)
-			if shift == nil || group != shift.TargetGroup && group != shift.AlternateTargetGroup {
+			if group != shift.TargetGroup && group != shift.AlternateTargetGroup {
 				continue
 			}
 			if aws.ToString(revision.ServiceRevisionArn) == target {
@@ -116,6 +119,11 @@ func (r *run) groupsOf(ctx context.Context, s *serviceRollout) (previous, next s
 			} else {
 				previous = group
 			}
+		}
+	}
+	if next != "" && previous == "" { // it was not shifted before, so its revision names no group
+		if previous = shift.TargetGroup; previous == next {
+			previous = shift.AlternateTargetGroup
 		}
 	}
 	return previous, next, nil

@@ -115,15 +115,9 @@ func (l Lookup) configured(ctx context.Context, services []platform.Service) (ma
 	known := map[string]rollout.Shift{}
 	var arns []string
 	for _, s := range services {
-		for _, balancer := range l.Current[s.Name] {
-			if c := balancer.AdvancedConfiguration; c != nil {
-				shift := rollout.Shift{
-					TargetGroup: aws.ToString(balancer.TargetGroupArn), AlternateTargetGroup: aws.ToString(c.AlternateTargetGroupArn),
-					ProductionRule: aws.ToString(c.ProductionListenerRule), TestRule: aws.ToString(c.TestListenerRule), Role: aws.ToString(c.RoleArn),
-				}
-				known[s.Name] = shift
-				arns = append(arns, shift.ProductionRule, shift.TestRule)
-			}
+		if shift := rollout.ShiftOf(l.Current[s.Name]); shift != nil {
+			known[s.Name] = *shift
+			arns = append(arns, shift.ProductionRule, shift.TestRule)
 		}
 	}
 	rules, err := DescribeRules(ctx, l.ELB, arns)

@@ -27,16 +27,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "fatal: cannot read configuration: DATABASE_URL is not set")
 		os.Exit(1)
 	case "unhealthy":
-		serve("500 Internal Server Error", "", "error: no connection to the database, answering 500 to %q\n")
+		serve(always(response{"500 Internal Server Error", "", "error: no connection to the database, answering 500 to %q\n"}))
 	case "wrong-version":
-		serve("200 OK", `{"status":"ok","version":"of yesterday"}`, "answering %q\n")
+		serve(always(response{"200 OK", `{"status":"ok","version":"of yesterday"}`, "answering %q\n"}))
+	case "bad-canary": // the smoke test of new versions uses another port than clients
+		version := fmt.Sprintf(`{"status":"ok","version":%q}`, os.Getenv("VERSION"))
+		serve(func(header string) response {
+			if strings.Contains(header, "\r\nX-Forwarded-Port: 80\r\n") {
+				return response{"500 Internal Server Error", "", "error: the price list has no prices, answering 500 to %q\n"}
+			}
+			return response{"200 OK", version, "answering %q\n"}
+		})
 	case "hang":
 		fmt.Println("waiting for a lock that is never released")
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM)
 		<-stop
 	default:
-		fmt.Fprintf(os.Stderr, "unknown fault %q: want crash, unhealthy, wrong-version or hang\n", fault)
+		fmt.Fprintf(os.Stderr, "unknown fault %q: want crash, unhealthy, wrong-version, bad-canary or hang\n", fault)
 		os.Exit(2)
 	}
 }
@@ -52,8 +60,15 @@ func execute(command []string) {
 	os.Exit(1)
 }
 
-// serve logs each request and gives all the same response, also to health checks.
-func serve(status, body, log string) {
+// response is a response and the line that logs its request.
+type response struct{ status, body, log string }
+
+// always returns the same response to each request.
+func always(r response) func(string) response { return func(string) response { return r } }
+
+// serve logs each request and responds to it, also to health checks. respond gets the header
+// with its line breaks.
+func serve(respond func(header string) response) {
 	port := os.Getenv("PORT")
 	if port == "" {
 		port = "8000"
@@ -71,12 +86,21 @@ func serve(status, body, log string) {
 		}
 		go func() {
 			defer connection.Close()
-			line, err := bufio.NewReader(connection).ReadString('\n')
-			if err != nil {
-				return
+			lines := bufio.NewReader(connection)
+			request, header := "", ""
+			for !strings.HasSuffix(header, "\r\n\r\n") {
+				line, err := lines.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if request == "" {
+					request = line
+				}
+				header += line
 			}
-			fmt.Printf(log, line)
-			fmt.Fprintf(connection, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
+			r := respond(header)
+			fmt.Printf(r.log, request)
+			fmt.Fprintf(connection, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", r.status, len(r.body), r.body)
 		}()
 	}
 }

@@ -192,6 +192,7 @@ func TestRelease(t *testing.T) {
 			see(rollback, back, own), commands(), see(rolled, backDone),
 		}, result: report.Restored, err: "circuit breaker tripped: failed to start"},
 		"alarm":                  {steps: []step{updated, observe(Observation{Status: rollback, Alarms: []string{"5xx"}, Deployments: deployments(own)}), see(rolled, old)}, result: report.Restored, err: "alarm 5xx triggered"},
+		"hook":                   {steps: []step{updated, observe(Observation{Status: rollback, HookFailure: "the deployment was not continued in time", Reason: "timed out", Deployments: deployments(own)}), see(rolled, old)}, result: report.Restored, err: "not continued in time: timed out"},
 		"user":                   {steps: []step{updated, observe(Observation{Status: "STOP_REQUESTED", Reason: "by user", Deployments: deployments(own)}), see("STOP_REQUESTED", own), commands(), see(rolled, old)}, result: report.Restored, err: "a user stopped"},
 		"rolled back elsewhere":  {steps: []step{updated, see(rolled, other), see(rolled, other), commands("restore a:1"), respond(Accepted, back), see("", backDone)}, result: report.Restored},
 		"in progress and failed": {steps: []step{updated, see(inProgress, ownFailed, old), see(inProgress, ownFailed, old), commands("stop ecs-svc/2")}},

@@ -1,95 +1,91 @@
+# Outputs of modules/platform.
+
 output "vpc_id" {
   description = "ID of the VPC."
-  value       = aws_vpc.main.id
+  value       = module.platform.vpc_id
 }
 
 output "public_subnet_ids" {
   description = "IDs of the public subnets, in the order of azs."
-  value       = [for az in var.azs : aws_subnet.public[az].id]
+  value       = module.platform.public_subnet_ids
 }
 
 output "private_subnet_ids" {
   description = "IDs of the private subnets, in the order of azs."
-  value       = [for az in var.azs : aws_subnet.private[az].id]
+  value       = module.platform.private_subnet_ids
 }
 
 output "alb_dns_name" {
   description = "DNS name of the load balancer."
-  value       = aws_lb.main.dns_name
+  value       = module.platform.alb_dns_name
 }
 
 output "url" {
   description = "URL of the system."
-  value       = "${var.certificate_arn == null ? "http" : "https"}://${coalesce(var.domain_name, aws_lb.main.dns_name)}"
+  value       = module.platform.url
 }
 
 output "ecs_cluster_name" {
   description = "Name of the cluster."
-  value       = aws_ecs_cluster.main.name
+  value       = module.platform.ecs_cluster_name
 }
 
-# Outputs of the reference system. null if the service does not exist.
 output "backend_repository_url" {
   description = "Repository URL of the service backend; see repository_urls for all services."
-  value       = lookup(local.repository_urls, "backend", null)
+  value       = module.platform.backend_repository_url
 }
 
 output "frontend_repository_url" {
   description = "Repository URL of the service frontend; see repository_urls for all services."
-  value       = lookup(local.repository_urls, "frontend", null)
-}
-
-locals {
-  urls            = { for repository in aws_ecr_repository.service : repository.name => repository.repository_url }
-  repository_urls = { for name, s in local.services : name => local.own_registry ? local.urls[s.repository] : "${local.registry}/${s.repository}" }
+  value       = module.platform.frontend_repository_url
 }
 
 output "repository_urls" {
   description = "Repository URLs by service."
-  value       = local.repository_urls
+  value       = module.platform.repository_urls
 }
 
 output "service_names" {
   description = "ECS service names by service."
-  value       = { for name, s in aws_ecs_service.service : name => s.name }
+  value       = module.platform.service_names
 }
 
 output "task_families" {
   description = "Task definition families by service."
-  value       = { for name, definition in aws_ecs_task_definition.service : name => definition.family }
+  value       = module.platform.task_families
 }
 
 output "log_groups" {
   description = "Log group names by service."
-  value       = { for name, group in aws_cloudwatch_log_group.service : name => group.name }
+  value       = module.platform.log_groups
 }
 
 output "target_group_arns" {
   description = "Target group ARNs by service."
-  value       = { for name in keys(local.web) : name => aws_lb_target_group.service[name].arn }
+  value       = module.platform.target_group_arns
 }
 
 output "deployment_alarms" {
   description = "Names of the alarms that roll back a deployment, by service."
-  value       = { for name in keys(local.web) : name => aws_cloudwatch_metric_alarm.service["${name} errors"].alarm_name }
+  value       = module.platform.deployment_alarms
 }
 
 output "task_execution_role_arn" {
   description = "ARN of the task execution role of services without secrets."
-  value       = aws_iam_role.execution.arn
+  value       = module.platform.task_execution_role_arn
 }
 
 output "task_role_arns" {
   description = "Task role ARNs by service."
-  value       = { for name, role in aws_iam_role.task : name => role.arn }
+  value       = module.platform.task_role_arns
 }
 
 output "alarm_topic_arn" {
   description = "ARN of the SNS topic of all alarms."
-  value       = aws_sns_topic.alarms.arn
+  value       = module.platform.alarm_topic_arn
 }
 
 output "route_priorities" {
   description = "Priorities of the listener rules by route. If two routes match a path, the lower number wins."
-  value       = local.route_priority
+  value       = module.platform.route_priorities
 }

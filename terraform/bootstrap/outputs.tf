@@ -1,64 +1,66 @@
+# Outputs of modules/bootstrap.
+
 output "state_bucket_name" {
   description = "Name of the state bucket, for terraform init -backend-config=bucket=…"
-  value       = aws_s3_bucket.state.id
+  value       = module.bootstrap.state_bucket_name
 }
 
 output "state_bucket_arn" {
   description = "ARN of the state bucket."
-  value       = aws_s3_bucket.state.arn
+  value       = module.bootstrap.state_bucket_arn
 }
 
 output "lock_table_arn" {
   description = "ARN of the lock table."
-  value       = aws_dynamodb_table.locks.arn
+  value       = module.bootstrap.lock_table_arn
 }
 
 output "oidc_provider_arn" {
   description = "ARN of GitHub's OIDC provider."
-  value       = aws_iam_openid_connect_provider.github.arn
+  value       = module.bootstrap.oidc_provider_arn
 }
 
 output "build_role_arn" {
   description = "ARN of production's role that pushes images."
-  value       = try(aws_iam_role.ci["build"].arn, null)
+  value       = module.bootstrap.build_role_arn
 }
 
 output "deploy_role_arn" {
   description = "ARN of production's role that releases."
-  value       = try(aws_iam_role.ci["deploy"].arn, null)
+  value       = module.bootstrap.deploy_role_arn
 }
 
 output "plan_role_arn" {
   description = "ARN of production's role that plans."
-  value       = try(aws_iam_role.ci["plan"].arn, null)
+  value       = module.bootstrap.plan_role_arn
 }
 
 output "terraform_role_arn" {
   description = "ARN of production's role that applies."
-  value       = try(aws_iam_role.ci["apply"].arn, null)
+  value       = module.bootstrap.terraform_role_arn
 }
 
 output "permissions_boundary_arn" {
   description = "ARN of the permissions boundary of production's roles."
-  value       = try(aws_iam_policy.boundary["production"].arn, null)
+  value       = module.bootstrap.permissions_boundary_arn
 }
 
 output "key_arn" {
   description = "ARN of production's KMS key."
-  value       = try(aws_kms_key.platform["production"].arn, null)
+  value       = module.bootstrap.key_arn
 }
 
 output "role_arns" {
   description = "ARNs of all roles, by key: those of an environment other than production begin with its name."
-  value       = { for key, role in aws_iam_role.ci : key => role.arn }
+  value       = module.bootstrap.role_arns
 }
 
 output "policies" {
   description = "Rendered policies, by file name in policies/: those of an environment other than production begin with its name."
-  value       = local.policies
+  value       = module.bootstrap.policies
 }
 
 output "role_policies" {
   description = "Names of each role's policies, as in the output policies."
-  value       = local.grants
+  value       = module.bootstrap.role_policies
 }

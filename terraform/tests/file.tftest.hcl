@@ -23,6 +23,9 @@ override_data {
 
 run "every_entry_is_a_service" {
   command = plan
+  module {
+    source = "./modules/platform"
+  }
 
   assert {
     condition     = alltrue([for made in [aws_ecs_task_definition.service, aws_cloudwatch_log_group.service, aws_security_group.service, aws_iam_role.task] : toset(keys(made)) == toset(keys(var.services))])
@@ -48,4 +51,20 @@ run "every_entry_is_a_service" {
     condition     = alltrue([for name, s in var.services : alltrue([for route in s.routes : aws_lb_listener_rule.route[route].tags.Name == name if route != "/*"])])
     error_message = "a route leads to another service than its entry's"
   }
+}
+
+run "no_state_key" {
+  command = plan
+  override_data {
+    target = module.platform.data.aws_caller_identity.current
+    values = { account_id = "123456789012" }
+  }
+  override_data {
+    target = module.platform.data.aws_kms_alias.platform
+    values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
+  }
+  variables {
+    state_key = "/prod"
+  }
+  expect_failures = [var.state_key]
 }

@@ -125,7 +125,7 @@ When interrupted, apply waits until Terraform has finished its current
 operations. After a failure, plan and apply again.`,
 		Example: `  slipway apply
   slipway apply --plan .slipway/plan --digest sha256:4d91…
-  slipway apply --allow-destroy 'aws_ecr_repository.service["old"]'`,
+  slipway apply --allow-destroy 'module.platform.aws_ecr_repository.service["old"]'`,
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory written by slipway plan")

@@ -122,6 +122,32 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 	return found, nil
 }
 
+// withoutSettings removes warnings about the keys of an environment's file that are no
+// variables, if the configuration reads the file itself: then it declares "environment" and
+// no other key.
+func (s Stage) withoutSettings(warnings []terraform.Diagnostic, files []string) ([]terraform.Diagnostic, error) {
+	if s.Environment == "" || len(files) == 0 {
+		return warnings, nil
+	}
+	declared, err := s.declaredVariables()
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(s.fromRoot(files[0])) // the environment's comes first
+	if err != nil {
+		return nil, outcome.Usagef("--var-file: %w", err)
+	}
+	for _, a := range module.Assignments(files[0], data) {
+		if _, ok := declared[a.Name]; ok != (a.Name == "environment") {
+			return warnings, nil
+		}
+	}
+	return slices.DeleteFunc(warnings, func(d terraform.Diagnostic) bool {
+		return d.Summary == "Value for undeclared variable" && strings.Contains(d.Detail, files[0]) ||
+			d.Summary == "Values for undeclared variables" && len(files) == 1
+	}), nil
+}
+
 // Prefixes of the keys of variables that options set.
 const (
 	flagVar     = "--var "

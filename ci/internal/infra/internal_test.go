@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,6 +136,40 @@ func TestWarningLines(t *testing.T) {
 	))
 	require.Equal(t, []string{"terraform/main.tf:3: Argument is deprecated: use another", "Odd value: (sensitive value)"},
 		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.redact))
+}
+
+// TestWithoutSettings: a configuration that declares of an environment's keys only
+// "environment" reads the file itself.
+func TestWithoutSettings(t *testing.T) {
+	const file = "environments/staging.tfvars.json"
+	undeclared := func(key, file string) terraform.Diagnostic {
+		return terraform.Diagnostic{Summary: "Value for undeclared variable", Detail: `The root module does not declare a variable named "` + key + `" but a value was found in file "` + file + `".`}
+	}
+	more, other := terraform.Diagnostic{Summary: "Values for undeclared variables"}, terraform.Diagnostic{Summary: "Odd value"}
+	all := []terraform.Diagnostic{undeclared("nat", file), undeclared("waf", "mine.tfvars"), more, other}
+	for name, tt := range map[string]struct {
+		environment, variables string
+		files                  []string
+		want                   []terraform.Diagnostic
+	}{
+		"it reads the file":       {"staging", `variable "environment" {}`, []string{file}, []terraform.Diagnostic{all[1], other}},
+		"another file":            {"staging", `variable "environment" {}`, []string{file, "mine.tfvars"}, all[1:]},
+		"it declares another key": {"staging", "variable \"environment\" {}\nvariable \"nat\" {}", []string{file}, all},
+		"it declares no key":      {"staging", "", []string{file}, all},
+		"no environment":          {"", `variable "environment" {}`, []string{file}, all},
+		"an environment, no file": {"staging", `variable "environment" {}`, nil, all},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			sourcetest.Write(t, dir, "terraform/main.tf", tt.variables)
+			sourcetest.Write(t, dir, "terraform/"+file, `{"environment": "staging", "nat": "none", "waf": true}`)
+			got, err := Stage{Tree: source.Tree{Dir: dir}, Environment: tt.environment}.withoutSettings(slices.Clone(all), tt.files)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got)
+		})
+	}
+	_, err := Stage{Tree: source.Tree{Dir: t.TempDir()}, Environment: "staging"}.withoutSettings(nil, []string{"gone"})
+	require.Error(t, err)
 }
 
 func TestEphemeralValues(t *testing.T) {

@@ -93,6 +93,9 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
 		return SavedPlan{}, err
 	}
 	warnings := terraform.Warnings(append(inited.messages, out.messages...))
+	if warnings, err = s.withoutSettings(warnings, o.VarFiles); err != nil {
+		return SavedPlan{}, err
+	}
 	shown.summary.Environment = s.Environment
 	shown.summary.Partial = partialReasons(shown.plan, warnings, s.planArguments())
 	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.redact)

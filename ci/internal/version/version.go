@@ -49,7 +49,7 @@ func Read(ctx context.Context, dir string) Info {
 		build = &debug.BuildInfo{}
 	}
 	info := fromBuildInfo(build)
-	if info.Commit == "" && IsSlipwayTree(dir) {
+	if info.Version = cmp.Or(release, info.Version); release == "" && info.Commit == "" && IsSlipwayTree(dir) {
 		info.readGit(ctx, source.Tree{Dir: dir})
 	}
 	info.setVersion()

@@ -66,7 +66,7 @@ func terraformRuns(t testing.TB) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
 	run := regexp.MustCompile(`(?m)^(?:run "|  # )([a-z0-9_]+)(?:" \{)?$`)
-	for _, configuration := range []string{".", "bootstrap"} {
+	for _, configuration := range []string{".", "modules/bootstrap", "modules/platform"} {
 		files, err := filepath.Glob(sourcetest.Repository("terraform", configuration, "tests", "*.tftest.hcl"))
 		require.NoError(t, err)
 		require.NotEmpty(t, files)

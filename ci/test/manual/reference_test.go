@@ -25,7 +25,7 @@ import (
 	"dagger/slipway/internal/cli"
 )
 
-var update = flag.Bool("update", false, "write docs/reference.md and run/testdata/blocks.md")
+var update = flag.Bool("update", false, "write docs/reference.md, the READMEs of Terraform's modules and run/testdata/blocks.md")
 
 const referenceFile = "docs/reference.md"
 
@@ -56,16 +56,39 @@ what the code says of itself. How to go about things is in
 	r.functions(readModule(t))
 	r.files(t)
 	r.environment(t)
-	r.terraform(t, "Terraform: the platform", "terraform")
-	r.terraform(t, "Terraform: bootstrap", "terraform/bootstrap")
+	r.printf("\n## Terraform: the platform\n\nInputs of `terraform/modules/platform`, and variables of `terraform`. That has also, for the pipeline\nonly: `promote_from`, `state_bucket`, `state_region`, `state_key`.\n")
+	r.terraform(t, "terraform/modules/platform")
+	r.printf("\n## Terraform: bootstrap\n\nInputs of `terraform/modules/bootstrap`, and variables of `terraform/bootstrap`.\n")
+	r.terraform(t, "terraform/modules/bootstrap")
 
-	file := filepath.Join(root(), filepath.FromSlash(referenceFile))
-	if *update {
-		require.NoError(t, os.WriteFile(file, []byte(r.text.String()), 0o644))
+	requireGenerated(t, referenceFile, "", r.text.String())
+}
+
+// TestModules: the README of each Terraform module ends with its inputs and outputs.
+func TestModules(t *testing.T) {
+	for _, name := range []string{"bootstrap", "environment", "platform"} {
+		var r reference
+		r.terraform(t, "terraform/modules/"+name)
+		requireGenerated(t, "terraform/modules/"+name+"/README.md", "## Inputs and outputs\n", r.text.String())
 	}
+}
+
+// requireGenerated requires that a page is the given text, after the part that ends with a
+// heading. With -update, it writes the page.
+func requireGenerated(t testing.TB, name, heading, text string) {
+	t.Helper()
+	file := filepath.Join(root(), filepath.FromSlash(name))
 	now, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, string(now), r.text.String(), "%s is not what the code says: run go -C ci/test test ./manual -update, and commit it", referenceFile)
+	before, _, _ := strings.Cut(string(now), heading)
+	if heading != "" {
+		text = before + heading + text
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+		return
+	}
+	require.Equal(t, string(now), text, "%s is not what the code says: run go -C ci/test test ./manual -update, and commit it", name)
 }
 
 // reference is the page while it is written.
@@ -339,8 +362,8 @@ func literals(t testing.TB) map[string]bool {
 	return found
 }
 
-func (r *reference) terraform(t testing.TB, title, dir string) {
-	r.printf("\n## %s\n", title)
+// terraform writes the variables and outputs of a configuration.
+func (r *reference) terraform(t testing.TB, dir string) {
 	for _, kind := range []string{"variable", "output"} {
 		blocks := declared(t, dir, kind)
 		require.NotEmpty(t, blocks)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,7 +16,8 @@ import (
 )
 
 // TestEnvironmentFiles checks that terraform/README.md shows the environments of the
-// tests, that the pipeline accepts them, and that each key is a variable.
+// tests, that the pipeline accepts them, and that each key is a variable of the
+// configuration, and a setting of modules/environment.
 func TestEnvironmentFiles(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile(sourcetest.Repository("terraform/README.md"))
@@ -26,8 +28,16 @@ func TestEnvironmentFiles(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(match[1]), &e))
 		shown[e.Name] = match[1]
 	}
-	variables, err := os.ReadFile(sourcetest.Repository("terraform/variables.tf"))
-	require.NoError(t, err)
+	// The root passes each input of the platform on, and so does modules/environment.
+	inputs := matches(t, "terraform/modules/platform/variables.tf", `(?m)^variable "(\w+)"`)
+	ours := []string{"promote_from", "state_bucket", "state_key", "state_region"}
+	require.ElementsMatch(t, append(inputs, ours...), matches(t, "terraform/variables.tf", `(?m)^variable "(\w+)"`))
+	require.ElementsMatch(t, inputs, matches(t, "terraform/main.tf", `(?m)^  (\w+) += var\.`))
+	passed := matches(t, "terraform/modules/environment/main.tf", `lookup\(var\.settings, "(\w+)"`)
+	require.ElementsMatch(t, inputs, append(passed, "services"))
+	settings := strings.FieldsFunc(matches(t, "terraform/modules/environment/main.tf", `(?s)known = \[(.*?)\]`)[0], func(r rune) bool { return strings.ContainsRune("\", \n", r) })
+	require.ElementsMatch(t, append(passed, ours...), settings)
+	require.Subset(t, platform.KnownKeys(t.TempDir()), settings)
 
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(filepath.Join(dir, platform.EnvironmentsDir), os.DirFS("testdata/environments")))
@@ -46,7 +56,18 @@ func TestEnvironmentFiles(t *testing.T) {
 		var keys map[string]any
 		require.NoError(t, json.Unmarshal(data, &keys))
 		for key := range keys {
-			require.Contains(t, string(variables), "\nvariable \""+key+"\" {")
+			require.Contains(t, settings, key)
 		}
 	}
+}
+
+// matches returns what the first group of a pattern matches in a file of the repository.
+func matches(t *testing.T, name, pattern string) (all []string) {
+	t.Helper()
+	data, err := os.ReadFile(sourcetest.Repository(name))
+	require.NoError(t, err)
+	for _, match := range regexp.MustCompile(pattern).FindAllSubmatch(data, -1) {
+		all = append(all, string(match[1]))
+	}
+	return all
 }

@@ -11,7 +11,7 @@ import (
 // Grants are the policies of bootstrap/ and the roles that have them.
 type Grants struct {
 	// Policies are the rendered documents, by their names in
-	// terraform/bootstrap/policies.
+	// terraform/modules/bootstrap/policies.
 	Policies map[string]string
 	// Roles are the names of each role's policies: build, deploy, plan, apply.
 	Roles map[string][]string

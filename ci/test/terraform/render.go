@@ -27,7 +27,7 @@ import (
 // them.
 func Render(t testing.TB, variables map[string]any) Grants {
 	t.Helper()
-	c := &configuration{t: t, dir: filepath.Join(sourcetest.Repository("terraform"), "bootstrap"), locals: map[string]hcl.Expression{}, known: map[string]cty.Value{}}
+	c := &configuration{t: t, dir: filepath.Join(sourcetest.Repository("terraform"), "modules", "bootstrap"), locals: map[string]hcl.Expression{}, known: map[string]cty.Value{}}
 	c.read(variables)
 	grants := Grants{Policies: map[string]string{}, Roles: map[string][]string{}}
 	for name, policy := range c.local("policies").AsValueMap() {

@@ -23,7 +23,7 @@ func TestRoutePriorities(t *testing.T) {
 	if err != nil {
 		t.Skip("needs terraform: https://developer.hashicorp.com/terraform/install")
 	}
-	source, err := fs.ReadFile(infratest.Source(), "services/routes.tf")
+	source, err := fs.ReadFile(infratest.Source(), "modules/platform/services/routes.tf")
 	require.NoError(t, err)
 	services, want := map[string]any{}, map[string]int{}
 	add := func(name string, strategy *platform.Strategy, routes ...string) {

@@ -274,9 +274,8 @@ func TestNamesAgree(t *testing.T) {
 		return want
 	}
 
-	w := infratest.New(t, ".")
+	w := infratest.New(t, "modules/platform")
 	w.Write("services.auto.tfvars.json", string(file(t, all)))
-	w.Offline()
 	w.Init()
 	const expression = `{ for name, s in local.services : name => [
 		s.service, s.family, s.container, s.cluster, s.repository, s.schedule_of, s.log_group, s.target_group, "${s.web} ${s.job} ${s.health_checked}", s.alternate, tostring(s.shifts),

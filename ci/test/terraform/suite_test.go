@@ -13,10 +13,10 @@ import (
 // only plan, so they need the provider and no account.
 func TestSuites(t *testing.T) {
 	if testing.Short() {
-		t.Skip("terraform test takes minutes: run without -short, or terraform test in terraform/ and terraform/bootstrap/")
+		t.Skip("terraform test takes minutes: run without -short, or terraform test in terraform/ and the folders below")
 	}
 	t.Parallel()
-	for _, configuration := range []string{".", "bootstrap"} {
+	for _, configuration := range []string{".", "bootstrap", "modules/bootstrap", "modules/environment", "modules/platform"} {
 		t.Run(configuration, func(t *testing.T) {
 			t.Parallel()
 			w := infratest.New(t, configuration)
@@ -31,6 +31,14 @@ func TestSuites(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestExamples validates the examples of the modules.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	w := infratest.New(t, "modules/platform/examples/worker")
+	w.Init()
+	w.Run("validate")
 }
 
 // TestFormatted requires terraform fmt of every file.

@@ -42,10 +42,10 @@ func TestCallsFitTheModule(t *testing.T) {
 
 // A role trusts only the workflow files that its trust policy names; AWS rejects others.
 func TestRolesTrustTheirWorkflows(t *testing.T) {
-	bootstrap := filepath.Join(root, "terraform", "bootstrap", "variables.tf")
+	bootstrap := filepath.Join(root, "terraform", "modules", "bootstrap", "variables.tf")
 	content, err := os.ReadFile(bootstrap)
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("terraform/bootstrap, which says what the roles trust, is not in this tree: check out one that has it")
+		t.Skip("terraform/modules/bootstrap, which says what the roles trust, is not in this tree: check out one that has it")
 	}
 	require.NoError(t, err)
 	for _, role := range []string{"deploy", "apply"} {

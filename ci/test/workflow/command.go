@@ -26,6 +26,9 @@ const (
 	ReleaseScript = "dagger-release"
 )
 
+// ReleaseSetup is the action that has the commands which make a release of the pipeline.
+const ReleaseSetup = ".github/actions/release"
+
 // Call is a call of the Dagger module: dagger call CONSTRUCTOR FUNCTION FLAGS FIELDS.
 type Call struct {
 	File string
@@ -71,7 +74,11 @@ type command struct {
 
 // allowed are the commands that a workflow may run. Anything more complex is a function
 // of the module, where it can be tested.
-var allowed = [][]string{{"dagger", "call"}, {"cat"}, {"gh", "pr", "comment"}, {"gh", "issue", "list"}, {"exit", "1"}, {"exit", "0"}}
+var allowed = [][]string{{"dagger", "call"}, {"cat"}, {"gh", "pr", "comment"}, {"gh", "issue", "list"}, {"gh", "release", "create"}, {"exit", "1"}, {"exit", "0"},
+	{"release-build"}, {"release-sign"}, {"release-image"}}
+
+// ofRelease are the commands of the action [ReleaseSetup], and the variables that they need.
+var ofRelease = map[string][]string{"release-build": nil, "release-sign": nil, "release-image": {"REGISTRY_TOKEN"}}
 
 // parseCommand parses a script that must be one command: no lists, no pipes, no
 // substitutions. Its output may be appended to one of GitHub's files; files can be joined
@@ -118,6 +125,7 @@ func parseCommand(script string) (command, error) {
 			c.words = append(c.words, "--tolerate", "reports")
 		}
 	}
+	c.variables = append(c.variables, ofRelease[c.words[0]]...)
 	for _, redirect := range statement.Redirs {
 		to, err := plainWord(redirect.Word)
 		joins := c.words[0] == "cat" && redirect.Op == syntax.RdrOut && strings.HasPrefix(to, "$RUNNER_TEMP/")

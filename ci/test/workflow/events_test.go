@@ -26,6 +26,7 @@ type happening struct {
 	plan    string                       // "changes nothing", or that of the named environment only; otherwise plans have changes
 	checks  string                       // "fail"; otherwise checks succeed
 	fates   map[string]workflow.Outcome
+	builds  string            // "differ": two builds of a release have other bytes
 	caller  map[string]string // inputs that a caller gives deliver.yml; by default those of ci.yml
 	want    []string
 }
@@ -72,6 +73,12 @@ const (
 	lockRun      = "lock.yml, group lock, the next run cancels it"
 	renew        = "renew [contents:read]: lock, keep lock"
 	propose      = "propose [contents:write pull-requests:write]: "
+
+	releaseRun = "release.yml, group release"
+	built      = "build [contents:read]: release-build, cat, keep release"
+	builtAgain = "again [contents:read]: release-build, cat"
+	signed     = "sign [contents:read id-token:write packages:write]: release-sign, release-image, keep signed"
+	published  = "publish [contents:write]: gh release create"
 )
 
 func push(branch string) workflow.Event {
@@ -138,6 +145,14 @@ func happenings() map[string]happening {
 		"push to another branch":         {event: push("feature"), history: "everything"},
 		"push to a branch named alike":   {event: push("main2"), history: "everything"},
 		"push of a tag":                  {event: workflow.Event{Name: "push", Ref: "refs/tags/main"}, history: "everything"},
+		"push of a release":              {event: workflow.Event{Name: "push", Ref: "refs/tags/v1.2.3"}, want: []string{releaseRun, built, builtAgain, signed, published}},
+		"push of a prerelease":           {event: workflow.Event{Name: "push", Ref: "refs/tags/v10.0.0-rc.1"}, want: []string{releaseRun, built, builtAgain, signed, published}},
+		"push of the module's tag":       {event: workflow.Event{Name: "push", Ref: "refs/tags/ci/v1.2.3"}},
+		"push of a short version":        {event: workflow.Event{Name: "push", Ref: "refs/tags/v1"}},
+		"push of a branch like a tag":    {event: push("v1.2.3")},
+		"two builds differ":              {event: workflow.Event{Name: "push", Ref: "refs/tags/v1.2.3"}, builds: "differ", want: []string{releaseRun, built, builtAgain, "sign [contents:read id-token:write packages:write]: exit -> failure"}},
+		"a build fails":                  {event: workflow.Event{Name: "push", Ref: "refs/tags/v1.2.3"}, fates: fails("again/Build", "failure"), want: []string{releaseRun, built, "again [contents:read]: release-build -> failure"}},
+		"a signature fails":              {event: workflow.Event{Name: "push", Ref: "refs/tags/v1.2.3"}, fates: fails("sign/Sign", "failure"), want: []string{releaseRun, built, builtAgain, "sign [contents:read id-token:write packages:write]: release-sign -> failure"}},
 
 		"no inputs of a caller": {
 			event: push("main"), history: "everything", caller: map[string]string{"environment": "", "run_apply": "", "rollback": "", "rollback_to": ""},
@@ -306,7 +321,7 @@ func (h happening) startAt(release string, set workflow.Set, all map[string]push
 	if given == nil {
 		given = vars
 	}
-	w := &world{release: release, history: all[h.history], changes: map[string]bool{}, fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
+	w := &world{release: release, differ: h.builds == "differ", history: all[h.history], changes: map[string]bool{}, fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
 	for name := range strings.FieldsSeq(cmp.Or(tree, strings.Join(slices.Sorted(maps.Keys(given)), " "))) {
 		w.all = append(w.all, platform.Environment{Name: name})
 	}

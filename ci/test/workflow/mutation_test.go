@@ -174,7 +174,7 @@ func additions(node *yaml.Node, path string) (all []mutation) {
 
 // used are the keys that must not be removed. Removing others may be a matter of taste.
 var used = []string{
-	"if", "permissions", "timeout-minutes", "environment", "concurrency", "needs", "branches", "types", "persist-credentials",
+	"if", "permissions", "timeout-minutes", "environment", "concurrency", "needs", "branches", "tags", "types", "persist-credentials",
 	"fetch-depth", "retention-days", "artifact-ids", "cancel-in-progress", "outputs", "id",
 }
 
@@ -243,7 +243,7 @@ func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
 		become("as another", scalar("another"))
 	case key == "environment":
 		become("as another", scalar("staging"))
-	case key == "branches":
+	case key == "branches", key == "tags":
 		become("as all", tree("['*']"))
 	case key == "default" && old.Value == "false":
 		become("as true", tree("true"))

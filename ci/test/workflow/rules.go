@@ -26,6 +26,8 @@ const (
 	// setupAction is Setup in the checkout of the pipeline, which is of the workflow's own
 	// commit: a called workflow has its caller's checkout.
 	setupAction = "./" + pipelinePath + "/" + Setup
+	// releaseAction is ReleaseSetup in a checkout of the pipeline's own repository.
+	releaseAction = "./" + ReleaseSetup
 	// pipelinePath is below a folder that git and the pipeline ignore.
 	pipelinePath = ".slipway/pipeline"
 )
@@ -227,11 +229,17 @@ func (c *checker) setup(step *actionlint.Step, before []*actionlint.Step) {
 		if err == nil && command.set && !has(func(s *actionlint.Step) bool { return action(s) == setupAction && s.If == nil }) {
 			c.add(exec.Run.Pos, "%s needs the step %s before it", command.function(), setupAction)
 		}
+		if err == nil && strings.HasPrefix(command.words[0], "release-") && !has(func(s *actionlint.Step) bool { return action(s) == releaseAction && s.If == nil }) {
+			c.add(exec.Run.Pos, "%s needs the step %s before it", command.words[0], releaseAction)
+		}
 	case *actionlint.ExecAction:
 		isCheckout := func(path string) func(*actionlint.Step) bool {
 			return func(s *actionlint.Step) bool {
 				return strings.HasPrefix(action(s), checkoutAction+"@") && input(s, "path") == path && s.If == nil
 			}
+		}
+		if text(exec.Uses) == releaseAction && !has(isCheckout("")) {
+			c.add(exec.Uses.Pos, "%s needs a checkout of the source", releaseAction)
 		}
 		if text(exec.Uses) == setupAction && (!has(isCheckout("")) || !has(isCheckout(pipelinePath))) {
 			c.add(exec.Uses.Pos, "%s needs a checkout of the source, and then of the pipeline in %s", setupAction, pipelinePath)
@@ -248,6 +256,12 @@ func action(step *actionlint.Step) string {
 		return text(exec.Uses)
 	}
 	return ""
+}
+
+// publishesImage reports whether a step publishes the pipeline's own image.
+func publishesImage(step *actionlint.Step) bool {
+	exec, ok := step.Exec.(*actionlint.ExecRun)
+	return ok && strings.HasPrefix(text(exec.Run), "release-image ")
 }
 
 // condition checks an "if".
@@ -267,6 +281,7 @@ func (c *checker) permissions(job *actionlint.Job, functions []string) {
 			case text(scope.Value) == "write" && name == "id-token":
 				token = true
 			case text(scope.Value) == "write" && name == "deployments" && releases: // the status of its own one
+			case text(scope.Value) == "write" && name == "packages" && slices.ContainsFunc(job.Steps, publishesImage):
 			case text(scope.Value) == "write":
 				writes++
 			}
@@ -351,7 +366,7 @@ func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
 	uses := text(exec.Uses)
 	line := c.workflow.lines[exec.Uses.Pos.Line-1]
 	switch {
-	case uses == setupAction:
+	case uses == setupAction, uses == releaseAction:
 		return
 	case !pinned.MatchString(uses):
 		c.add(exec.Uses.Pos, "%s: an action is pinned by the 40 digits of a commit, for tags move", uses)

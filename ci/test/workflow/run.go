@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -162,17 +163,32 @@ func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 			if e.Name == "pull_request" && !slices.ContainsFunc(on.Types, func(t *actionlint.String) bool { return t.Value == e.Action }) {
 				continue
 			}
-			branch := strings.TrimPrefix(e.Ref, "refs/heads/")
-			if e.Name == "push" && !on.Branches.IsEmpty() && !slices.ContainsFunc(on.Branches.Values, func(b *actionlint.String) bool {
-				matches, _ := path.Match(b.Value, branch) // actionlint has validated the pattern
-				return matches
-			}) {
+			if e.Name == "push" && !pushes(on, e.Ref) {
 				continue
 			}
 			return nil, true
 		}
 	}
 	return nil, false
+}
+
+// pushes reports whether the push of a ref starts a workflow. With patterns for one kind of
+// ref only, the other kind starts nothing.
+func pushes(on *actionlint.WebhookEvent, ref string) bool {
+	if on.Branches.IsEmpty() && on.Tags.IsEmpty() {
+		return true
+	}
+	patterns, name := on.Branches, strings.TrimPrefix(ref, "refs/heads/")
+	if tag, is := strings.CutPrefix(ref, "refs/tags/"); is {
+		patterns, name = on.Tags, tag
+	}
+	return !patterns.IsEmpty() && slices.ContainsFunc(patterns.Values, func(b *actionlint.String) bool { return refPattern(b.Value).MatchString(name) })
+}
+
+// refPattern returns a pattern of refs as a regular expression, as far as the workflows use
+// them: * is any text without a slash, and + repeats what is before it.
+func refPattern(pattern string) *regexp.Regexp {
+	return regexp.MustCompile("^" + strings.NewReplacer(".", `\.`, "*", "[^/]*").Replace(pattern) + "$")
 }
 
 // dispatched returns an input's value for the context inputs, converted to its type.

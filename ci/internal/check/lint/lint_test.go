@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/check/lint"
@@ -279,6 +280,7 @@ func TestFind(t *testing.T) {
 	require.Equal(t, []string{"ci", ".golangci.*"}, <-included, "with the module that it replaces by a folder")
 
 	sourcetest.Write(t, dir, "terraform/bootstrap/.terraform.lock.hcl", "")
+	sourcetest.Write(t, dir, "terraform/modules/platform/.terraform.lock.hcl", "")
 	sourcetest.Write(t, dir, "terraform/.terraform.lock.hcl", "")
 	sourcetest.Commit(t, dir, "locks")
 	require.Equal(t, []string{"terraform", "terraform/bootstrap"}, find().Roots)
@@ -350,7 +352,10 @@ func TestTrivyVariableFiles(t *testing.T) {
 			"terraform/terraform.tfvars", "terraform/staging.tfvars", "terraform/variables.tf",
 		},
 	}
-	_, err := lint.Run(t.Context(), t.TempDir(), recorded{"trivy": {calls: func(s step.Step) { commands <- append([]string{s.Dir}, s.Args...) }, content: "{}", as: "trivy.sarif"}},
+	_, err := lint.Run(t.Context(), t.TempDir(), recorded{"trivy": {calls: func(s step.Step) {
+		assert.Equal(t, []string{"terraform"}, s.Include, "with the modules beside it")
+		commands <- append([]string{s.Dir}, s.Args...)
+	}, content: "{}", as: "trivy.sarif"}},
 		in, lint.Options{Image: image, Kinds: []lint.Kind{lint.Security}})
 	require.NoError(t, err)
 	close(commands)

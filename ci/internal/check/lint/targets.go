@@ -10,16 +10,29 @@ import (
 	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
 )
 
 const (
 	workflowFolder = ".github/workflows"
-	// terraformLock marks a root module; child modules have no lock file.
+	// terraformLock marks a root module. A child module in [terraformModules] has a lock
+	// file if it has tests.
 	terraformLock = ".terraform.lock.hcl"
 )
 
 // terraformFolder is the folder of the Terraform configuration.
 var terraformFolder = path.Dir(platform.ServicesFile)
+
+// terraformModules begins the paths of child modules, which are checked with the root
+// modules that call them.
+var terraformModules = terraformFolder + "/modules/"
+
+// includeRoot returns the parts of the tree that a root module and the modules beside it
+// are in.
+func includeRoot(root string) []string {
+	top, _, _ := strings.Cut(path.Clean(root), "/")
+	return step.IncludeFolder(top)
+}
 
 // Targets are the parts of a source tree to check. Paths are slash-separated and relative
 // to its root.
@@ -72,7 +85,7 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 			t.Workflows = append(t.Workflows, file)
 		case ext == ".tf" && strings.HasPrefix(file, terraformFolder+"/"):
 			t.Terraform = terraformFolder
-		case path.Base(file) == terraformLock && strings.HasPrefix(file, terraformFolder+"/"):
+		case path.Base(file) == terraformLock && strings.HasPrefix(file, terraformFolder+"/") && !strings.HasPrefix(file, terraformModules):
 			t.Roots = append(t.Roots, dir)
 		}
 	}

@@ -27,7 +27,7 @@ func TerraformSteps(root, image string) (initialise, validate step.Step) {
 		Image:   image,
 		Dir:     path.Clean(root),
 		Env:     map[string]string{"TF_DATA_DIR": step.Out + "/" + terraformData, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
-		Include: step.IncludeFolder(root),
+		Include: includeRoot(root),
 		PassEnv: []string{"TF_CLI_CONFIG_FILE"},
 	}
 	initialise, validate = base, base

@@ -154,7 +154,7 @@ func trivy(root, image string, t Targets) scanner {
 	if skip := nestedFolders(t.Roots, root); len(skip) > 0 {
 		args = append(args, "--skip-dirs="+strings.Join(skip, ","))
 	}
-	s := step.Step{Name: "trivy " + root, Image: image, Dir: path.Clean(root), Args: tool.Trivy.Command(append(args, ".")...), Include: step.IncludeFolder(root)}
+	s := step.Step{Name: "trivy " + root, Image: image, Dir: path.Clean(root), Args: tool.Trivy.Command(append(args, ".")...), Include: includeRoot(root)}
 	return scanner{kind: Security, tool: tool.Trivy, step: s, convert: func(f Finding, _ sarifResult, _ sarifRule) []Finding {
 		if message := trivyMessage.FindStringSubmatch(f.Text); message != nil {
 			f.Text = message[1]

@@ -94,7 +94,7 @@ func Environments(dir string) ([]Environment, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, outcome.Usagef("reading the environments: %w", err)
 	}
-	known := sync.OnceValue(func() []string { return knownKeys(dir) })
+	known := sync.OnceValue(func() []string { return KnownKeys(dir) })
 	var all []Environment
 	for _, entry := range entries {
 		name, ok := strings.CutSuffix(entry.Name(), environmentSuffix)
@@ -283,10 +283,19 @@ const defaultStateKey = "ecs-microservices/prod/terraform.tfstate"
 // declared matches the name of a variable in a Terraform file.
 var declared = regexp.MustCompile(`(?m)^variable "(\w+)"`)
 
-// knownKeys returns the keys of an environment's file: ours, and the variables of the
-// platform in the source tree at dir.
-func knownKeys(dir string) []string {
-	keys := fieldNames(reflect.TypeFor[Environment]())
+// moduleInputs are the inputs of terraform/modules/platform that [Environment] does not
+// have. A tree that calls the module by its version has no file that declares them.
+var moduleInputs = []string{
+	"alarm_emails", "alarm_thresholds", "alb_access_logs", "allowed_cidrs", "autoscaling", "azs", "certificate_arn", "container_insights", "cpu_architecture",
+	"customer_managed_encryption", "deletion_protection", "domain_name", "images_to_keep", "initial_images", "log_retention_days", "nat", "permissions_boundary_name",
+	"private_subnets", "project_name", "public_subnets", "pull_accounts", "repository", "test_listener_cidr_blocks", "tls_policy", "vpc_cidr", "vpc_endpoints",
+	"waf", "waf_rate_limit",
+}
+
+// KnownKeys returns the keys of an environment's file: ours, the platform's inputs, and the
+// variables of the configuration in the source tree at dir.
+func KnownKeys(dir string) []string {
+	keys := append(fieldNames(reflect.TypeFor[Environment]()), moduleInputs...)
 	variables, _ := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path.Dir(ServicesFile)), "variables.tf")) // may be elsewhere
 	for _, match := range declared.FindAllSubmatch(variables, -1) {
 		keys = append(keys, string(match[1]))

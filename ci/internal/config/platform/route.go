@@ -45,7 +45,7 @@ func RouteTo(services []Service, path string) (s Service, ok bool) {
 	return Service{}, false
 }
 
-// Priorities of listener rules. terraform/services/routes.tf computes the same.
+// Priorities of listener rules. terraform/modules/platform/services/routes.tf computes the same.
 const (
 	priorityClass = 5500 // priorities in a class
 	deepest       = 9
@@ -56,7 +56,7 @@ const (
 // RoutePriority returns the priority of the listener rule of a route that has its own, 1 to
 // 50,000; the lowest matching priority wins. It depends on the route alone, so that a new
 // service changes no other rule: routes without a wildcard come first, then deeper ones;
-// within a class the route's hash decides. terraform/services/routes.tf computes the same
+// within a class the route's hash decides. terraform/modules/platform/services/routes.tf computes the same
 // (route_priority).
 func RoutePriority(route string) int { return priority(routeClass(route), route) }
 

@@ -62,7 +62,7 @@ func SmallestSize(leastCPU, leastMemory int) (cpu, memory int, ok bool) {
 // and underscores, not beginning with a digit.
 func IsVariableName(name string) bool { return variableName.MatchString(name) }
 
-// Patterns of names and values. terraform/variables.tf has the same.
+// Patterns of names and values. terraform/modules/platform/variables.tf has the same.
 var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	buildTag     = regexp.MustCompile(`^[A-Za-z0-9_.]+$`)

@@ -77,7 +77,7 @@ type Repository struct {
 
 // repositoryData is the data of the templates.
 type repositoryData struct {
-	Name, GitHub, Branch, Region, Workflow, Version, Repository, Action, Engine string
+	Name, GitHub, Branch, Region, DefaultRegion, Workflow, Version, Repository, Action, Engine string
 }
 
 // OpenRepository checks a repository and the options, and that no file is in the way. It
@@ -118,7 +118,7 @@ func (r *Repository) describe(ctx context.Context) error {
 	}
 	_, gitHub, _ := strings.Cut(origin.Repository, "://github.com/")
 	r.data = repositoryData{
-		GitHub: cmp.Or(o.GitHub, gitHub), Branch: "main", Region: cmp.Or(o.Region, platform.DefaultRegion),
+		GitHub: cmp.Or(o.GitHub, gitHub), Branch: "main", Region: cmp.Or(o.Region, platform.DefaultRegion), DefaultRegion: platform.DefaultRegion,
 		Workflow: cmp.Or(o.Workflow, DefaultWorkflow), Version: o.Version, Repository: version.Repository,
 		Action: strings.TrimPrefix(version.Repository, "github.com/"), Engine: daggerEngine,
 	}

@@ -99,8 +99,8 @@ func TestLoss(t *testing.T) {
 // new type needs a decision.
 func TestPlatformResourceTypes(t *testing.T) {
 	var kinds []string
-	for _, folder := range []string{"", "bootstrap"} {
-		files, err := filepath.Glob(sourcetest.Repository("terraform", folder, "*.tf"))
+	for _, folder := range []string{"bootstrap", "platform"} {
+		files, err := filepath.Glob(sourcetest.Repository("terraform", "modules", folder, "*.tf"))
 		require.NoError(t, err)
 		for _, file := range files {
 			data, err := os.ReadFile(file)

@@ -29,6 +29,10 @@ type UnfinishedRelease struct {
 	Stage   string // the earliest lifecycle stage, "" if ECS names none
 	Expires time.Time
 
+	// RolledBack are the entries that ECS has rolled back, or is rolling back: the release cannot
+	// go on.
+	RolledBack []string
+
 	members []runningService // that run it
 	leaving []runningService // that ECS rolls back
 }
@@ -59,9 +63,12 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 				u.Services = append(u.Services, s.service.Name)
 			}
 			continue
-		case r.restored && inProgress:
-			u.leaving = append(u.leaving, s)
-		case !r.restored:
+		case r.restored:
+			u.RolledBack = append(u.RolledBack, s.service.Name)
+			if inProgress {
+				u.leaving = append(u.leaving, s)
+			}
+		default:
 			u.members = append(u.members, s)
 			u.Services = append(u.Services, s.service.Name)
 		}
@@ -75,6 +82,7 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 	if over || len(u.members)+len(u.leaving) == 0 {
 		return nil, nil
 	}
+	u.Paused = u.Paused && len(u.RolledBack) == 0
 	return u, nil
 }
 
@@ -120,6 +128,32 @@ var errAborted = errors.New("aborted")
 // exit code is 0 if all services run the previous version.
 func (e Engine) Abort(ctx context.Context, services []platform.Service, limit time.Duration) report.Release {
 	e.ECS = limitReads(e.ECS, e.Clock)
+	release := e.abort(ctx, services, limit)
+	for range maxAborts - 1 {
+		if release.ExitCode != outcome.Done || ctx.Err() != nil {
+			break
+		}
+		u, err := e.Unfinished(ctx, services)
+		if err != nil || u == nil || u.ID != release.ID || len(u.members) == 0 {
+			break
+		}
+		e.Event("", "another process has updated more services of release "+u.ID+": restoring them, too")
+		again := e.abort(ctx, services, limit)
+		for _, s := range release.Services {
+			if !slices.ContainsFunc(again.Services, func(other report.Service) bool { return other.Name == s.Name }) {
+				again.Services = append(again.Services, s)
+			}
+		}
+		release = again
+	}
+	return release
+}
+
+// maxAborts is how often a release is restored that another process goes on with. That process
+// notices soon that its deployments are rolled back.
+const maxAborts = 3
+
+func (e Engine) abort(ctx context.Context, services []platform.Service, limit time.Duration) report.Release {
 	request := Request{Timeout: DefaultTimeout, RestoreTimeout: cmp.Or(limit, DefaultRestoreTimeout)}
 	for _, s := range services {
 		request.Targets = append(request.Targets, Target{Service: s})

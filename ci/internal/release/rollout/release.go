@@ -90,6 +90,9 @@ func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, erro
 		return p, err
 	}
 	e.Event("", err.Error()+": planning again")
+	for _, s := range p.changed() {
+		request.registered = append(request.registered, s.To.TaskDefinition)
+	}
 	if p.tasksRan {
 		before := request.BeforeUpdate
 		request.BeforeUpdate = func(ctx context.Context, again Prepared) error {
@@ -266,6 +269,24 @@ func (e Engine) failedReport(request Request, p releasePlan, err error) report.R
 	return release
 }
 
+// pauseNotes names the services that ECS does not restore when a pause expires.
+func (r *run) pauseNotes() (notes []string) {
+	add := func(name string) {
+		notes = append(notes, fmt.Sprintf("%s: when the pause expires, ECS does not restore it, because it shifts no traffic: run %s then", name, r.Environment.Command("abort")))
+	}
+	for n, s := range r.services {
+		if s.Shift == nil && r.machine.Progress(n).Touched() {
+			add(s.Name)
+		}
+	}
+	for _, j := range r.jobs {
+		if j.touched {
+			add(j.Name)
+		}
+	}
+	return notes
+}
+
 // finalReport returns the report of a release; r is nil if no service had to change.
 func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Release {
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
@@ -289,7 +310,7 @@ func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Relea
 	if r.machine.Stage() == machine.Paused {
 		stage, until := r.machine.PausedAt()
 		release.Result, release.Pause = report.Paused, report.NewPause(string(stage), until, r.Environment.Command)
-		release.Next = release.Pause.Continue
+		release.Next, release.Notes = release.Pause.Continue, r.pauseNotes()
 	}
 	if r.machine.Cause() == nil {
 		return release

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/report"
@@ -41,6 +42,9 @@ func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) e
 		}
 		if s.To.TaskDefinition != "" && s.newestTags == own {
 			s.definition = nil // registered for this release earlier
+			if err := e.shareRevision(ctx, request, s); err != nil {
+				return err
+			}
 			continue
 		}
 		s.To.TaskDefinition = ""
@@ -50,6 +54,26 @@ func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) e
 		}
 	}
 	return nil
+}
+
+// shareRevision replaces a revision that this process registered by the one of the process
+// that started the same release at the same time, and that updates the service to it.
+func (e Engine) shareRevision(ctx context.Context, request Request, s *servicePlan) error {
+	if !slices.Contains(request.registered, s.To.TaskDefinition) {
+		return nil
+	}
+	err := e.eachRevision(ctx, s.target.Service.Family(), types.TaskDefinitionStatusActive, func(arn string) (bool, error) {
+		_, tags, err := e.findDefinition(ctx, arn)
+		if err != nil || parseTags(tags) != s.newestTags {
+			return true, err
+		}
+		s.To.TaskDefinition = arn
+		return !slices.Contains(request.registered, arn), nil
+	})
+	if IsDenied(err) {
+		return nil // only two processes at once need it
+	}
+	return err
 }
 
 // findUnfinished returns the id and size of the unfinished release to resume, if any.

@@ -162,7 +162,8 @@ type Request struct {
 	// fails the release.
 	Verify func(ctx context.Context, versions map[string]string) error
 
-	dryRun bool // for [Engine.Diff]
+	dryRun     bool     // for [Engine.Diff]
+	registered []string // revisions that this process registered before it planned again
 }
 
 // Default time limits. ECS itself has none: its circuit breaker counts failed tasks.

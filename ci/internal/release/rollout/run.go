@@ -253,7 +253,10 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	}
 	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
 	if s.Lifecycle {
-		to.Strategy, to.Stage, to.Percent = s.strategyName(), progress.Observed.Stage, progress.Observed.Percent
+		to.Strategy = s.strategyName()
+		if progress.Result != report.Restored { // of the new version's deployment
+			to.Stage, to.Percent = progress.Observed.Stage, progress.Observed.Percent
+		}
 	}
 	restoreErr := progress.RestoreErr
 	if s.restoreCause != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -54,8 +55,20 @@ func (e Engine) shiftReport(ctx context.Context, s types.Service) (*report.Shift
 	return shift, nil
 }
 
-// addPaused names the commands that decide on a paused release.
+// addPaused names the commands that decide on a paused release. It cannot go on if ECS has
+// rolled back one of its services.
 func (e Engine) addPaused(status *report.Status) {
+	var rolledBack []string
+	for _, s := range status.Services {
+		rolls := len(s.Releases) > 0 && strings.HasPrefix(s.Releases[0].Status, "ROLLBACK") // its last deployment
+		if u := status.Unfinished; u != nil && s.Shift != nil && rolls && slices.Contains(u.Missing, s.Name) {
+			rolledBack = append(rolledBack, s.Name)
+		}
+	}
+	if len(rolledBack) > 0 {
+		status.Next = fmt.Sprintf("ECS has rolled back %s: %s restores the previous version of the others", strings.Join(rolledBack, ", "), e.Environment.Command("abort"))
+		return
+	}
 	for _, s := range status.Services {
 		if s.Shift != nil && slices.ContainsFunc(s.Shift.Hooks, func(h report.Hook) bool { return !h.Until.IsZero() }) {
 			status.Next = fmt.Sprintf("%s continues it; %s restores the previous version", e.Environment.Command("continue"), e.Environment.Command("abort"))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/config/platform"
@@ -127,6 +128,11 @@ func TestPause(t *testing.T) {
 			require.Equal(t, outcome.Done, got.ExitCode)
 			require.Equal(t, flagOf(stage), got.Pause.Stage)
 			require.Equal(t, report.Paused, got.Services[0].Result)
+			if stage == machine.PostTestTrafficShift {
+				require.Empty(t, got.Notes)
+			} else {
+				require.Equal(t, []string{"w: when the pause expires, ECS does not restore it, because it shifts no traffic: run slipway abort then"}, got.Notes)
+			}
 			require.WithinDuration(t, b.ecs.clock.Now().Add(time.Hour+9*time.Minute), got.Pause.Until, 5*time.Minute, "and as long as the services bake")
 			require.Equal(t, "slipway continue", got.Next)
 			b.ecs.calls = nil
@@ -245,6 +251,78 @@ func TestPause(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRolledBackWhilePaused checks a paused release of which ECS has rolled one service back. It
+// cannot be continued, and abort restores the others.
+func TestRolledBackWhilePaused(t *testing.T) {
+	for _, stage := range machine.PauseStages() {
+		b := newShiftFixture(blueGreen, canary)
+		b.request.PauseAt, b.request.PauseLimit = stage, time.Hour
+		require.Equal(t, report.Paused, b.run(t.Context()).Result)
+		b.ecs.setAlarm(b.ecs.services["ecs-b-service"])
+		for range 2 { // while ECS rolls it back, and then
+			u, err := b.engine.Unfinished(t.Context(), b.entries())
+			require.NoError(t, err)
+			require.False(t, u.Paused, "%+v", u)
+			require.Equal(t, []string{"b"}, u.RolledBack)
+			b.ecs.settleAll()
+		}
+		status, err := b.engine.Status(t.Context(), b.entries())
+		require.NoError(t, err)
+		require.Equal(t, "ECS has rolled back b: slipway abort restores the previous version of the others", status.Next)
+		got := b.engine.Abort(t.Context(), b.entries(), 0)
+		require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+		requireVersion(t, b, oldImage)
+	}
+}
+
+// TestTwoProcesses drives one release from two processes, which both started it. The second one
+// takes part in what the first one updates.
+func TestTwoProcesses(t *testing.T) {
+	b := newShiftFixture(blueGreen, canary)
+	first := b.request
+	tries := 0
+	b.request.Preflight = func(context.Context, []rollout.ServiceChange) error {
+		if tries++; tries == 1 { // the first process registers and updates meanwhile, and then it is slow
+			b.ecs.failCall = after("UpdateService ecs-b-service", func(string, string) error { return errKilled })
+			first.Timeout, first.RestoreTimeout = killTimeout, time.Second
+			b.engine.Release(context.Background(), first)
+			restartProcess(b)
+		}
+		return nil
+	}
+	b.request.TestNew = func(context.Context, map[string]string) error { // the first process goes on
+		_, err := b.ecs.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String(platform.Cluster), Service: aws.String("ecs-w-service"), TaskDefinition: aws.String("arn:aws:ecs:us-east-1:1:task-definition/ecs-w-task:2")})
+		return err
+	}
+	got := b.run(t.Context())
+	require.Equal(t, 2, tries, "it planned again")
+	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+	requireVersion(t, b, newImage)
+	require.Equal(t, "ecs-w-task:2", machine.ShortARN(got.Services[2].To.TaskDefinition), "what the first process registered")
+	require.Equal(t, 1, b.ecs.count("UpdateService ecs-w-service"))
+}
+
+// TestAbortWhileTheReleaseGoesOn checks that an abort restores what another process updates
+// meanwhile.
+func TestAbortWhileTheReleaseGoesOn(t *testing.T) {
+	b := newShiftFixture(blueGreen, canary)
+	b.request.PauseAt = machine.PostTestTrafficShift
+	require.Equal(t, report.Paused, b.run(t.Context()).Result)
+	updated := false
+	b.ecs.failCall = func(operation, _ string) error {
+		if operation == "StopServiceDeployment" && !updated {
+			updated = true
+			b.ecs.deploy("ecs-w-service", "arn:aws:ecs:us-east-1:1:task-definition/ecs-w-task:2")
+		}
+		return nil
+	}
+	got := b.engine.Abort(t.Context(), b.entries(), 0)
+	require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+	require.Equal(t, report.Restored, got.Result)
+	require.Len(t, got.Services, 3)
+	requireVersion(t, b, oldImage)
 }
 
 // changes returns the calls that change something.

@@ -42,7 +42,7 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	t.Run("moved", func(t *testing.T) {
 		// Nothing is applied: the plan shows what happens to existing resources.
 		main := infratest.New(t, ".", environment...)
-		main.Write("kms_override.tf", withoutKey)
+		main.Write("modules/platform/kms_override.tf", withoutKey)
 		main.Write("moved.tf", block(t, "moved {"))
 		main.Init("-backend-config=bucket=" + oldBucket)
 		plan := main.Plan(append([]string{"-lock=false"}, motoPlatform...)...)
@@ -54,8 +54,8 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[string]string{
-			"aws_ecr_repository.backend": `aws_ecr_repository.service["backend"]`, "aws_ecr_repository.frontend": `aws_ecr_repository.service["frontend"]`,
-			"aws_cloudwatch_log_group.backend": `aws_cloudwatch_log_group.service["backend"]`, "aws_cloudwatch_log_group.frontend": `aws_cloudwatch_log_group.service["frontend"]`,
+			"aws_ecr_repository.backend": `module.platform.aws_ecr_repository.service["backend"]`, "aws_ecr_repository.frontend": `module.platform.aws_ecr_repository.service["frontend"]`,
+			"aws_cloudwatch_log_group.backend": `module.platform.aws_cloudwatch_log_group.service["backend"]`, "aws_cloudwatch_log_group.frontend": `module.platform.aws_cloudwatch_log_group.service["frontend"]`,
 		}, taken)
 	})
 
@@ -74,13 +74,13 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	t.Logf("what is made anew: destroyed in %.0f s", time.Since(started).Seconds())
 
 	bootstrap := infratest.New(t, "bootstrap", environment...)
-	bootstrap.Write("moto_override.tf", terraform.NotMotos)
+	bootstrap.Write("../modules/bootstrap/moto_override.tf", terraform.NotMotos)
 	bootstrap.Write("import.tf", block(t, "aws_s3_bucket.state"))
 	bootstrap.Init()
 	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop", "-var=state_bucket=" + oldBucket}
 	require.ElementsMatch(t, []string{
-		"aws_s3_bucket.state", "aws_dynamodb_table.locks", "aws_iam_openid_connect_provider.github",
-		`aws_iam_role.ci["deploy"]`, `aws_iam_role.ci["apply"]`, `aws_iam_role.ci["build"]`,
+		"module.bootstrap.aws_s3_bucket.state", "module.bootstrap.aws_dynamodb_table.locks", "module.bootstrap.aws_iam_openid_connect_provider.github",
+		`module.bootstrap.aws_iam_role.ci["deploy"]`, `module.bootstrap.aws_iam_role.ci["apply"]`, `module.bootstrap.aws_iam_role.ci["build"]`,
 	}, imported(t, bootstrap.Plan(variables...)))
 	bootstrap.Run("apply", "plan")
 	require.Equal(t, motoKeepsTableUnencrypted, terraform.Changes(bootstrap.Plan(variables...)), "a second plan of bootstrap")
@@ -89,8 +89,8 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	main.Write("import.tf", block(t, "aws_ecr_repository.service[each.key]"))
 	main.Init("-backend-config=bucket=" + oldBucket)
 	require.ElementsMatch(t, []string{
-		`aws_ecr_repository.service["backend"]`, `aws_ecr_repository.service["frontend"]`,
-		`aws_cloudwatch_log_group.service["backend"]`, `aws_cloudwatch_log_group.service["frontend"]`,
+		`module.platform.aws_ecr_repository.service["backend"]`, `module.platform.aws_ecr_repository.service["frontend"]`,
+		`module.platform.aws_cloudwatch_log_group.service["backend"]`, `module.platform.aws_cloudwatch_log_group.service["frontend"]`,
 	}, imported(t, main.Plan(motoPlatform...)))
 	started = time.Now()
 	main.Run("apply", "plan")
@@ -102,7 +102,7 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 
 // motoKeepsTableUnencrypted is a change caused by moto, which stores the encryption of
 // a new table, but not that of an existing one.
-var motoKeepsTableUnencrypted = []string{"aws_dynamodb_table.locks: [update] [server_side_encryption]"}
+var motoKeepsTableUnencrypted = []string{"module.bootstrap.aws_dynamodb_table.locks: [update] [server_side_encryption]"}
 
 // withoutKey replaces the key that bootstrap has not created yet.
 const withoutKey = `data "aws_kms_alias" "platform" {

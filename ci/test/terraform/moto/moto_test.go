@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/http"
 	"os"
 	"path"
@@ -58,8 +59,8 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	t.Parallel()
 	endpoint, environment := infratest.Moto(t)
 	bootstrap := infratest.New(t, "bootstrap", environment...)
-	bootstrap.Write("moto_override.tf", terraform.NotMotos)
-	bootstrap.Write("later_override.tf", later)
+	bootstrap.Write("../modules/bootstrap/moto_override.tf", terraform.NotMotos)
+	bootstrap.Write("../modules/bootstrap/later_override.tf", later)
 	bootstrap.Init()
 	both, err := json.Marshal(bothEnvironments)
 	require.NoError(t, err)
@@ -74,10 +75,11 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	t.Run("bootstrap", func(t *testing.T) {
 		t.Parallel()
 		w := bootstrap.ForSubtest(t)
-		require.NoError(t, os.Remove(filepath.Join(w.Dir, "later_override.tf")))
+		require.NoError(t, os.Remove(filepath.Join(w.Dir, "../modules/bootstrap/later_override.tf")))
 		require.Len(t, terraform.Changes(w.Plan(variables...)), strings.Count(later, "resource"))
 		w.Run("apply", "plan")
 		require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of bootstrap")
+		requireMoves(t, w, "bootstrap", variables...)
 	})
 	t.Run("platform", func(t *testing.T) {
 		t.Parallel()
@@ -130,10 +132,33 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	}
 	applied.done()
 	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
+	requireMoves(t, w, "platform", variables...)
 	<-planned.Done()
 	w.Plan(append([]string{"-destroy"}, variables...)...)
 	w.Run("apply", "plan")
 	require.Empty(t, managed(w.State()), "what a destroy of staging leaves in the state")
+}
+
+// requireMoves requires that each resource of a state moves into a module, and that nothing
+// else changes, if the state is as it was before there was the module.
+func requireMoves(t *testing.T, w *infratest.Workspace, module string, variables ...string) {
+	t.Helper()
+	state := strings.ReplaceAll(w.Run("state", "pull"), fmt.Sprintf("%q: %q,", "module", "module."+module), "")
+	w.Write("before.tfstate", strings.ReplaceAll(state, `"module.`+module+`.`, `"`))
+	w.Run("state", "push", "-force", "before.tfstate")
+	var before, moved []string
+	for _, r := range managed(w.State()) {
+		before = append(before, r.Address)
+	}
+	plan := w.Plan(variables...)
+	require.Empty(t, terraform.Changes(plan), "of a state without the module")
+	for _, r := range plan.ResourceChanges {
+		if r.PreviousAddress != "" {
+			require.Equal(t, "module."+module+"."+r.PreviousAddress, r.Address)
+			moved = append(moved, r.PreviousAddress)
+		}
+	}
+	require.ElementsMatch(t, before, moved)
 }
 
 // later is applied with the platform, because the provider waits a minute for it.
@@ -221,7 +246,7 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 }
 
 // routesOfBackend are the rules of the backend without a progressive strategy.
-var routesOfBackend = []string{`aws_lb_listener_rule.route["/api"]`, `aws_lb_listener_rule.route["/api/*"]`, `aws_lb_listener_rule.route["/health"]`}
+var routesOfBackend = []string{`module.platform.aws_lb_listener_rule.route["/api"]`, `module.platform.aws_lb_listener_rule.route["/api/*"]`, `module.platform.aws_lb_listener_rule.route["/health"]`}
 
 // addresses returns the addresses of resources with matching actions in a plan, sorted.
 func addresses(plan *tfjson.Plan, is func(tfjson.Actions) bool) []string {
@@ -377,10 +402,10 @@ func (s site) shift(state *tfjson.State) {
 	}
 	for _, rule := range []string{"production", "test"} {
 		_, err := client.ModifyRule(s.t.Context(), &elb.ModifyRuleInput{
-			RuleArn: arns[`aws_lb_listener_rule.`+rule+`["backend"]`],
+			RuleArn: arns[`module.platform.aws_lb_listener_rule.`+rule+`["backend"]`],
 			Actions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: []elbtypes.TargetGroupTuple{
-				{TargetGroupArn: arns[`aws_lb_target_group.service["backend"]`], Weight: aws.Int32(0)},
-				{TargetGroupArn: arns[`aws_lb_target_group.service["backend alternate"]`], Weight: aws.Int32(100)},
+				{TargetGroupArn: arns[`module.platform.aws_lb_target_group.service["backend"]`], Weight: aws.Int32(0)},
+				{TargetGroupArn: arns[`module.platform.aws_lb_target_group.service["backend alternate"]`], Weight: aws.Int32(100)},
 			}}}},
 		})
 		require.NoError(s.t, err)
@@ -403,11 +428,16 @@ func (s site) object(method, path, content string) {
 	require.Less(s.t, response.StatusCode, 300)
 }
 
+// resources returns the resources of the root module and of those that it calls.
 func resources(state *tfjson.State) []*tfjson.StateResource {
 	if state.Values == nil || state.Values.RootModule == nil {
 		return nil
 	}
-	return state.Values.RootModule.Resources
+	all := state.Values.RootModule.Resources
+	for _, called := range state.Values.RootModule.ChildModules {
+		all = append(all, called.Resources...)
+	}
+	return all
 }
 
 func managed(state *tfjson.State) []*tfjson.StateResource {

@@ -6,14 +6,7 @@ import (
 	"context"
 	"net"
 	"os"
-	"syscall"
 )
-
-func sysProcAttr(string, *userIDs, bool) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
-}
-
-func killGroup(pid int, sig syscall.Signal) error { return syscall.Kill(-pid, sig) }
 
 // Systems other than Linux cannot use an image's root file system and have no
 // namespaces: programs are run from the unpacked image.

@@ -47,7 +47,7 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 		return Failed, "the service was deleted during the release"
 	}
 	if !s.Touched() {
-		return s.judgeWaiting(o)
+		return s.judgeWaiting(now, o)
 	}
 	switch {
 	case rolledBack(o.Status), o.Status == types.ServiceDeploymentStatusStopRequested:
@@ -74,10 +74,15 @@ func (s *service) ownIsPrimary(o Observation) bool {
 	return primary != nil && aws.ToString(primary.Id) == s.OwnDeployment
 }
 
-// judgeWaiting judges a service that waits for its update: nobody else may deploy it.
-func (s *service) judgeWaiting(o Observation) (Verdict, string) {
+// judgeWaiting judges a service that waits for its update: nobody else may deploy it, but
+// another process of the same release.
+func (s *service) judgeWaiting(now time.Time, o Observation) (Verdict, string) {
 	primary := o.Primary()
 	if primary == nil || slices.Contains(s.plan.PreviousDeployments, aws.ToString(primary.Id)) {
+		return Pending, ""
+	}
+	if aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition && !s.redeploys() {
+		s.Update, s.OwnDeployment, s.ownSeen, s.Started = Accepted, aws.ToString(primary.Id), true, now
 		return Pending, ""
 	}
 	return Failed, fmt.Sprintf("another deployment, %s of %s, started while this one waited",

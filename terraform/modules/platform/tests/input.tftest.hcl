@@ -43,11 +43,10 @@ run "words_that_are_none" {
     alarm_emails       = ["me"]
     name_prefix        = "Shop"
     account_id         = "12345"
-    state_key          = "/prod"
     domain_name        = "shop"
     registry_account   = "12345"
   }
-  expect_failures = [var.name_prefix, var.account_id, var.state_key, var.domain_name, var.registry_account, var.initial_images, var.cpu_architecture, var.project_name, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
+  expect_failures = [var.name_prefix, var.account_id, var.domain_name, var.registry_account, var.initial_images, var.cpu_architecture, var.project_name, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
 }
 
 run "numbers_out_of_range" {

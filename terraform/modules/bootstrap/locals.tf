@@ -1,4 +1,4 @@
-# Names, the same as in ../locals.tf and ci/internal/config/platform.
+# Names, the same as in ../platform/locals.tf and ci/internal/config/platform.
 locals {
   environments = { for name, e in var.environments : name => {
     prefix            = e.name_prefix

@@ -1,6 +1,6 @@
 resource "aws_sns_topic" "alarms" {
   name              = "${local.prefix}-alarms"
-  kms_master_key_id = data.aws_kms_alias.platform.name # not AWS's own key: see bootstrap/kms.tf
+  kms_master_key_id = data.aws_kms_alias.platform.name # not AWS's own key: see kms.tf of modules/bootstrap
 }
 
 resource "aws_sns_topic_policy" "alarms" {

@@ -64,7 +64,7 @@ data "aws_caller_identity" "current" {
 
 data "aws_partition" "current" {}
 
-# Created by bootstrap/; kms.tf there explains why.
+# Created by modules/bootstrap; kms.tf there explains why.
 data "aws_kms_alias" "platform" {
   name = "alias/${local.prefix}-platform"
 }

@@ -1,0 +1,90 @@
+package terraform_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/scaffold"
+	"dagger/slipway/internal/infratest"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// suite tests a root that slipway init wrote: without an environment, and in one.
+const suite = `provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+override_data {
+  target = module.platform.module.platform.data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+override_data {
+  target = module.platform.module.platform.data.aws_kms_alias.platform
+  values = { target_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
+}
+run "alone" {
+  command = plan
+  assert {
+    condition     = output.platform.ecs_cluster_name == "ecs-cluster" && output.platform.region == "eu-west-1" && output.platform.tags.Repository == "acme/shop"
+    error_message = jsonencode(output.platform)
+  }
+}
+run "staging" {
+  command = plan
+  variables { environment = "staging" }
+  assert {
+    condition     = output.platform.ecs_cluster_name == "stg-cluster" && output.platform.region == "eu-west-1" && output.platform.tags.Environment == "staging"
+    error_message = jsonencode(output.platform)
+  }
+}
+`
+
+// TestInitializedRepository plans the platform as slipway init calls it, from the modules of
+// this tree, and validates bootstrap.
+func TestInitializedRepository(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sourcetest.Git(t, dir, "init", "-q", "-b", "main")
+	sourcetest.Write(t, dir, "go.mod", "module example.com/shop\n")
+	sourcetest.Write(t, dir, "main.go", "package main\n\nfunc main() {}\n")
+	sourcetest.Commit(t, dir, "a service")
+	r, err := scaffold.OpenRepository(t.Context(), dir, scaffold.InitOptions{Version: "v1.2.3", GitHub: "acme/shop", Region: "eu-west-1", Choices: scaffold.Choices{Services: []string{"shop=."}}})
+	require.NoError(t, err)
+	_, err = r.Init(t.Context())
+	require.NoError(t, err)
+
+	open := func(name string) *infratest.Workspace {
+		main, err := os.ReadFile(filepath.Join(dir, name, "main.tf"))
+		require.NoError(t, err)
+		w := infratest.NewFromSource(t, regexp.MustCompile(`git::https://[^"]*//terraform/(modules/\w+)\?ref=v1\.2\.3`).ReplaceAllString(string(main), "./$1"))
+		modules, err := fs.Sub(infratest.Source(), "modules")
+		require.NoError(t, err)
+		require.NoError(t, os.CopyFS(filepath.Join(w.Dir, "modules"), modules))
+		require.Empty(t, w.Run("fmt", "-check"))
+		return w
+	}
+	w := open("terraform")
+	for _, name := range []string{"environments", "tests"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(w.Dir, name), 0o755))
+	}
+	services, err := os.ReadFile(filepath.Join(dir, "terraform/services.auto.tfvars.json"))
+	require.NoError(t, err)
+	w.Write("services.auto.tfvars.json", string(services))
+	w.Write("environments/staging.tfvars.json", `{"environment": "staging", "name_prefix": "stg", "service_overrides": {"shop": {"desired_count": 1}}, "state_key": "staging"}`)
+	w.Write("tests/environments.tftest.hcl", suite)
+	w.Init("-backend=false")
+	require.Contains(t, w.Run("test"), "2 passed, 0 failed")
+
+	w = open("terraform/bootstrap")
+	w.Init()
+	w.Run("validate")
+}

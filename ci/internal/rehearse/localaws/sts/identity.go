@@ -22,7 +22,7 @@ func ServeIdentity(w http.ResponseWriter, r *http.Request) {
 		"aud": r.URL.Query().Get("audience"), "exp": time.Now().Add(5 * time.Minute).Unix(),
 		"repository": repository, "ref": ref, "workflow_ref": repository + "/.github/workflows/ci.yml@" + ref,
 		"job_workflow_ref": repository + "/.github/workflows/deliver.yml@" + ref,
-		"run_id": "1", "run_attempt": "1", "event_name": "push", "runner_environment": "self-hosted",
+		"run_id":           "1", "run_attempt": "1", "event_name": "push", "runner_environment": "self-hosted",
 	})
 	if err != nil || r.Header.Get("Authorization") == "" {
 		http.Error(w, "missing Authorization header", http.StatusUnauthorized)

@@ -114,7 +114,7 @@ func (d Delivery) Continue(ctx context.Context, o Options) report.Release {
 	case paused == nil:
 		return d.Failed(o.Of, outcome.Refusedf("no release is paused: the last one is over (%s shows how it ended)", d.Environment.Command("status")))
 	case len(paused.RolledBack) > 0:
-		return d.Failed(paused.SHA, outcome.Refusedf("release %s cannot be continued, because ECS has rolled back %s: restore the previous version of the others (%s)", paused.ID, strings.Join(paused.RolledBack, ", "), d.Environment.Command("abort")))
+		return d.Failed(paused.SHA, outcome.Refusedf("release %s cannot be continued, because %s was rolled back: restore the previous version of the others (%s)", paused.ID, strings.Join(paused.RolledBack, ", "), d.Environment.Command("abort")))
 	case !paused.Paused:
 		return d.Failed(paused.SHA, outcome.Refusedf("no release is paused: release %s is in progress (%s shows its stage)", paused.ID, d.Environment.Command("status")))
 	}

@@ -101,9 +101,13 @@ type ShiftedTraffic struct {
 	Service string // the entry's name
 	// Previous and New are the ARNs of the target groups of both versions.
 	Previous, New string
+	// Rule is the ARN of the production rule.
+	Rule string
 	// Percent is the share of the new version, and Since when it got its first share.
 	Percent float64
 	Since   time.Time
+	// Baking reports whether ECS has shifted all traffic, and changes no weights any more.
+	Baking bool
 }
 
 // ImageTarget returns the target that releases an entry's image, and those of the entries

@@ -69,6 +69,7 @@ type serviceRollout struct {
 	lookup   deploymentLookup
 	reported eventDedupe
 	causes   []report.Cause
+	cleansUp bool // ECS stops the previous tasks
 	// restoreCause is why the restoring deployment failed.
 	restoreCause string
 }

@@ -348,6 +348,25 @@ func TestEarlySuccess(t *testing.T) {
 	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
 }
 
+// TestTrafficIsCheckedLast checks traffic once more when ECS stops the previous tasks, however
+// short the bake is.
+func TestTrafficIsCheckedLast(t *testing.T) {
+	b := newShiftFixture(platform.Strategy{Type: platform.BlueGreen, Bake: aws.Int(0)})
+	var checked []rollout.ShiftedTraffic
+	b.request.CheckTraffic = func(_ context.Context, shifted []rollout.ShiftedTraffic) error {
+		if checked = append(checked, shifted...); shifted[0].Baking {
+			return errors.New("somebody changed the weights")
+		}
+		return nil
+	}
+	got := b.run(t.Context())
+	require.Equal(t, report.Restored, got.Result, "%s\n%s", got.Error, b.log())
+	require.Len(t, checked, 2, "by the interval, and at the end")
+	require.Equal(t, "rule/production", checked[0].Rule)
+	require.False(t, checked[0].Baking)
+	requireVersion(t, b, oldImage)
+}
+
 // TestTrafficChecks checks how often traffic is checked, and with what.
 func TestTrafficChecks(t *testing.T) {
 	b := newShiftFixture(canary)

@@ -45,7 +45,7 @@ func (r *run) checkTraffic(ctx context.Context) {
 	if scaled, ok := r.Clock.(scaledClock); ok {
 		interval = scaled.Scale(interval)
 	}
-	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < interval {
+	if r.request.CheckTraffic == nil || r.machine.Stage() != machine.Updating || now.Sub(r.traffic.last) < interval && !r.cleansUp() {
 		return
 	}
 	var shifted []ShiftedTraffic
@@ -55,7 +55,7 @@ func (r *run) checkTraffic(ctx context.Context) {
 			continue
 		}
 		if share := r.share(ctx, s, now); share != nil {
-			share.Percent = progress.Observed.Percent
+			share.Percent, share.Baking = progress.Observed.Percent, progress.Observed.Bakes()
 			shifted = append(shifted, *share)
 		}
 	}
@@ -66,6 +66,17 @@ func (r *run) checkTraffic(ctx context.Context) {
 	if err := r.request.CheckTraffic(ctx, shifted); err != nil && ctx.Err() == nil {
 		r.machine.Fail(fmt.Errorf("checking the traffic of the new version: %w", err), r.Clock.Now())
 	}
+}
+
+// cleansUp reports whether ECS has begun to stop the previous tasks of a service since the last
+// check: then traffic is checked a last time.
+func (r *run) cleansUp() (begun bool) {
+	for n, s := range r.services {
+		if s.Shift != nil && !s.cleansUp && r.machine.Progress(n).Observed.CleansUp() {
+			s.cleansUp, begun = true, true
+		}
+	}
+	return begun
 }
 
 // share returns a service's share of traffic, with the target groups of its versions; nil if
@@ -81,7 +92,7 @@ func (r *run) share(ctx context.Context, s *serviceRollout, now time.Time) *Shif
 	if r.traffic.shares == nil {
 		r.traffic.shares = map[string]*ShiftedTraffic{}
 	}
-	r.traffic.shares[s.Name] = &ShiftedTraffic{Service: s.Name, Previous: previous, New: next, Since: now}
+	r.traffic.shares[s.Name] = &ShiftedTraffic{Service: s.Name, Previous: previous, New: next, Rule: s.shift().ProductionRule, Since: now}
 	return r.traffic.shares[s.Name]
 }
 

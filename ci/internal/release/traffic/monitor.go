@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ const CheckTimeout = 10 * time.Second
 // Check returns an error that names each service whose new version is worse. Figures that
 // cannot be read are reported once, and fail no release.
 func (m *Monitor) Check(ctx context.Context, shifted []rollout.ShiftedTraffic) error {
-	if m.denied || len(shifted) == 0 {
+	if len(shifted) == 0 {
 		return nil
 	}
 	timeout := m.Timeout
@@ -53,6 +54,9 @@ func (m *Monitor) Check(ctx context.Context, shifted []rollout.ShiftedTraffic) e
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if err := m.checkWeights(limited, shifted); err != nil || m.denied {
+		return err
+	}
 	var problems []error
 	// A call reads 500 metrics at most.
 	for part := range slices.Chunk(shifted, 500/(2*len(metrics))) {
@@ -74,6 +78,43 @@ func (m *Monitor) Check(ctx context.Context, shifted []rollout.ShiftedTraffic) e
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// checkWeights returns an error that names each service that bakes and does not get all traffic
+// of its production rule. ECS does not notice, and stops the tasks that somebody gave it.
+func (m *Monitor) checkWeights(ctx context.Context, shifted []rollout.ShiftedTraffic) error {
+	var arns []string
+	for _, s := range shifted {
+		if s.Baking && s.Rule != "" {
+			arns = append(arns, s.Rule)
+		}
+	}
+	rules, err := DescribeRules(ctx, m.ELB, arns)
+	if err != nil {
+		return nil //nolint:nilerr // preflight reports that they cannot be read
+	}
+	var problems []error
+	for _, s := range shifted {
+		rule, ok := rules[s.Rule]
+		if !ok || !s.Baking {
+			continue
+		}
+		weights := Weights(rule)
+		own := weights[s.New]
+		weights[s.New] = 0
+		if others := slices.ContainsFunc(slices.Collect(maps.Values(weights)), func(weight int32) bool { return weight > 0 }); others || own == 0 {
+			problems = append(problems, fmt.Errorf("%s: somebody changed the weights of production rule %s: not all of its traffic goes to target group %s, where the new version runs", s.Service, s.Rule, groupName(s.New)))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// groupName returns the name of a target group, of its ARN.
+func groupName(arn string) string {
+	if parts := strings.Split(arn, "/"); len(parts) == 3 {
+		return parts[1]
+	}
+	return arn
 }
 
 func (m *Monitor) notChecked(err error) {

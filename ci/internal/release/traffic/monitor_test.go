@@ -176,6 +176,49 @@ func TestMonitor(t *testing.T) {
 }
 
 // TestMonitorOfManyServices: 500 metrics a call, and each service that is worse is named.
+// fakeRules has the weights of the target groups a-tg and a-t2 in a rule.
+type fakeRules struct {
+	*fakeMetrics
+	weights []int32
+	err     error
+}
+
+func (f fakeRules) DescribeRules(context.Context, *elb.DescribeRulesInput, ...func(*elb.Options)) (*elb.DescribeRulesOutput, error) {
+	var groups []elbtypes.TargetGroupTuple
+	for n, weight := range f.weights {
+		groups = append(groups, elbtypes.TargetGroupTuple{TargetGroupArn: aws.String(groupARN([]string{"a-tg", "a-t2"}[n])), Weight: &weight})
+	}
+	return &elb.DescribeRulesOutput{Rules: []elbtypes.Rule{{RuleArn: aws.String("rule"), Actions: []elbtypes.Action{{ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: groups}}}}}}, f.err
+}
+
+// TestWeightsWhileBaking checks that the new version keeps all traffic: ECS does not.
+func TestWeightsWhileBaking(t *testing.T) {
+	for name, tt := range map[string]struct {
+		weights []int32
+		baking  bool
+		err     error
+		want    string
+	}{
+		"all to the new version":  {weights: []int32{0, 100}, baking: true},
+		"changed by hand":         {weights: []int32{100, 0}, baking: true, want: "a: somebody changed the weights of production rule rule: not all of its traffic goes to target group a-t2, where the new version runs"},
+		"divided":                 {weights: []int32{1, 99}, baking: true, want: "somebody changed the weights"},
+		"while they are shifted":  {weights: []int32{95, 5}},
+		"they cannot be read":     {weights: []int32{100, 0}, baking: true, err: &smithy.GenericAPIError{Code: "AccessDenied"}},
+		"the rule has no targets": {baking: true, want: "somebody changed the weights"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := traffic.Monitor{CloudWatch: &fakeMetrics{}, ELB: fakeRules{&fakeMetrics{}, tt.weights, tt.err}, Clock: clock.Real{}, Event: func(string, string) {}}
+			shifted := []rollout.ShiftedTraffic{{Service: "a", Previous: groupARN("a-tg"), New: groupARN("a-t2"), Rule: "rule", Percent: 100, Baking: tt.baking, Since: time.Now().Add(time.Hour)}}
+			err := m.Check(t.Context(), shifted)
+			if tt.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
 func TestMonitorOfManyServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeMetrics{start: time.Now(), minutes: map[string][]traffic.Figures{}}

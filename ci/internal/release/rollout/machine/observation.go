@@ -25,6 +25,12 @@ type Observation struct {
 	HookFailure    string   // describes a hook that failed or timed out
 }
 
+// Bakes reports whether all production traffic is shifted, and previous tasks may still run.
+func (o Observation) Bakes() bool { return o.Stage == bakeTime || o.Stage == cleanUp }
+
+// CleansUp reports whether ECS stops the previous tasks.
+func (o Observation) CleansUp() bool { return o.Stage == cleanUp }
+
 // Primary returns the primary deployment, or nil.
 func (o Observation) Primary() *types.Deployment { return Primary(o.Deployments) }
 

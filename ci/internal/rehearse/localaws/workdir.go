@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -38,7 +37,7 @@ func newWorkDir(parent string) (*workDir, error) {
 	}
 	lock, err := os.Create(filepath.Join(path, lockFile))
 	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err = tryLock(lock)
 	}
 	if err != nil {
 		_ = os.RemoveAll(path)
@@ -57,16 +56,17 @@ func removeStale(parent string) {
 			continue
 		}
 		info, err := lock.Stat()
-		if err == nil && time.Since(info.ModTime()) > minAge && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		isStale := err == nil && time.Since(info.ModTime()) > minAge && tryLock(lock) == nil
+		_ = lock.Close() // Windows removes no open file
+		if isStale {
 			_ = os.RemoveAll(filepath.Dir(name))
 		}
-		_ = lock.Close()
 	}
 }
 
 // remove deletes the directory and its contents.
 func (d *workDir) remove() error {
-	defer d.lock.Close()
+	_ = d.lock.Close() // Windows removes no open file
 	if err := os.RemoveAll(d.path); err != nil {
 		return fmt.Errorf("embedded AWS: removing its directory: %w", err)
 	}

@@ -85,6 +85,9 @@ func (f *releaseFlags) bindURL(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.URL, "url", "", "base URL of the smoke test (default the load balancer's)")
 }
 
+// releaseClock is the clock of releases; nil means the real one. Tests shorten its waits.
+var releaseClock rollout.Clock
+
 // pipeline returns a pipeline that uses the tools of this machine and shows progress in
 // view; nil writes lines to stderr.
 func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
@@ -92,7 +95,7 @@ func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
 		view = report.Plain{W: a.stderr}
 	}
 	return pipeline.Pipeline{
-		Dir: a.source, Environment: a.environment, Netrc: a.netrc, Cache: image.CacheDir(), CI: inCI(), Recorder: report.NewRecorder(time.Now, view), Log: a.stderr, Next: a.setReleaseRecovery,
+		Dir: a.source, Environment: a.environment, Netrc: a.netrc, Cache: image.CacheDir(), CI: inCI(), Recorder: report.NewRecorder(time.Now, view), Log: a.stderr, Next: a.setReleaseRecovery, Clock: releaseClock,
 		AWS: func(context.Context) (awsauth.Options, error) { return awsauth.Options{Region: region}, nil },
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/cli"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
@@ -27,6 +28,7 @@ import (
 func inPlatform(t *testing.T, steps func(dir string)) {
 	t.Helper()
 	dir := sourcetest.New(t)
+	cli.ShortenWaits(t)
 	rehearsaltest.RunWithAWS(t, dir, func() { steps(dir) })
 }
 

@@ -17,6 +17,7 @@ import (
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/release/notify"
+	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/version"
@@ -52,6 +53,8 @@ type Pipeline struct {
 	Versions version.Resolver
 	// Recorder records progress.
 	Recorder *report.Recorder
+	// Clock is the clock of releases; nil means the real one.
+	Clock rollout.Clock
 	// Next, if set, is called with the command that recovers production if the process
 	// ends now, and with "" if none is needed.
 	Next func(command string)

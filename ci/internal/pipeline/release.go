@@ -16,7 +16,7 @@ import (
 // images exist already: the tree then needs only the services file and need not be a git
 // work tree, unless an image must be built.
 func (p Pipeline) loadDelivery(ctx context.Context, services []string, published bool) (d delivery.Delivery, err error) {
-	d = delivery.Delivery{Cache: p.Cache, Recorder: p.Recorder, Next: p.Next, Attestations: p.Attestations}
+	d = delivery.Delivery{Clock: p.Clock, Cache: p.Cache, Recorder: p.Recorder, Next: p.Next, Attestations: p.Attestations}
 	if published {
 		d.Source, err = source.OpenFolder(p.Dir)
 	} else {

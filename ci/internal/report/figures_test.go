@@ -14,8 +14,15 @@ func TestFigures(t *testing.T) {
 	to := time.Unix(1e9, 0)
 	at := func(seconds int64) *int64 { return &seconds }
 	f := report.NewFigures(to.Add(-28*24*time.Hour), to, 2, []report.FigureRelease{
-		{Result: report.Succeeded, LeadTime: at(600)}, {Result: report.Succeeded, LeadTime: at(3 * 86400)}, {Result: report.Succeeded}, {Result: report.Succeeded, LeadTime: at(3600)},
-		{Result: report.Failed, Restore: at(90)}, {Result: report.Failed, Restore: at(30)}, {Result: report.Failed}, {Result: report.Failed, Restore: at(40)}, {Result: report.Started},
+		{Result: report.Succeeded, LeadTime: at(600)},
+		{Result: report.Succeeded, LeadTime: at(3 * 86400)},
+		{Result: report.Succeeded},
+		{Result: report.Succeeded, LeadTime: at(3600)},
+		{Result: report.Failed, Restore: at(90)},
+		{Result: report.Failed, Restore: at(30)},
+		{Result: report.Failed},
+		{Result: report.Failed, Restore: at(40)},
+		{Result: report.Started},
 		{Result: report.Failed, Restore: at(50)},
 	})
 	require.Equal(t, &report.Median{Seconds: 3600, Of: 3}, f.LeadTime)

@@ -77,7 +77,8 @@ func TestStrategies(t *testing.T) {
 		},
 	}
 	s := report.Status{Services: []report.ServiceStatus{
-		{Name: "api", State: report.Deploying, Strategy: "CANARY", Shift: canary}, {Name: "web", State: report.Steady},
+		{Name: "api", State: report.Deploying, Strategy: "CANARY", Shift: canary},
+		{Name: "web", State: report.Steady},
 		{Name: "old", State: report.Steady, Strategy: "BLUE_GREEN", Shift: &report.Shift{BakeMinutes: 5}},
 		{Name: "hooked", State: report.Steady, Shift: &report.Shift{Hooks: canary.Hooks[1:]}},
 	}}
@@ -87,7 +88,8 @@ func TestStrategies(t *testing.T) {
 	}}
 	r := report.Release{Result: report.Restored, Services: []report.Service{
 		{Name: "api", Result: report.Restored, Strategy: "LINEAR", Stage: "PRODUCTION_TRAFFIC_SHIFT", Percent: 37.5},
-		{Name: "old", Result: report.Unchanged, Strategy: "BLUE_GREEN"}, {Name: "web", Result: report.Restored},
+		{Name: "old", Result: report.Unchanged, Strategy: "BLUE_GREEN"},
+		{Name: "web", Result: report.Restored},
 	}}
 	for _, tt := range []struct {
 		render func(io.Writer) error
@@ -121,9 +123,11 @@ func TestStrategies(t *testing.T) {
 
 // TestPaused names where a release waits, until when, and the commands that decide.
 func TestPaused(t *testing.T) {
-	r := report.Release{SHA: strings.Repeat("ab", 20), Result: report.Paused, Pause: report.NewPause("POST_TEST_TRAFFIC_SHIFT",
-		time.Date(2026, 9, 1, 14, 0, 0, 0, time.FixedZone("", 7200)), platform.Environment{Name: "staging", File: "f"}.Command),
-		Next: "slipway continue", Services: []report.Service{{Name: "api", Result: report.Paused, Strategy: "CANARY", Stage: "PRE_PRODUCTION_TRAFFIC_SHIFT", Percent: 5}, {Name: "web", Result: report.Succeeded}}}
+	r := report.Release{
+		SHA: strings.Repeat("ab", 20), Result: report.Paused, Pause: report.NewPause("POST_TEST_TRAFFIC_SHIFT",
+			time.Date(2026, 9, 1, 14, 0, 0, 0, time.FixedZone("", 7200)), platform.Environment{Name: "staging", File: "f"}.Command),
+		Next: "slipway continue", Services: []report.Service{{Name: "api", Result: report.Paused, Strategy: "CANARY", Stage: "PRE_PRODUCTION_TRAFFIC_SHIFT", Percent: 5}, {Name: "web", Result: report.Succeeded}},
+	}
 	for _, tt := range []struct {
 		render func(io.Writer) error
 		want   string

@@ -99,19 +99,23 @@ func TestInit(t *testing.T) {
 	}{
 		"one program": {goService("."), scaffold.InitOptions{}, "shop go . . 8080 / [/*] [] NONE"},
 		"values of flags": {
-			goService("."), scaffold.InitOptions{Choices: scaffold.Choices{Ports: []string{"9000"}, HealthPaths: []string{"/up"}, Routes: []string{"/a", "/a/*"}}},
+			goService("."),
+			scaffold.InitOptions{Choices: scaffold.Choices{Ports: []string{"9000"}, HealthPaths: []string{"/up"}, Routes: []string{"/a", "/a/*"}}},
 			"shop go . . 9000 /up [/a /a/*] [] NONE",
 		},
 		"all of several": {
-			several, scaffold.InitOptions{Choices: scaffold.Choices{All: true}},
+			several,
+			scaffold.InitOptions{Choices: scaffold.Choices{All: true}},
 			"api go api . 8080 / [/api /api/*] [] NONE; bill go bill . 8080 / [/bill /bill/*] [] NONE; web dockerfile web  80 / [/*] [] ",
 		},
 		"named": {
-			several, scaffold.InitOptions{Choices: scaffold.Choices{Services: []string{"api=api", "jobs=job"}, Ports: []string{"jobs=0"}}},
+			several,
+			scaffold.InitOptions{Choices: scaffold.Choices{Services: []string{"api=api", "jobs=job"}, Ports: []string{"jobs=0"}}},
 			"api go api . 8080 / [/*] [] NONE; jobs dockerfile job  0  [] [] ",
 		},
 		"a person chooses": {
-			several, scaffold.InitOptions{Choices: scaffold.Choices{Ask: answers("api, web")}},
+			several,
+			scaffold.InitOptions{Choices: scaffold.Choices{Ask: answers("api, web")}},
 			"api go api . 8080 / [/api /api/*] [] NONE; web dockerfile web  80 / [/*] [] ",
 		},
 		"a person takes all":        {several, scaffold.InitOptions{Choices: scaffold.Choices{Ask: answers("")}}, "api go api . 8080 / [/api /api/*] [] NONE; bill go bill . 8080 / [/bill /bill/*] [] NONE; web dockerfile web  80 / [/*] [] "},

@@ -60,6 +60,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 		for shape, change := range shapes {
 			shaped := func() *fixture {
 				b := newFixture(f[0], f[1])
+				b.addHealthChecks() // else the time limits are at least 90 s
 				change(b)
 				return b
 			}
@@ -123,6 +124,7 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 	} {
 		newFirstBench := func(a, second behavior) *fixture {
 			b := newFirstReleaseFixture(a, second)
+			b.addHealthChecks()
 			b.ecs.givesUp = strings.Contains(name, "gives up")
 			if strings.Contains(name, "never ran") {
 				b.givenUp(types.ServiceDeploymentStatusRollbackFailed)
@@ -244,8 +246,8 @@ func killed(b *fixture, n int, late, rested bool) *fixture {
 }
 
 const (
-	maxWait     = 10 * time.Minute
-	killTimeout = 20 * time.Second
+	maxWait     = 2 * time.Minute
+	killTimeout = 10 * time.Second
 )
 
 // requireAll checks that all services run the new version or all the previous one.

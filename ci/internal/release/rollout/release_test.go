@@ -81,6 +81,16 @@ func (b *fixture) requireOtherServiceUntouched(t require.TestingT) {
 	require.NotContains(t, strings.Join(b.ecs.calls, ","), "ecs-n-")
 }
 
+// addHealthChecks adds a health check to each container, so that time limits are the
+// request's.
+func (b *fixture) addHealthChecks() {
+	for _, d := range b.ecs.definitions {
+		for n := range d.ContainerDefinitions {
+			d.ContainerDefinitions[n].HealthCheck = &types.HealthCheck{Command: []string{"CMD", "true"}}
+		}
+	}
+}
+
 // addSidecars adds a container before each service's own.
 func (b *fixture) addSidecars() {
 	for _, d := range b.ecs.definitions {

@@ -220,10 +220,12 @@ func TestStrategyIsRefused(t *testing.T) {
 		err    string
 	}{
 		"nothing to shift with": {func(b *fixture) { b.request.Targets[0].Shift = nil }, "service ecs-a-service has no second target group and listener rules to shift traffic with (strategy blue_green): create them with Terraform"},
-		"another target group": {func(b *fixture) {
-			b.request.Targets[0].Shift = &rollout.Shift{TargetGroup: "x/1", AlternateTargetGroup: "x/2"}
+		"another target group": {
+			func(b *fixture) {
+				b.request.Targets[0].Shift = &rollout.Shift{TargetGroup: "x/1", AlternateTargetGroup: "x/2"}
+			},
+			"service ecs-a-service is in none of the target groups 1 and 2",
 		},
-			"service ecs-a-service is in none of the target groups 1 and 2"},
 		"somebody's pause": {func(b *fixture) {
 			b.ecs.services["ecs-a-service"].config = &types.DeploymentConfiguration{LifecycleHooks: []types.DeploymentLifecycleHook{{TargetType: types.DeploymentLifecycleHookTargetTypePause, LifecycleStages: []types.DeploymentLifecycleHookStage{"PRE_SCALE_UP"}}}}
 		}, "service ecs-a-service has a pause hook at [PRE_SCALE_UP] that slipway did not set"},

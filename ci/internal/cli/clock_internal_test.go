@@ -1,0 +1,14 @@
+package cli
+
+import (
+	"testing"
+
+	"dagger/slipway/internal/clock"
+)
+
+// ShortenWaits lets releases poll more often until the end of the test.
+func ShortenWaits(t *testing.T) {
+	t.Helper()
+	releaseClock = clock.NewScaled(20)
+	t.Cleanup(func() { releaseClock = nil })
+}

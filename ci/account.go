@@ -11,15 +11,15 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/release/smoke"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/release/smoke"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Account has the credentials for AWS. Secrets stay references: their plaintext is read

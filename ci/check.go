@@ -9,8 +9,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
 )
 
 // Checked is the result of all checks.

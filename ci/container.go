@@ -15,11 +15,11 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // containers runs steps in containers, with their cache volumes.

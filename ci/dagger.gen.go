@@ -17,7 +17,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.40.0"
 	"go.opentelemetry.io/otel/trace"
 
-	"dagger/slipway/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
 
 	"github.com/dagger/querybuilder"
 )

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 )
 
 var _ image.DockerfileBuilder = containers{}

@@ -1,4 +1,4 @@
-module dagger/slipway
+module github.com/slipway-cd/slipway/ci
 
 go 1.26.1
 

@@ -7,12 +7,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Build builds the images of the services.

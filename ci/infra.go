@@ -7,12 +7,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Plan is a saved Terraform plan.

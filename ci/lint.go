@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/check/lint"
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/check/lint"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
 )
 
 // Lint is a report of findings in the source tree.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/release/notify"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/release/notify"
 )
 
 // Notifications has the receivers of notifications of releases. Secrets stay references, as

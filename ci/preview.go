@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Preview is the result of a preview's release.

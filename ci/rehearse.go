@@ -12,15 +12,15 @@ import (
 	"syscall"
 	"time"
 
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 // Rehearse rehearses the delivery of the services against an embedded AWS.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strings"
 
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Run is the result of a one-off task.

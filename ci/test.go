@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"dagger/slipway/internal/check/coverage"
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/dagger"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
 )
 
 // Test runs the tests of every Go service and of the pipeline itself.

@@ -1,8 +1,8 @@
-module dagger/slipway/test
+module github.com/slipway-cd/slipway/ci/test
 
 go 1.26.1
 
-require dagger/slipway v0.0.0
+require github.com/slipway-cd/slipway/ci v0.0.0
 
 require (
 	dagger.io/dagger v0.21.8
@@ -101,4 +101,4 @@ require (
 	pgregory.net/rapid v1.3.0 // indirect
 )
 
-replace dagger/slipway => ..
+replace github.com/slipway-cd/slipway/ci => ..

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func main() {

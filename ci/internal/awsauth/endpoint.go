@@ -11,7 +11,7 @@ import (
 
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // checkEndpoint validates an endpoint URL.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"os"
 
-	"dagger/slipway/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
 )
 
 // CanRequestIDToken reports whether the job is allowed to request an OIDC token.

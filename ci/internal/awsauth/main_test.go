@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
 )
 
 func (a *app) buildCommand() *cobra.Command {

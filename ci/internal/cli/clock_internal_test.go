@@ -3,7 +3,7 @@ package cli
 import (
 	"testing"
 
-	"dagger/slipway/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
 )
 
 // ShortenWaits lets releases poll more often until the end of the test.

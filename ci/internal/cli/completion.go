@@ -7,13 +7,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"dagger/slipway/internal/check/lint"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/rehearsal"
-	"dagger/slipway/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/check/lint"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
 )
 
 // recentCommits is how many commits are completed.

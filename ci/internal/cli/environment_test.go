@@ -9,14 +9,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // newEnvironments returns a tree with two environments in two accounts.

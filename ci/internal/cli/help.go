@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // commandGroups are the groups of commands in the help, in the order of a delivery.

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // everyCommand calls do for each command that is not hidden.

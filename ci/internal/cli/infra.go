@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // defaultPlan is where plan writes, and apply reads.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/check/lint"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/check/lint"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func (a *app) lintCommand() *cobra.Command {

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func (a *app) localAWSCommand() *cobra.Command {

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func (a *app) lockCommand() *cobra.Command {

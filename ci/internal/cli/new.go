@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func (a *app) newCommand() *cobra.Command {

@@ -3,7 +3,7 @@ package cli
 import (
 	"os"
 
-	"dagger/slipway/internal/release/notify"
+	"github.com/slipway-cd/slipway/ci/internal/release/notify"
 )
 
 // notifySettings returns where to send notifications of releases. They are secrets, so that

@@ -11,15 +11,15 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/outputtest"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/schematest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/outputtest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // staging is an environment file for the platform of the tests.

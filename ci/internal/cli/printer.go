@@ -7,7 +7,7 @@ import (
 	"sync"
 	"syscall"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // printer is standard output or standard error. After a write error it discards further

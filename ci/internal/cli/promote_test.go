@@ -13,15 +13,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/localaws/localawstest"
-	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
-	"dagger/slipway/internal/release/notify"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/schematest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest/testapp"
+	"github.com/slipway-cd/slipway/ci/internal/release/notify"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // environmentTree returns a tree of a worker with two environments.

@@ -8,12 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/rehearse/rehearsal"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func (a *app) rehearseCommand() *cobra.Command {

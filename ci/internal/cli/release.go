@@ -8,14 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // releaseFlags are the flags of the release commands.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // reportFlags are the flags for the report of a release.

@@ -3,9 +3,9 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func (a *app) scanCommand() *cobra.Command {

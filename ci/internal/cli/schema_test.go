@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"dagger/slipway/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
 )
 
 // requireSchema checks a document that a command printed against its schema, where

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // bindTrust adds the flags that select trusted signatures.

@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/rehearsal"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func (a *app) upCommand() *cobra.Command {

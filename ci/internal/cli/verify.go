@@ -3,7 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
 )
 
 func (a *app) verifyCommand() *cobra.Command {

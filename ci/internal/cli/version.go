@@ -3,7 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 func (a *app) versionCommand() *cobra.Command {

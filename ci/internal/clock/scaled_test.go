@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
 )
 
 func TestFastShortensWaits(t *testing.T) {

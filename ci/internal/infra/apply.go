@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/infra/guard"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
+	"github.com/slipway-cd/slipway/ci/internal/infra/guard"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // ApplyOptions specify which plan to apply.

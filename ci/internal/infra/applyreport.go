@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/infra/summary"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/infra/summary"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Result is the result of a stage.

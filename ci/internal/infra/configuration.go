@@ -11,11 +11,11 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/infra/module"
-	"dagger/slipway/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
+	"github.com/slipway-cd/slipway/ci/internal/infra/module"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
 )
 
 const lockFile = ".terraform.lock.hcl"

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/infra/module"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra/module"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // ephemeralArguments returns the ephemeral variables for an apply, since a plan

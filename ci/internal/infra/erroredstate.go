@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // saveErroredState saves a state that Terraform could not write to the backend in

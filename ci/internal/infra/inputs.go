@@ -13,11 +13,11 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/infra/module"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
+	"github.com/slipway-cd/slipway/ci/internal/infra/module"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // readInputs returns the part of a binding that comes from the source tree, given

@@ -12,13 +12,13 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/infra/summary"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
+	"github.com/slipway-cd/slipway/ci/internal/infra/summary"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // stream parses messages like those of terraform apply.

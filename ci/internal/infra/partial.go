@@ -7,8 +7,8 @@ import (
 
 	tfjson "github.com/hashicorp/terraform-json"
 
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // planArguments returns the options that the environment adds to terraform plan,

@@ -14,12 +14,12 @@ import (
 
 	tfjson "github.com/hashicorp/terraform-json"
 
-	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/infra/redact"
-	"dagger/slipway/internal/infra/summary"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
+	"github.com/slipway-cd/slipway/ci/internal/infra/redact"
+	"github.com/slipway-cd/slipway/ci/internal/infra/summary"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // The files of a plan directory. tfplan contains sensitive values in clear text:

@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func put(t *testing.T, method, url string, body []byte) {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/infra"
 )
 
 // isolated runs steps as containers do: each has only the parts of the tree, the

@@ -5,8 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 const wellTested = `variables {

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"dagger/slipway/internal/outputtest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/outputtest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"

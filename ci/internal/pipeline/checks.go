@@ -9,14 +9,14 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/check/coverage"
-	"dagger/slipway/internal/check/format"
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/check/lint"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/check/format"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/check/lint"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // TestOptions are the options of [Pipeline.Test].

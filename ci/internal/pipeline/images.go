@@ -3,12 +3,12 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // ImageOptions select images.

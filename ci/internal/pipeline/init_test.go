@@ -10,13 +10,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/config/scaffold"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 func TestInitAndUpgrade(t *testing.T) {

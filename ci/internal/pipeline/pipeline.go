@@ -10,17 +10,17 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/release/notify"
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/release/notify"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 // Pipeline runs stages on a source tree.

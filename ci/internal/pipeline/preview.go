@@ -3,8 +3,8 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // PreviewUp creates or updates a preview. It returns an error only if nothing was done.

@@ -3,9 +3,9 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/rehearse/rehearsal"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // RehearseOptions are the options of [Pipeline.Rehearse].

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // loadDelivery reads the settings of a delivery from the source tree. With published, the

@@ -3,13 +3,13 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/check/doctor"
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/config/changes"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/scaffold"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/check/doctor"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/config/changes"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 )
 
 // NewService adds a service of a kind to the source tree. set changes the defaults of

@@ -3,8 +3,8 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Run runs a standalone task of a service or job. It returns an error only if the task was

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // large is a release of 200 services, half of which failed with long logs.

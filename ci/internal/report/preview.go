@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Preview is the report of a preview's release: `preview up` returns it.

@@ -7,9 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
 )
 
 func TestPreview(t *testing.T) {

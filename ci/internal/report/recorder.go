@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/images/leak"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
 )
 
 // View displays progress.

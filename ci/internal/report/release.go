@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Result is the result of a release, of a service in it, or of a stage.

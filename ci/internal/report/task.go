@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Task is a standalone task.

@@ -3,10 +3,10 @@ package schematest
 import (
 	"reflect"
 
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/release/notify"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/release/notify"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Dir is the directory of the schemas in the source tree.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 )
 
 // Services is the services file of the tree that [New] creates.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/modfile"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 const commit = "4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d"

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // TestCheckouts calls the module from another repository in every kind of git checkout:

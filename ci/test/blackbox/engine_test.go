@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"

@@ -8,8 +8,8 @@ import (
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // platformTree creates a small tree with a platform whose state is in S3.

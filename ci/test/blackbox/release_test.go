@@ -9,9 +9,9 @@ import (
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // release is the release returned by a call.

@@ -19,7 +19,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/browser"
+	"github.com/slipway-cd/slipway/ci/test/browser"
 )
 
 // awaitLimit is the time limit of each wait for a change in the page.

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"testing"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 )

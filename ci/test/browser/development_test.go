@@ -5,11 +5,11 @@ import (
 	"strings"
 	"testing"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/contract"
+	"github.com/slipway-cd/slipway/ci/test/contract"
 )
 
 // TestDevelopmentProxy checks the proxy that compose.yaml adds to Nginx. It must

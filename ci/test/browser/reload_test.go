@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"

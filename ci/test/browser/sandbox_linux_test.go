@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"

@@ -14,19 +14,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/coverage"
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/schematest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // copyRepository is a repository with what this one delivers: all but the pipeline,

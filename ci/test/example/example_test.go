@@ -21,16 +21,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/rehearsal"
-	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/pipeline"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 func TestMain(m *testing.M) { sourcetest.RunTests(m) }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // TestArchitecture checks that ARCHITECTURE.md has a row for every package of the
@@ -130,7 +130,7 @@ func imports(t testing.TB, folder string) map[string]bool {
 		}
 		for _, one := range file.Imports {
 			imported, _ := strconv.Unquote(one.Path.Value)
-			if rest, ours := strings.CutPrefix(imported, "dagger/slipway/"); ours {
+			if rest, ours := strings.CutPrefix(imported, "github.com/slipway-cd/slipway/ci/"); ours {
 				for _, name := range strings.Split(rest, "/")[1:] { // after internal or test
 					found[name] = true
 				}

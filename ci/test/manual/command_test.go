@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"mvdan.cc/sh/v3/syntax"
 
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/rehearse/rehearsal"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
 )
 
 // TestCommands: each command of slipway and of the module that the manual writes as

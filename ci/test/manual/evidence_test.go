@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // TestEvidence: the tests are there that docs/reference-system.md names for each defect,

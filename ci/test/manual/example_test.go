@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

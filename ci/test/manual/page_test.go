@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 	"github.com/yuin/goldmark"

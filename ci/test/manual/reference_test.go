@@ -22,7 +22,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/cli"
+	"github.com/slipway-cd/slipway/ci/internal/cli"
 )
 
 var update = flag.Bool("update", false, "write docs/reference.md, the READMEs of Terraform's modules and run/testdata/blocks.md")

@@ -3,7 +3,7 @@ package policy_test
 import (
 	"testing"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 func TestMain(m *testing.M) { sourcetest.RunTests(m) }

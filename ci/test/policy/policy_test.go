@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/policy"
+	"github.com/slipway-cd/slipway/ci/test/policy"
 )
 
 // document returns a policy with the statements.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/policy"
-	"dagger/slipway/test/terraform"
+	"github.com/slipway-cd/slipway/ci/test/policy"
+	"github.com/slipway-cd/slipway/ci/test/terraform"
 )
 
 // account is the account number of the embedded AWS.

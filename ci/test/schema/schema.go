@@ -23,8 +23,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
 )
 
 // base is what the ids of the schemas begin with. It names, and is no address.

@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/schematest"
-	"dagger/slipway/test/schema"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/test/schema"
 )
 
 // TestCommitted says that docs/schema is what the types give.
@@ -83,7 +83,7 @@ func TestWrite(t *testing.T) {
 	for _, d := range schematest.Documents() {
 		require.FileExists(t, filepath.Join(dir, d.File()))
 	}
-	require.ErrorContains(t, schema.Write(t.TempDir()), "reading the source of dagger/slipway/internal/")
+	require.ErrorContains(t, schema.Write(t.TempDir()), "reading the source of github.com/slipway-cd/slipway/ci/internal/")
 }
 
 // failing notes that a test failed, where it is meant to.

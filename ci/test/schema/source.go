@@ -15,7 +15,7 @@ import (
 )
 
 // module is the path of the module whose types the documents are.
-const module = "dagger/slipway"
+const module = "github.com/slipway-cd/slipway/ci"
 
 // source is what only the source code says of types: their docstrings and their
 // constants. It reads packages when they are asked for.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/schematest"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/schematest"
 )
 
 func TestSourceUnreadable(t *testing.T) {
@@ -18,7 +18,7 @@ func TestSourceUnreadable(t *testing.T) {
 	require.NoError(t, os.MkdirAll(folder, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "a.go"), []byte("package report\nfunc {"), 0o644))
 	_, err := newSource(dir).comment(reflect.TypeFor[report.Release](), "")
-	require.ErrorContains(t, err, "reading the source of dagger/slipway/internal/report")
+	require.ErrorContains(t, err, "reading the source of github.com/slipway-cd/slipway/ci/internal/report")
 	_, err = document(schematest.Document{Name: "x", Type: reflect.TypeFor[report.Release]()}, newSource(dir))
 	require.Error(t, err)
 }

@@ -6,7 +6,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/terraform"
+	"github.com/slipway-cd/slipway/ci/test/terraform"
 )
 
 func TestChanges(t *testing.T) {

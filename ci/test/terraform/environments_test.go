@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // TestEnvironmentFiles checks that terraform/README.md shows the environments of the

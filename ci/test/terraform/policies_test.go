@@ -6,8 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/test/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/test/terraform"
 )
 
 // TestRender requires Render to return what Terraform renders.

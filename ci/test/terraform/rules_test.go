@@ -13,9 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // entry returns a valid entry of the services file with fields replaced, and those

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
 )
 
 // TestSuites runs Terraform's own tests, which validate each configuration first. They

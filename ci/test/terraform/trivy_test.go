@@ -10,10 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/lint"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/check/lint"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
 )
 
 // everything enables every optional feature of the platform.

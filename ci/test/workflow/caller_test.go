@@ -11,9 +11,9 @@ import (
 	"github.com/rhysd/actionlint"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/scaffold"
-	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 // release is the release of the pipeline that a caller names.

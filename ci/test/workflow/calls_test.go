@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 // A workflow that calls a missing function, flag or field fails only when it runs: at

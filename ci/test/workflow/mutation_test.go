@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 // judge returns what is wrong with workflows: syntax errors, else broken rules, else

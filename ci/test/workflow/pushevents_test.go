@@ -10,11 +10,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/changes"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/internal/config/changes"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 // root is the root of this repository.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 // fakeGo builds a program whose content is the platform and the flags.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rhysd/actionlint"
 
-	slipway "dagger/slipway/internal/version"
+	slipway "github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 var (

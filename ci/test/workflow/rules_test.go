@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 // good is a workflow that keeps every rule.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 // runner ends the named steps with the given outcomes, all others with success.

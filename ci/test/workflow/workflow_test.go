@@ -12,7 +12,7 @@ import (
 	"github.com/rhysd/actionlint"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/workflow"
+	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
 func TestRules(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
 )
 
 const addGo = `package calc

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
 )
 
 func TestGateFlag(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
 )
 
 var epoch = time.UnixMilli(1_700_000_000_000)

@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/check/doctor"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/check/doctor"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

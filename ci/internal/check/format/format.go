@@ -12,8 +12,8 @@ import (
 	"regexp"
 	"strconv"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 )
 
 // diffFile is the output file with the diff.

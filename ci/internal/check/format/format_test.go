@@ -12,9 +12,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/format"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/check/format"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 )
 
 // recorded is an executor that returns the recorded result of a tool.

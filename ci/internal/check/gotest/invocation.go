@@ -10,8 +10,8 @@ import (
 	"path"
 	"time"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 // Pipeline is the directory of the pipeline's module. Its tests read the whole source tree;

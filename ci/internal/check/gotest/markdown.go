@@ -5,7 +5,7 @@ import (
 	"html"
 	"strings"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Limits of parts of summary.md in bytes.

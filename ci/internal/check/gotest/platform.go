@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 // DefaultCoverage is the default minimum coverage of each module in percent of its

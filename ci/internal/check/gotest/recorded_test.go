@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 var update = flag.Bool("update", false, "record testdata/zoo.json anew with a real run")

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"dagger/slipway/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 )
 
 // document is a file of the report directory.

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/check/coverage"
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 const noGo = "go is not on PATH: install Go from https://go.dev/dl"

@@ -3,8 +3,8 @@ package gotest
 import (
 	"io"
 
-	"dagger/slipway/internal/check/coverage"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Results of the stage and of each module.

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Check is a run of a tool on a part of the tree.

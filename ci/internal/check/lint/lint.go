@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Kind is a kind of check, which --only selects.

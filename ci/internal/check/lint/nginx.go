@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 )
 
 // nginxFile is the path of a site's configuration in its service's folder.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"slices"
 
-	"dagger/slipway/internal/check/format"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/check/format"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 )
 
 // Options are the options of [Run].

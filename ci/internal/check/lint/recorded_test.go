@@ -9,9 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/lint"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/check/lint"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 // recording is a recorded result of a tool.

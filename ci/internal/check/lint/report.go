@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Result is the result of the stage or of a check.

@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Run checks the targets in the tree at source. The Report contains the findings and the

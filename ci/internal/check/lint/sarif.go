@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // The parts of SARIF 2.1.0 that are read:

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/check/format"
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/check/format"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 const (

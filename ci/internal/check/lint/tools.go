@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 )
 
 // goTool returns a step of a tool that `go run` compiles. As in the test stage it ignores

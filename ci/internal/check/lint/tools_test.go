@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/lint"
+	"github.com/slipway-cd/slipway/ci/internal/check/lint"
 )
 
 // TestFindings parses recorded outputs of the tools.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // staging is the environment that a push releases to if the tree has it and no environment

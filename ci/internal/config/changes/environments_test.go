@@ -6,8 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/changes"
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/changes"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 func TestForWorkflow(t *testing.T) {

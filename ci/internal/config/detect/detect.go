@@ -13,8 +13,8 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 )
 
 // Candidate is a folder, or a main package, of which an entry of the services file can be

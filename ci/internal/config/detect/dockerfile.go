@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"slices"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // expose matches a port of an EXPOSE instruction.

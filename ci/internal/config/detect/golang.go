@@ -16,7 +16,7 @@ import (
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // goModule is a Go module of the repository.

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"sync"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // EnvironmentsDir is the folder of the environments' files in the source tree:

@@ -18,8 +18,8 @@ import (
 	"strconv"
 	"strings"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Load reads and validates the services file of the source tree at dir, and checks that

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 func TestMatchPattern(t *testing.T) {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Select returns the services with the given names, or all services without names. An

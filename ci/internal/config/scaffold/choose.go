@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"dagger/slipway/internal/config/detect"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/detect"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Choices select candidates and replace what was found of them.

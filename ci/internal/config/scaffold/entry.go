@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // insertEntry adds an entry after the last one of "services", in the same layout. It

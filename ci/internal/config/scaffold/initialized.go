@@ -5,8 +5,8 @@ import (
 	"io"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Initialized is what was found in a repository and written to it.

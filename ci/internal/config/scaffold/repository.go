@@ -18,11 +18,11 @@ import (
 
 	"golang.org/x/mod/modfile"
 
-	"dagger/slipway/internal/config/detect"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/config/detect"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 // repositoryTemplates are the files that call the pipeline by its version.

@@ -10,14 +10,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/check/coverage"
-	"dagger/slipway/internal/check/gotest"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/scaffold"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/check/coverage"
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 // open creates a small tree with changed files and commits it.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"text/template"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // templates has a folder for each kind. Files in a template's folder "home" are written

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // change is the new content of a file. The name is slash-separated and relative to the

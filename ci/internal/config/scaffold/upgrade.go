@@ -15,10 +15,10 @@ import (
 
 	"golang.org/x/mod/semver"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 // Upgraded is where the release that files name was moved.

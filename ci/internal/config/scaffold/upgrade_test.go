@@ -6,11 +6,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/scaffold"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/version"
+	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 var releases = version.Releases{{Version: "v1.3.0", Notes: "- third"}, {Version: "v1.2.10", Notes: ""}, {Version: "v1.2.3", Notes: "- first"}}

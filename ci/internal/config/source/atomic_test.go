@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 )
 
 func TestWriteFileAtomic(t *testing.T) {

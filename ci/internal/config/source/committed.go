@@ -19,7 +19,7 @@ import (
 	"strconv"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Git's file modes of symbolic links and submodules.

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 var (

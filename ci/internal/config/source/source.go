@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Tree is a git work tree.

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"dagger/slipway/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 )
 
 // defaultGracePeriod is the default of [Host.GracePeriod].

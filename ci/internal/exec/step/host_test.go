@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

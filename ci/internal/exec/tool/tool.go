@@ -10,7 +10,7 @@ import (
 	"regexp"
 	"strings"
 
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 // Tool is a program that a step runs.

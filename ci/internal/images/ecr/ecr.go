@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
-	"dagger/slipway/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
 )
 
 // API is the part of the ECR API that is used.

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // errUnreachable marks a registry that did not respond. If it responds with an

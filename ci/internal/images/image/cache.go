@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 )
 
 // cacheLimit is the cache's maximum size in bytes: the binaries and layers of about

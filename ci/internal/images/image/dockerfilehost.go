@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 )
 
 // errNoBuilder is the error of a machine that cannot build a Dockerfile.

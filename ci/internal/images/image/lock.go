@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // LockFile is the path of the lock file in the source tree. It is optional: its images

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // LockReport is the result of the lock command.

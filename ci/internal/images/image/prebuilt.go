@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // prebuiltImage returns an image of another registry, to be copied: the images of all

@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 )
 
 // TestLockReport: an update locks what a check calls stale or not locked.

@@ -3,7 +3,7 @@ package image
 import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // StandInLabel is the label of an image that takes the place of one that cannot be

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Summary describes the images that a build made.

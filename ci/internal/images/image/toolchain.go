@@ -17,9 +17,9 @@ import (
 
 	"golang.org/x/mod/modfile"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // goSettings are the Go settings that a compilation takes from the machine: where

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/images/leak"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
 )
 
 func TestValues(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // published is an image in a source, with an SBOM, a proof and a signature of an older

@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/images/registry/registrytest"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry/registrytest"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // TestDockerRegistry: publishing works with Docker's registry as well, which has no

@@ -7,7 +7,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Attach pushes artifacts to the repository of their subject and returns their

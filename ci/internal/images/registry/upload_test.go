@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
 )
 
 func fromDocker(o *registry.Options) { o.Auth, o.Keychain = nil, authn.DefaultKeychain }

@@ -15,10 +15,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // documentFormat identifies a document's format, by the names that its consumers

@@ -18,11 +18,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/images/supplychain/supplychaintest"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain/supplychaintest"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func host(t *testing.T) supplychain.Tools {

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
 )
 
 // response is a response of DescribeImageScanFindings.

@@ -5,8 +5,8 @@ import (
 	"io"
 	"strings"
 
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Report is the result of a scan, returned by the scan command.

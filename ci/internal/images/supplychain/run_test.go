@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
 )
 
 func TestRunOfToken(t *testing.T) {

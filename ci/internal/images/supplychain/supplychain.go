@@ -17,10 +17,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // toolTimeout limits one run of a tool, including its network requests.

@@ -14,10 +14,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/exec/tool"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // requireTools skips a test if a tool is not installed.

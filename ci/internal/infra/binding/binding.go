@@ -14,7 +14,7 @@ import (
 	"os"
 	"time"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // File is the binding's name in a plan directory.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Difference is an input that changed after the plan was made.

@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // PlanFile is the part of a saved plan that can be read without Terraform: a ZIP

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Loss returns what is lost when a resource of a type is destroyed or replaced; ""

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infra/module"
+	"github.com/slipway-cd/slipway/ci/internal/infra/module"
 )
 
 // write creates a folder of files.

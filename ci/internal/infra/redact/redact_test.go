@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infra/redact"
+	"github.com/slipway-cd/slipway/ci/internal/infra/redact"
 )
 
 // secret is the value of everything that Terraform marks as sensitive.

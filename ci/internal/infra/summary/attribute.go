@@ -13,7 +13,7 @@ import (
 
 	tfjson "github.com/hashicorp/terraform-json"
 
-	"dagger/slipway/internal/infra/redact"
+	"github.com/slipway-cd/slipway/ci/internal/infra/redact"
 )
 
 // Attribute is a changed value of a resource. JSON in a string, such as a policy or

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Display limits of a resource.

@@ -13,8 +13,8 @@ import (
 
 	tfjson "github.com/hashicorp/terraform-json"
 
-	"dagger/slipway/internal/infra/guard"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/infra/guard"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Action is the change to a resource or an output.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infra/redact"
-	"dagger/slipway/internal/infra/summary"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/infra/redact"
+	"github.com/slipway-cd/slipway/ci/internal/infra/summary"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // resource returns an entry of resource_changes.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"path"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // The severities of diagnostics.

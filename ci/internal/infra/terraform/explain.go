@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // NotInstalledHint is the message for a missing Terraform.

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"dagger/slipway/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 // Files in the output directory.

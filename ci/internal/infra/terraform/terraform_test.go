@@ -15,9 +15,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 func TestSteps(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // FaultKind is the way in which a call fails.

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest/testapp"
 )
 
 var binary string // the compiled test service

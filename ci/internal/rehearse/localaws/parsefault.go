@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // faultKinds lists the names of all kinds of faults.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // serveRegistry serves a request of the registry's protocol as a call of the

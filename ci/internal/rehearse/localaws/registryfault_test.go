@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/localaws/localawstest"
-	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest/testapp"
 )
 
 func TestRegistryRequestsAreRecordedAsECRCalls(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/rehearse/localaws/parameters"
-	"dagger/slipway/internal/rehearse/localaws/secrets"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/parameters"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/secrets"
 )
 
 // secretResolver resolves the secrets of task definitions. It implements ecs.Secrets.

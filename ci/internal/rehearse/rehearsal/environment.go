@@ -25,10 +25,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // Settings of the rehearsed platform, in real time. They are shorter than production's, so

@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // interceptor intercepts the calls of a delivery to the embedded AWS.

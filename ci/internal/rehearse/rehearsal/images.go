@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 )
 
 // faultyAppSource is the source of the program of a faulty version. A rehearsal has a Go

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // jobTimeout limits the run of a job.

@@ -9,13 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/release/delivery"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/release/delivery"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Names of the rehearsed environments.

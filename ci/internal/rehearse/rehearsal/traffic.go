@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // The load: about a thousand requests in a rollout of a few seconds, but not so many that

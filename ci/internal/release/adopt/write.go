@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Written is the result of writing a services file.

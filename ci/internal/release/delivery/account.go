@@ -12,10 +12,10 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // Account holds the clients of an AWS account and region.

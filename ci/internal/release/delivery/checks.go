@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"dagger/slipway/internal/release/preflight"
-	"dagger/slipway/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/preflight"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // preflight runs the preflight checks. It reports what could not be checked as

@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Figures returns the figures of the last releases. Lead times need the commits in the source

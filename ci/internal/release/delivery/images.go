@@ -7,11 +7,11 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/ecr"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/ecr"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // images returns the images of a commit by service, and publishes those that the

@@ -1,9 +1,9 @@
 package delivery
 
 import (
-	"dagger/slipway/internal/release/notify"
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/release/notify"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // WithNotifications runs a release by a command, and sends notifications of it. What cannot

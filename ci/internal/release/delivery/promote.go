@@ -12,15 +12,15 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/exec/tool"
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/release/rollout/machine"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // PromoteOptions are the options of [Delivery.Promote]. SHA is the commit to promote; ""

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 func TestUnfit(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"io"
 	"strings"
 
-	"dagger/slipway/internal/images/registry"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // JSON writes the report as one indented JSON document.

@@ -3,8 +3,8 @@ package delivery
 import (
 	"fmt"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/release/runtask"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/release/runtask"
 )
 
 // maxTaskLines is how many lines of a task's log become events of the report.

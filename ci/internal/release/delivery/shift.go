@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/preflight"
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/release/smoke"
-	"dagger/slipway/internal/release/traffic"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/preflight"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/smoke"
+	"github.com/slipway-cd/slipway/ci/internal/release/traffic"
 )
 
 // trafficShift is what a release knows of the services whose traffic it shifts.

@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/images/leak"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Event is what has happened to a release.

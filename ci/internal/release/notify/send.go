@@ -22,7 +22,7 @@ import (
 	"syscall"
 	"time"
 
-	"dagger/slipway/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/images/registry"
 )
 
 // targets returns the receivers, and the settings that are invalid.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // apiCall is a call in the terms of an IAM policy.

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"dagger/slipway/internal/release/traffic"
+	"github.com/slipway-cd/slipway/ci/internal/release/traffic"
 )
 
 // STS returns the caller identity.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // finding is a one-line error with its cause.

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Checker runs the checks. A check whose client is nil is skipped with a note.

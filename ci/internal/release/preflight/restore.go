@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
-	"dagger/slipway/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // checkRestore checks the roles, log groups and secrets that only the running task

@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 
-	"dagger/slipway/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // The service principals that assume the roles of tasks and of schedules.

@@ -11,7 +11,7 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // attachment is a container that a service attaches to a target group.

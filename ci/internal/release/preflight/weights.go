@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/release/traffic"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/traffic"
 )
 
 // productionRule is the listener rule that ECS shifts the traffic of a service with.

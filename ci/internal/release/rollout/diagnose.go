@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Limits of a diagnosis.

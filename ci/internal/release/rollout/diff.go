@@ -10,8 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
-	"dagger/slipway/internal/images/leak"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Diff returns what a release would change, by service and field. It changes nothing.

@@ -17,8 +17,8 @@ import (
 	"github.com/aws/smithy-go"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // Batch limits of the ECS API.

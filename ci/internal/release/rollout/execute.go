@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // commandJobs is how many commands are executed concurrently: enough to start fifty

@@ -12,9 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/runtask"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/runtask"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // taskTime is how long a standalone task runs.

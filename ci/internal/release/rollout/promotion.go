@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // PastDeployment is an earlier successful deployment of an image.

@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"golang.org/x/time/rate"
 
-	"dagger/slipway/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // rateLimited limits reads to a quarter of ECS's quota for an account and region,

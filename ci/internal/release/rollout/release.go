@@ -11,11 +11,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/leak"
-	"dagger/slipway/internal/release/rollout/machine"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // Release releases all targets of the request or none, and returns the report with its

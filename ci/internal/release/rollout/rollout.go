@@ -22,9 +22,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/images/leak"
-	"dagger/slipway/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // ECS is the part of the ECS API that a release calls.

@@ -12,9 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout/machine"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // run is a release in progress: it executes the commands of the state machine, and gives it

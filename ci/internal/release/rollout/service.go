@@ -11,9 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout/machine"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // servicePlan is the plan of a service and what it was derived from. It does not change

@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
-	"dagger/slipway/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // trafficInterval is the shortest interval of [Request.CheckTraffic].

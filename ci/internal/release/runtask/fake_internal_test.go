@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/smithy-go"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // fakeECS runs tasks on a fake clock: those of one client token once.

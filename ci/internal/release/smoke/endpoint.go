@@ -15,7 +15,7 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 )
 
 // ELB is the part of the Elastic Load Balancing API that finds the base URL.

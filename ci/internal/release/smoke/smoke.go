@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"dagger/slipway/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
 // versionThreshold is how many consecutive responses must have the version: enough

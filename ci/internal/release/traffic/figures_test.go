@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/release/traffic"
+	"github.com/slipway-cd/slipway/ci/internal/release/traffic"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

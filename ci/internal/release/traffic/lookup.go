@@ -14,8 +14,8 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // ELB is the part of the Elastic Load Balancing API that describes what ECS shifts traffic

@@ -23,10 +23,10 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/release/traffic"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/traffic"
 )
 
 // fakeMetrics has the figures of target groups by minutes since start.

@@ -15,11 +15,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/release/rollout"
-	"dagger/slipway/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // releaseVariable makes this program run a single release in a process of its own, so

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"syscall"
 
-	"dagger/slipway/test/contract"
+	"github.com/slipway-cd/slipway/ci/test/contract"
 )
 
 func main() {

@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"dagger/slipway/internal/outputtest"
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/outputtest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 )

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"dagger/slipway/test/schema"
+	"github.com/slipway-cd/slipway/ci/test/schema"
 )
 
 func main() {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/test/policy"
-	"dagger/slipway/test/terraform/calls"
+	"github.com/slipway-cd/slipway/ci/test/policy"
+	"github.com/slipway-cd/slipway/ci/test/terraform/calls"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/test/policy"
+	"github.com/slipway-cd/slipway/ci/test/policy"
 )
 
 // kinds maps prefixes of ids to EC2's resource types.

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"dagger/slipway/test/policy"
+	"github.com/slipway-cd/slipway/ci/test/policy"
 )
 
 // configurations maps query fields to S3's actions on a bucket's configuration, without

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/test/policy"
+	"github.com/slipway-cd/slipway/ci/test/policy"
 )
 
 // World is what is known of an account from its calls so far, as far as policies depend

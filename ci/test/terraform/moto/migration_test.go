@@ -11,10 +11,10 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/test/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/terraform"
 )
 
 const oldBucket = "my-terraform-state"

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"dagger/slipway/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -28,10 +28,10 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/test/terraform"
-	"dagger/slipway/test/terraform/calls"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/test/terraform"
+	"github.com/slipway-cd/slipway/ci/test/terraform/calls"
 )
 
 const (

@@ -9,10 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infratest"
-	"dagger/slipway/test/policy"
-	"dagger/slipway/test/terraform"
-	"dagger/slipway/test/terraform/calls"
+	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/test/policy"
+	"github.com/slipway-cd/slipway/ci/test/terraform"
+	"github.com/slipway-cd/slipway/ci/test/terraform/calls"
 )
 
 // Reasons why a role has a permission that no call here uses.

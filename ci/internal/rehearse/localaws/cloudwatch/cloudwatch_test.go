@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/rehearse/localaws/cloudwatch"
-	"dagger/slipway/internal/rehearse/localaws/elb"
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/cloudwatch"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/elb"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -12,10 +12,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/rehearse/localaws/elb"
-	"dagger/slipway/internal/rehearse/localaws/task"
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/elb"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/task"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // Balancer is the load balancing that the scheduler needs.

@@ -3,7 +3,7 @@ package ecs_test
 import (
 	"testing"
 
-	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest/testapp"
 )
 
 var binary string // the compiled test service

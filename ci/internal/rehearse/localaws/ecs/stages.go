@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/elb"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/elb"
 )
 
 // The lifecycle stages of a deployment whose strategy moves traffic, in their order. The

@@ -16,9 +16,9 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/localaws/localawstest"
-	"dagger/slipway/internal/rehearse/localaws/task"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/task"
 )
 
 // run runs a task of a task definition and waits until it has a status.

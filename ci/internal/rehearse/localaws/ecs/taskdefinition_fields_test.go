@@ -13,9 +13,9 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/localaws/localawstest"
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // fill sets every member of an SDK struct, lists with one item.

@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/task"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/task"
 )
 
 // mount returns how a container mounts a volume of the task definition. An EFS file

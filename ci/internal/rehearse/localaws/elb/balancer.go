@@ -17,8 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // Dialer connects to a target: a port at the address of a task, or of another host.

@@ -22,8 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
 )
 
 // Fleet is a platform of many small services without a load balancer, with the names

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // maxStreamBytes bounds the events of a stream, so that a task with much output does not

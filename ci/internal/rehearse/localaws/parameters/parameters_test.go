@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // tokenLifetime is how long ECR's registry passwords are valid.

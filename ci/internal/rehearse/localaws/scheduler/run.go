@@ -15,7 +15,7 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // DeadLetter is an invocation that has failed for good. AWS sends it to the queue of the

@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/rehearse/localaws/wire"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
 // session is the session of issued credentials.

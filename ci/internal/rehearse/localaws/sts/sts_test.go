@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/localaws/localawstest"
-	localsts "dagger/slipway/internal/rehearse/localaws/sts"
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest"
+	localsts "github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/sts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

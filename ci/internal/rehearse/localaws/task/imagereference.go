@@ -8,7 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/rehearse/localaws/registry"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/registry"
 )
 
 // preferredPlatforms returns the image platforms in the order of preference: this

@@ -14,7 +14,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/clock"
+	"github.com/slipway-cd/slipway/ci/internal/clock"
 )
 
 // Mode is how tasks are isolated from one another.

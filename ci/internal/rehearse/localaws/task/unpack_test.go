@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest/testapp"
 )
 
 func layered(t *testing.T, layers ...[]testapp.File) v1.Image {

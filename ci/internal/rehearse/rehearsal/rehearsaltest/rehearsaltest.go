@@ -9,12 +9,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
-	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/rehearse/rehearsal"
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Options returns the options of a rehearsal of the tree at dir.

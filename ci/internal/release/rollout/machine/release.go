@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Stage is the state of a release.

@@ -239,7 +239,7 @@ func testReleaseErrors(t *testing.T, dir string) {
 		"a pause of nothing":      {[]string{"deploy", "--pause-at", "post-test-traffic-shift"}, outcome.Usage, "--pause-at: no service of this release shifts traffic"},
 		"an unknown strategy":     {[]string{"rollback", "--strategy", "canry"}, outcome.Usage, `invalid --strategy "canry": want rolling, blue_green, canary or linear`},
 		"a strategy of nothing":   {[]string{"deploy", "--strategy", "canary"}, outcome.Usage, "--strategy canary: no service of this release shifts traffic"},
-		"nothing to continue":     {[]string{"continue"}, outcome.Refused, "no release is paused: the last one is over (slipway status shows how it ended)"},
+		"nothing to continue":     {[]string{"continue"}, outcome.Refused, "no release is paused: the last one is over (slipway status"},
 		"nothing to abort":        {[]string{"abort"}, outcome.Refused, "no release is in progress, so nothing is to abort (slipway status)"},
 		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
 		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "matches several services"},

@@ -266,7 +266,7 @@ func (s *Strategy) StepPercent() float64 {
 // StepBakeTime returns how long ECS waits after the canary or a linear step; 0 for other
 // types.
 func (s *Strategy) StepBakeTime() time.Duration {
-	minutes := 0
+	var minutes int
 	switch s.Kind() {
 	case Canary:
 		minutes = 10

@@ -42,7 +42,7 @@ func TestUpgrade(t *testing.T) {
 	after := files(t, dir)
 	require.Equal(t, "module \"x\" { source = \"git::https://github.com/slipway-cd/slipway.git//terraform/modules/platform?depth=1&ref=v1.3.0\" }\n", after["terraform/environments/two.tf"])
 	require.Equal(t, "uses: slipway-cd/slipway/.github/actions/credentials@v1.3.0\nuses: slipway-cd/slipway/.github/workflows/drift.yml@main\nuses: actions/checkout@v4\n", after[".github/workflows/old.yaml"])
-	require.Equal(t, `{"dependencies": [{"name": "slipway", "source": "github.com/slipway-cd/slipway@v1.3.0"}, {"name": "x", "source": "github.com/x/y@v1.2.3", "pin": "4567"}]}`, after["tools/dagger.json"])
+	require.JSONEq(t, `{"dependencies": [{"name": "slipway", "source": "github.com/slipway-cd/slipway@v1.3.0"}, {"name": "x", "source": "github.com/x/y@v1.2.3", "pin": "4567"}]}`, after["tools/dagger.json"])
 	for _, name := range []string{"terraform/main.tf", "terraform/bootstrap/main.tf", ".github/workflows/ci.yml", "dagger.json"} {
 		require.Contains(t, after[name], "v1.3.0", name)
 		require.NotContains(t, after[name], "v1.2.3", name)

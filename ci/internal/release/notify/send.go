@@ -58,7 +58,7 @@ func checkURL(name, text string) error {
 		return fmt.Errorf("%s is not set", name)
 	}
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && !(parsed.Scheme == "http" && registry.IsLoopback(parsed.Host)) {
+	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && (parsed.Scheme != "http" || !registry.IsLoopback(parsed.Host)) {
 		return fmt.Errorf("%s is not https://HOST/…", name)
 	}
 	return nil

@@ -106,7 +106,7 @@ func TestWeights(t *testing.T) {
 		"rolling until now":      {weights: []int32{100, 0}, change: func() { rolling(); w.checker.Shifts = map[string]rollout.Shift{"api": {ProductionRule: rule}} }},
 		"rolling, to the other":  {weights: []int32{0, 100}, change: func() { rolling(); w.checker.Shifts = map[string]rollout.Shift{"api": {ProductionRule: rule}} }, code: outcome.Refused, want: mend(100, 0)},
 		"rules may not be read":  {weights: []int32{50, 50}, change: func() { w.checker.ELB = noRules{w.ELB} }, note: "not checked: weights of the production rule of api: the caller lacks elasticloadbalancing:DescribeRules"},
-		"revisions may not read": {weights: []int32{0, 100}, change: func() { w.checker.ECS = resolvedRevisions{w.ECS, nil, accessDenied} }, note: "not checked: target group of running: the caller lacks ecs:DescribeServiceRevisions"},
+		"revisions may not read": {weights: []int32{0, 100}, change: func() { w.checker.ECS = resolvedRevisions{w.ECS, nil, errAccessDenied} }, note: "not checked: target group of running: the caller lacks ecs:DescribeServiceRevisions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.ELB.ModifyRule(t.Context(), &elbv2.ModifyRuleInput{RuleArn: &rule, Actions: actions(tt.weights...)})
@@ -140,11 +140,11 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-var accessDenied = &smithy.GenericAPIError{Code: "AccessDenied"}
+var errAccessDenied = &smithy.GenericAPIError{Code: "AccessDenied"}
 
 // noRules may not describe rules.
 type noRules struct{ preflight.ELB }
 
 func (noRules) DescribeRules(context.Context, *elbv2.DescribeRulesInput, ...func(*elbv2.Options)) (*elbv2.DescribeRulesOutput, error) {
-	return nil, accessDenied
+	return nil, errAccessDenied
 }

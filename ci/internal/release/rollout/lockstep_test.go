@@ -52,7 +52,7 @@ func newShiftedPlatform(t *testing.T, binary string, strategies ...platform.Stra
 		shift := &rollout.Shift{TargetGroup: p.NewTargetGroup(name, "/health"), AlternateTargetGroup: p.NewTargetGroup(name+"-b", "/health"), Role: "arn:aws:iam::000000000000:role/infrastructure"}
 		rule := func(listener *string) string {
 			out, err := p.ELB.CreateRule(t.Context(), &elbv2.CreateRuleInput{
-				ListenerArn: listener, Priority: aws.Int32(int32(10 + n)), Actions: forward(shift.TargetGroup), //nolint:gosec // small
+				ListenerArn: listener, Priority: aws.Int32(int32(10 + n)), Actions: forward(shift.TargetGroup),
 				Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{"/" + name + "/*"}}},
 			})
 			require.NoError(t, err)

@@ -222,7 +222,7 @@ func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bak
 	case platform.Rolling:
 		if early := c.EarlySuccessCriteria; s.EarlySuccess > 0 {
 			c.EarlySuccessCriteria = &types.DeploymentEarlySuccessCriteria{
-				Enable: true, HealthyPercent: aws.Int32(int32(s.EarlySuccess)), SourceServiceRevisionCleanup: types.ServiceRevisionCleanupDeferred, //nolint:gosec // at most 100
+				Enable: true, HealthyPercent: aws.Int32(int32(s.EarlySuccess)), SourceServiceRevisionCleanup: types.ServiceRevisionCleanupDeferred,
 			}
 		} else if early != nil && early.Enable {
 			c.EarlySuccessCriteria = &types.DeploymentEarlySuccessCriteria{}
@@ -233,7 +233,7 @@ func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bak
 		if c.DeploymentCircuitBreaker != nil {
 			breaker = *c.DeploymentCircuitBreaker
 		}
-		breaker.ThresholdConfiguration = &types.ThresholdConfiguration{Type: types.ThresholdType(strings.ToUpper(threshold.Type)), Value: int32(threshold.Value)} //nolint:gosec // checked
+		breaker.ThresholdConfiguration = &types.ThresholdConfiguration{Type: types.ThresholdType(strings.ToUpper(threshold.Type)), Value: int32(threshold.Value)}
 		breaker.ResetOnHealthyTask = aws.Bool(!threshold.KeepOnHealthyTask)
 		c.DeploymentCircuitBreaker = &breaker
 	}
@@ -242,7 +242,7 @@ func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bak
 
 // minutes returns a time in minutes, rounded up, as ECS has it.
 func minutes(d time.Duration) *int32 {
-	return aws.Int32(int32((d + time.Minute - 1) / time.Minute)) //nolint:gosec // at most 20160
+	return aws.Int32(int32((d + time.Minute - 1) / time.Minute))
 }
 
 // EntryStrategy returns the strategy of an ECS service as its entry in the services file has

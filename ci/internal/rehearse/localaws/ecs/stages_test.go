@@ -193,7 +193,8 @@ func TestBlueGreen(t *testing.T) {
 		d, _ := p.waitPaused(stage.name)
 		require.Equal(t, ecstypes.ServiceDeploymentStatusInProgress, d.Status)
 		require.Equal(t, stage.tasks, d.TargetServiceRevision.RunningTaskCount, stage.name)
-		require.Equal(t, stage.shares, [2]float64{*d.TargetServiceRevision.RequestedProductionTrafficWeight, *d.TargetServiceRevision.RequestedTestTrafficWeight})
+		shares := [2]float64{*d.TargetServiceRevision.RequestedProductionTrafficWeight, *d.TargetServiceRevision.RequestedTestTrafficWeight}
+		require.Equal(t, stage.shares, shares)
 		require.InDelta(t, 100-stage.shares[0], *d.SourceServiceRevisions[0].RequestedProductionTrafficWeight, 0)
 		require.Equal(t, stage.production, p.Version(), stage.name)
 		require.Equal(t, stage.test, p.versionAtTest(), stage.name)
@@ -243,7 +244,7 @@ func TestShiftRollsBack(t *testing.T) {
 		"stopped after scale-up":        {"POST_SCALE_UP", 60, stop, userReason},
 		"stopped after the test shift":  {"POST_TEST_TRAFFIC_SHIFT", 60, stop, userReason},
 		"stopped after the first share": {"POST_PRODUCTION_TRAFFIC_SHIFT", 60, stop, userReason},
-		"hook answered with ROLLBACK": {"PRE_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, d ecstypes.ServiceDeployment) {
+		"hook answered with ROLLBACK": {"PRE_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, _ ecstypes.ServiceDeployment) {
 			p.resume("PRE_PRODUCTION_TRAFFIC_SHIFT", back)
 		}, hookReason},
 		"hook expired": {"POST_TEST_TRAFFIC_SHIFT", 1, func(*shifted, ecstypes.ServiceDeployment) {}, hookReason},

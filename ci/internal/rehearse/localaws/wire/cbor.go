@@ -129,9 +129,9 @@ func cborValue(v reflect.Value) (cbor.Value, error) {
 		return cbor.Bool(v.Bool()), nil
 	case reflect.Int32, reflect.Int64:
 		if n := v.Int(); n < 0 {
-			return cbor.NegInt(-n), nil //nolint:gosec // positive
+			return cbor.NegInt(-n), nil
 		}
-		return cbor.Uint(v.Int()), nil //nolint:gosec // not negative
+		return cbor.Uint(v.Int()), nil
 	case reflect.Float64:
 		return cbor.Float64(v.Float()), nil
 	default:

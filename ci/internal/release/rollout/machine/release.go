@@ -492,7 +492,7 @@ func (s *service) waitsForOthers(r *Release) bool {
 	}
 	at, waits := s.position()
 	lowest, all := r.barrier()
-	return waits && !(all && at == lowest)
+	return waits && (!all || at != lowest)
 }
 
 // firstFailed returns the first service with an error.

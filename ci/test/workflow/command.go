@@ -74,8 +74,18 @@ type command struct {
 
 // allowed are the commands that a workflow may run. Anything more complex is a function
 // of the module, where it can be tested.
-var allowed = [][]string{{"dagger", "call"}, {"cat"}, {"gh", "pr", "comment"}, {"gh", "issue", "list"}, {"gh", "release", "create"}, {"exit", "1"}, {"exit", "0"},
-	{"release-build"}, {"release-sign"}, {"release-image"}}
+var allowed = [][]string{
+	{"dagger", "call"},
+	{"cat"},
+	{"gh", "pr", "comment"},
+	{"gh", "issue", "list"},
+	{"gh", "release", "create"},
+	{"exit", "1"},
+	{"exit", "0"},
+	{"release-build"},
+	{"release-sign"},
+	{"release-image"},
+}
 
 // ofRelease are the commands of the action [ReleaseSetup], and the variables that they need.
 var ofRelease = map[string][]string{"release-build": nil, "release-sign": nil, "release-image": {"REGISTRY_TOKEN"}}

@@ -389,3 +389,19 @@ func TestTrafficChecks(t *testing.T) {
 		require.GreaterOrEqual(t, at[n+1].Sub(at[n]), 30*time.Second)
 	}
 }
+
+// TestTrafficChecksDuringRollback checks that the cause is ECS's if it rolls back while traffic is
+// checked: it moves the traffic, so that the check fails, too.
+func TestTrafficChecksDuringRollback(t *testing.T) {
+	b := newShiftFixture(canary)
+	b.request.CheckTraffic = func(context.Context, []rollout.ShiftedTraffic) error {
+		if s := b.ecs.services["ecs-a-service"]; len(s.records) > 0 && s.records[0].Status == types.ServiceDeploymentStatusInProgress {
+			b.ecs.setAlarm(s)
+		}
+		return errors.New("somebody changed the weights")
+	}
+	got := b.run(t.Context())
+	require.Equal(t, report.Restored, got.Result, "%s\n%s", got.Error, b.log())
+	require.Contains(t, got.Error, "a: deployment alarm")
+	requireVersion(t, b, oldImage)
+}

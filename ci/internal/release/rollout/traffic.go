@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -64,6 +65,10 @@ func (r *run) checkTraffic(ctx context.Context) {
 	}
 	r.traffic.last = now
 	if err := r.request.CheckTraffic(ctx, shifted); err != nil && ctx.Err() == nil {
+		// If ECS has begun to roll back meanwhile, that is the cause, and it moves the traffic.
+		if observed, unread := r.observe(ctx); unread == nil && slices.ContainsFunc(observed, machine.Observation.RolledBack) {
+			r.machine.Observe(observed, r.Clock.Now())
+		}
 		r.machine.Fail(fmt.Errorf("checking the traffic of the new version: %w", err), r.Clock.Now())
 	}
 }

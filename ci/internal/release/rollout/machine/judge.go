@@ -32,6 +32,9 @@ func rolledBack(status types.ServiceDeploymentStatus) bool {
 	return false
 }
 
+// RolledBack reports whether ECS has rolled our deployment back or is doing so.
+func (o Observation) RolledBack() bool { return rolledBack(o.Status) }
+
 // inFlight reports whether a service deployment is in progress.
 func inFlight(status types.ServiceDeploymentStatus) bool {
 	return status == types.ServiceDeploymentStatusPending || status == types.ServiceDeploymentStatusInProgress

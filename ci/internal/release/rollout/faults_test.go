@@ -176,13 +176,13 @@ func TestFaults(t *testing.T) {
 		"the new revision is deregistered": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = deregister(b, "UpdateService ecs-b", "ecs-b-task:2")
 		}, report.Restored, outcome.Restored},
-		"a release task fails":                                              {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.code = 1 }), report.Failed, outcome.Failed},
-		"a release task is not placed":                                      {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.notPlaced = true }), report.Failed, outcome.Failed},
-		"a release task does not end":                                       {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.endless = true }), report.Failed, outcome.Failed},
-		"a release task does not end, and the response to the stop is lost": {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.endless = true; b.ecs.loseResponse = loseFirst("StopTask") }), report.Failed, outcome.Failed},
-		"a release task is not visible at first":                            {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.hidden = 30 * time.Second }), report.Succeeded, outcome.Done},
-		"a release task is never visible":                                   {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.hidden = time.Hour }), report.Failed, outcome.Failed},
-		"the response to starting a task is lost":                           {completes, completes, withTasks(func(b *fixture) { b.ecs.loseResponse = loseFirst("RunTask") }), report.Succeeded, outcome.Done},
+		"a release task fails":                                          {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.code = 1 }), report.Failed, outcome.Failed},
+		"a release task is not placed":                                  {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.notPlaced = true }), report.Failed, outcome.Failed},
+		"a release task does not end":                                   {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.endless = true }), report.Failed, outcome.Failed},
+		"a release task does not end; the response to its stop is lost": {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.endless = true; b.ecs.loseResponse = loseFirst("StopTask") }), report.Failed, outcome.Failed},
+		"a release task is not visible at first":                        {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.hidden = 30 * time.Second }), report.Succeeded, outcome.Done},
+		"a release task is never visible":                               {completes, completes, withTasks(func(b *fixture) { b.ecs.runTask.hidden = time.Hour }), report.Failed, outcome.Failed},
+		"the response to starting a task is lost":                       {completes, completes, withTasks(func(b *fixture) { b.ecs.loseResponse = loseFirst("RunTask") }), report.Succeeded, outcome.Done},
 		"each response to starting a task is lost": {completes, completes, withTasks(func(b *fixture) {
 			b.ecs.loseResponse = func(operation, _ string) bool { return operation == "RunTask" }
 		}), report.Failed, outcome.Failed},

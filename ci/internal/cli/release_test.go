@@ -236,7 +236,7 @@ func testReleaseErrors(t *testing.T, dir string) {
 		"an unknown stage":        {[]string{"deploy", "--pause-at", "bake-time"}, outcome.Usage, `invalid --pause-at "bake-time": want post-test-traffic-shift, pre-production-traffic-shift or post-production-traffic-shift`},
 		"a limit without a stage": {[]string{"deploy", "--pause-limit", "1h"}, outcome.Usage, "--pause-limit needs --pause-at"},
 		"a pause of seconds":      {[]string{"continue", "--pause-at", "post-production-traffic-shift", "--pause-limit", "30s"}, outcome.Usage, "invalid --pause-limit 30s"},
-		"a pause of nothing":      {[]string{"deploy", "--pause-at", "post-test-traffic-shift"}, outcome.Usage, "--pause-at: no service of this release shifts traffic"},
+		"a pause of nothing":      {[]string{"deploy", "--pause-at", "post-test-traffic-shift", "--pause-limit", "2h"}, outcome.Usage, "--pause-at: no service of this release shifts traffic"},
 		"an unknown strategy":     {[]string{"rollback", "--strategy", "canry"}, outcome.Usage, `invalid --strategy "canry": want rolling, blue_green, canary or linear`},
 		"a strategy of nothing":   {[]string{"deploy", "--strategy", "canary"}, outcome.Usage, "--strategy canary: no service of this release shifts traffic"},
 		"nothing to continue":     {[]string{"continue"}, outcome.Refused, "no release is paused: the last one is over (slipway status"},

@@ -59,7 +59,7 @@ func TestContent(t *testing.T) {
 	require.Contains(t, release.Description, "Release is the report of a release")
 	require.Contains(t, release.Required, "services")
 	require.NotContains(t, release.Required, "next", "what may be left out is not required")
-	require.Equal(t, "Next is the command to run if a restore has failed.", release.Properties["next"]["description"], "as the docstring has it")
+	require.Equal(t, "Next is the command to run if a restore has failed, or to continue a paused release.", release.Properties["next"]["description"], "as the docstring has it")
 	require.Equal(t, "#/$defs/Result", release.Properties["result"]["$ref"])
 	require.Equal(t, []any{"succeeded", "unchanged", "restored", "failed", "refused", "interrupted", "paused", "started"}, release.Definitions["Result"].Enum, "the constants of the type")
 	require.Contains(t, release.Definitions["Result"].Description, "\nunchanged: nothing to do\n")

@@ -16,7 +16,7 @@ func TestSuites(t *testing.T) {
 		t.Skip("terraform test takes minutes: run without -short, or terraform test in terraform/ and the folders below")
 	}
 	t.Parallel()
-	for _, configuration := range []string{".", "bootstrap", "modules/bootstrap", "modules/environment", "modules/platform"} {
+	for _, configuration := range []string{".", "modules/bootstrap", "modules/environment", "modules/platform"} {
 		t.Run(configuration, func(t *testing.T) {
 			t.Parallel()
 			w := infratest.New(t, configuration)
@@ -33,12 +33,18 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-// TestExamples validates the examples of the modules.
-func TestExamples(t *testing.T) {
+// TestCallers validates the configurations that have no tests of their own, because they only
+// call a module.
+func TestCallers(t *testing.T) {
 	t.Parallel()
-	w := infratest.New(t, "modules/platform/examples/worker")
-	w.Init()
-	w.Run("validate")
+	for _, configuration := range []string{"bootstrap", "modules/platform/examples/worker"} {
+		t.Run(configuration, func(t *testing.T) {
+			t.Parallel()
+			w := infratest.New(t, configuration)
+			w.Init("-backend=false")
+			w.Run("validate")
+		})
+	}
 }
 
 // TestFormatted requires terraform fmt of every file.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
@@ -85,6 +87,14 @@ func TestBalancersAnswerAtTheEndpoint(t *testing.T) {
 		return answer.StatusCode
 	}
 	require.Equal(t, http.StatusServiceUnavailable, ask(strings.TrimPrefix(p.URL, "http://")), "a target group without targets")
+	balancers, err := p.ELB.DescribeLoadBalancers(t.Context(), &elbv2.DescribeLoadBalancersInput{})
+	require.NoError(t, err)
+	_, err = p.ELB.CreateListener(t.Context(), &elbv2.CreateListenerInput{
+		LoadBalancerArn: balancers.LoadBalancers[0].LoadBalancerArn, Port: aws.Int32(10080), Protocol: elbtypes.ProtocolEnumHttp,
+		DefaultActions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumFixedResponse, FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("410")}}},
+	})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusGone, ask("127.0.0.1:10080"), "another listener, whose port only the header has")
 	require.Equal(t, http.StatusUnauthorized, ask(p.Server.Registry()))
 	require.Equal(t, http.StatusUnauthorized, ask("aws:4566"), "as containers call it")
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -163,16 +164,28 @@ func (b *Balancer) Address(name string, port int32) string {
 	return ""
 }
 
-// HandlerOf returns the handler of the load balancer with an address, for requests that
-// reached this machine by another port; nil if there is none.
+// HandlerOf returns the handler of the load balancer with an address, or with a listener on
+// its port, for requests that reached this machine by another port; nil if there is none.
 func (b *Balancer) HandlerOf(address string) http.Handler {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	host, port, _ := net.SplitHostPort(address)
 	for _, lb := range b.balancers {
 		for _, p := range lb.ports {
-			if p.socket.Addr().String() == address {
+			own, _, _ := net.SplitHostPort(p.socket.Addr().String())
+			if p.socket.Addr().String() == address || host == own && lb.listenerAt(port) != nil {
 				return p.server.Handler
 			}
+		}
+	}
+	return nil
+}
+
+// listenerAt returns the listener with a port, or nil.
+func (lb *loadBalancer) listenerAt(port string) *listener {
+	for _, l := range lb.listeners {
+		if strconv.Itoa(int(aws.ToInt32(l.Port))) == port {
+			return l
 		}
 	}
 	return nil

@@ -105,14 +105,8 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 // load balancer whose port is in the header Host, because the DNS name of the embedded load
 // balancer has a port already.
 func (h portHandler) listener(r *http.Request) *listener {
-	if _, port, err := net.SplitHostPort(r.Host); err == nil {
-		for _, l := range h.port.lb.listeners {
-			if strconv.Itoa(int(aws.ToInt32(l.Port))) == port {
-				return l
-			}
-		}
-	}
-	return h.port.listener
+	_, port, _ := net.SplitHostPort(r.Host)
+	return cmp.Or(h.port.lb.listenerAt(port), h.port.listener)
 }
 
 // route returns the first rule that matches, or the default rule.

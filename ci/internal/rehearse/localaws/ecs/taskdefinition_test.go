@@ -1,6 +1,7 @@
 package ecs_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -42,7 +43,10 @@ func TestDeregisteredRevision(t *testing.T) {
 	tasks := p.DescribeTasks(ecstypes.DesiredStatusRunning)
 	_, err = p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: tasks[0].TaskArn})
 	require.NoError(t, err)
-	p.Eventually(func(s ecstypes.Service) bool { return s.RunningCount < 2 })
+	p.Eventually(func(ecstypes.Service) bool {
+		running := p.DescribeTasks(ecstypes.DesiredStatusRunning)
+		return len(running) == 2 && !slices.ContainsFunc(running, func(t ecstypes.Task) bool { return *t.TaskArn == *tasks[0].TaskArn })
+	})
 	p.WaitStable()
 
 	// The circuit breaker and StopServiceDeployment roll back to it.

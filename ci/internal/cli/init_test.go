@@ -86,3 +86,18 @@ func TestInit(t *testing.T) {
 	_, err = platform.Read(dir)
 	require.NoError(t, err)
 }
+
+// TestInitServicesFile writes the services file alone, which any build of slipway can: it names
+// no release.
+func TestInitServicesFile(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Git(t, dir, "rm", "-q", platform.ServicesFile)
+	sourcetest.Commit(t, dir, "no services file")
+	code, _, stderr := run(t, "init", "--source", dir, "--yes")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, stderr, "name a version with --version")
+	require.NoFileExists(t, filepath.Join(dir, platform.ServicesFile))
+	code, _, stderr = run(t, "init", "--source", dir, "--yes", "--without", "terraform,workflow,dagger")
+	require.Equal(t, outcome.Done, code, stderr)
+	require.FileExists(t, filepath.Join(dir, platform.ServicesFile))
+}

@@ -19,10 +19,12 @@ import (
 )
 
 // Init adds the pipeline to a repository. named is the release that the files name; ""
-// means that of this build.
+// means that of this build. The services file names none.
 func (p Pipeline) Init(ctx context.Context, named string, o scaffold.InitOptions) (result scaffold.Initialized, err error) {
-	if o.Version, err = p.versions().Resolve(ctx, "--version", named); err != nil {
-		return result, err
+	if named != "" || o.NamesVersion() {
+		if o.Version, err = p.versions().Resolve(ctx, "--version", named); err != nil {
+			return result, err
+		}
 	}
 	repository, err := scaffold.OpenRepository(ctx, p.Dir, o)
 	if err != nil {

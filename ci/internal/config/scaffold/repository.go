@@ -68,6 +68,11 @@ type InitOptions struct {
 	Force bool
 }
 
+// NamesVersion reports whether a file to write names the release of slipway.
+func (o InitOptions) NamesVersion() bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return part != servicesPart && !slices.Contains(o.Without, part) })
+}
+
 // Repository is a repository to which the pipeline is added.
 type Repository struct {
 	tree    source.Tree

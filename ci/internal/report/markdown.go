@@ -32,11 +32,11 @@ func (r Release) Markdown(w io.Writer) error {
 		}
 		p.Force("> " + strings.Join(lines, "  \n> ") + "\n\n")
 	}
-	if r.Next != "" && r.Pause == nil {
-		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
-	}
-	if r.Pause != nil {
+	switch {
+	case r.Pause != nil:
 		p.Force(fmt.Sprintf("**%s**\n\n- to continue it, run %s\n- to abort it, run %s\n\n", Inline(upperFirst(r.Pause.text())), codeSpan(r.Pause.Continue), codeSpan(r.Pause.Abort)))
+	case r.Next != "":
+		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
 	}
 	if r.PromotedFrom != nil {
 		p.Force(Inline(upperFirst(r.PromotedFrom.text())) + ".\n\n")

@@ -58,18 +58,8 @@ func (a Account) backend(config []string) []string {
 // options returns the options of the SDK; stop releases what they use.
 func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), err error) {
 	options := awsauth.Options{Region: a.Region, Role: a.Role, Run: a.Run}
-	for _, secret := range []struct {
-		from *dagger.Secret
-		to   *string
-	}{{a.Credentials, &options.CredentialsJSON}, {a.TokenURL, &options.TokenURL}, {a.Token, &options.Token}} {
-		if secret.from == nil {
-			continue
-		}
-		text, err := secret.from.Plaintext(ctx)
-		if err != nil {
-			return o, nil, fmt.Errorf("reading the AWS credentials: %w", err)
-		}
-		*secret.to = text
+	if err := readSecrets(ctx, secretText{a.Credentials, &options.CredentialsJSON}, secretText{a.TokenURL, &options.TokenURL}, secretText{a.Token, &options.Token}); err != nil {
+		return o, nil, fmt.Errorf("reading the AWS credentials: %w", err)
 	}
 	if a.Credentials == nil && a.Role == "" && a.Emulator == nil {
 		return o, nil, outcome.Usagef("no AWS credentials: on a laptop --aws-credentials='cmd://aws configure export-credentials --format process', before the function's name; in GitHub Actions --aws-role=ARN --github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL --github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN")
@@ -89,6 +79,25 @@ func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), e
 	return options, stop, nil
 }
 
+// secretText is a secret, which may be nil, and where its plaintext goes.
+type secretText struct {
+	from *dagger.Secret
+	to   *string
+}
+
+// readSecrets reads the secrets that are set.
+func readSecrets(ctx context.Context, secrets ...secretText) (err error) {
+	for _, s := range secrets {
+		if s.from == nil {
+			continue
+		}
+		if *s.to, err = s.from.Plaintext(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // attestations returns how to attest published images: as the GitHub Actions job, if its
 // token was given. Images for an emulator are not signed: they do not belong into
 // Sigstore's public log.
@@ -96,12 +105,8 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 	if a.TokenURL == nil || a.Token == nil || a.Emulator != nil {
 		return delivery.Attestations{}, nil
 	}
-	address, err := a.TokenURL.Plaintext(ctx)
-	if err != nil {
-		return delivery.Attestations{}, fmt.Errorf("reading the credentials of the job: %w", err)
-	}
-	token, err := a.Token.Plaintext(ctx)
-	if err != nil {
+	var address, token string
+	if err := readSecrets(ctx, secretText{a.TokenURL, &address}, secretText{a.Token, &token}); err != nil {
 		return delivery.Attestations{}, fmt.Errorf("reading the credentials of the job: %w", err)
 	}
 	found, err := awsauth.RequestIDToken(ctx, address, token, "sigstore")

@@ -29,18 +29,12 @@ type Notifications struct {
 // settings returns the receivers.
 func (n Notifications) settings(ctx context.Context) (s notify.Settings, err error) {
 	s.GitHub.Repository, s.GitHub.API = n.Repository, n.API
-	for _, secret := range []struct {
-		from *dagger.Secret
-		to   *string
-	}{{n.URL, &s.URL}, {n.Key, &s.Key}, {n.SlackURL, &s.SlackURL}, {n.DeploymentsToken, &s.GitHub.Token}} {
-		if secret.from == nil {
-			continue
-		}
-		text, err := secret.from.Plaintext(ctx)
-		if err != nil {
-			return s, fmt.Errorf("reading the settings of notifications: %w", err)
-		}
-		*secret.to = strings.TrimSpace(text) // a file ends in a newline
+	secrets := []secretText{{n.URL, &s.URL}, {n.Key, &s.Key}, {n.SlackURL, &s.SlackURL}, {n.DeploymentsToken, &s.GitHub.Token}}
+	if err := readSecrets(ctx, secrets...); err != nil {
+		return s, fmt.Errorf("reading the settings of notifications: %w", err)
+	}
+	for _, secret := range secrets {
+		*secret.to = strings.TrimSpace(*secret.to) // a file ends in a newline
 	}
 	return s, nil
 }

@@ -394,14 +394,8 @@ func (m *Slipway) Status(
 	figures bool,
 ) (*Status, error) {
 	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Status, error) {
-		switch {
-		case with != "" && figures:
-			return report.Status{}, outcome.Usagef("--with and --figures exclude each other: leave out one of them")
-		case with != "":
-			defer m.otherAccount(&p, withCredentials, withRole, withAws)()
-			return p.StatusWith(ctx, services, with)
-		}
-		return p.Status(ctx, pipeline.StatusOptions{Services: services, Figures: figures})
+		defer m.otherAccount(&p, withCredentials, withRole, withAws)()
+		return p.Status(ctx, pipeline.StatusOptions{Services: services, With: with, Figures: figures})
 	})
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }

@@ -279,6 +279,7 @@ func (a *app) runRelease(f releaseFlags, run func(pipeline.Pipeline) (report.Rel
 func (a *app) statusCommand() *cobra.Command {
 	var f releaseFlags
 	var of infraFlags
+	var o pipeline.StatusOptions
 	infra := false
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -300,32 +301,21 @@ releases that they are of.`,
 	}
 	f.bind(cmd)
 	cmd.Flags().BoolVar(&infra, "infra", false, "also show the drift of the platform")
-	figures := false
-	cmd.Flags().BoolVar(&figures, "figures", false, "also show deployment frequency, lead time, change failure rate and time to restore of the last 90 days")
-	var with string
+	cmd.Flags().BoolVar(&o.Figures, "figures", false, "also show deployment frequency, lead time, change failure rate and time to restore of the last 90 days")
 	var other otherAccount
-	bindWith(cmd, &with, &other, "environment to show beside that of --env (default none)")
+	bindWith(cmd, &o.With, &other, "environment to show beside that of --env (default none)")
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o := pipeline.StatusOptions{Services: f.services, Figures: figures}
+		o.Services = f.services
 		if infra {
 			o.Drift = &of.TerraformOptions
 		}
 		p := a.pipeline(f.region, nil)
-		get := func() (report.Status, error) { return p.Status(cmd.Context(), o) }
-		switch {
-		case with != "" && figures:
-			return outcome.Usagef("--with and --figures exclude each other: leave out one of them")
-		case with != "" && infra:
-			return outcome.Usagef("--with and --infra exclude each other: leave out one of them")
-		case with != "":
-			get = func() (report.Status, error) { return p.StatusWith(cmd.Context(), f.services, with) }
-		}
-		if err := other.setWith(&p, with); err != nil {
+		if err := other.setWith(&p, o.With); err != nil {
 			return err
 		}
-		status, err := get()
+		status, err := p.Status(cmd.Context(), o)
 		if status.Cluster == "" && err != nil {
 			return err
 		}

@@ -99,7 +99,7 @@ func stages(t *testing.T) map[string]func(pipeline.Pipeline) error {
 			return err
 		},
 		"status of environments": func(p pipeline.Pipeline) error {
-			_, err := p.StatusWith(t.Context(), nil, "production")
+			_, err := p.Status(t.Context(), pipeline.StatusOptions{With: "production"})
 			return err
 		},
 		"plan": func(p pipeline.Pipeline) error {

@@ -54,16 +54,6 @@ func (p Pipeline) DiffRunning(ctx context.Context, services []string, with strin
 	return d.DiffRunning(ctx, other)
 }
 
-// StatusWith returns what runs in an environment and in another one. With an error the status
-// is partial; it is empty if it names no cluster.
-func (p Pipeline) StatusWith(ctx context.Context, services []string, with string) (report.Status, error) {
-	d, other, err := p.both(ctx, services, with)
-	if err != nil {
-		return report.Status{}, err
-	}
-	return d.StatusWith(ctx, other)
-}
-
 // both returns the deliveries to the environment and to the one to compare it with.
 func (p Pipeline) both(ctx context.Context, services []string, with string) (d, other delivery.Delivery, err error) {
 	all, err := platform.Environments(p.Dir)

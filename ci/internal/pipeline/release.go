@@ -132,6 +132,9 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 // StatusOptions are the options of [Pipeline.Status].
 type StatusOptions struct {
 	Services []string
+	// With is the name of another environment to show beside this one, without figures and
+	// drift; "" for none.
+	With string
 	// Figures adds the figures of the last releases.
 	Figures bool
 	// Drift, if set, adds the drift of the platform.
@@ -141,6 +144,18 @@ type StatusOptions struct {
 // Status returns what runs where. With an error the status is partial; it is empty if it
 // names no cluster.
 func (p Pipeline) Status(ctx context.Context, o StatusOptions) (report.Status, error) {
+	switch {
+	case o.With != "" && o.Figures:
+		return report.Status{}, outcome.Usagef("--with and --figures exclude each other: leave out one of them")
+	case o.With != "" && o.Drift != nil:
+		return report.Status{}, outcome.Usagef("--with and --infra exclude each other: leave out one of them")
+	case o.With != "":
+		d, other, err := p.both(ctx, o.Services, o.With)
+		if err != nil {
+			return report.Status{}, err
+		}
+		return d.StatusWith(ctx, other)
+	}
 	d, err := p.delivery(ctx, o.Services, true)
 	if err != nil {
 		return report.Status{}, err

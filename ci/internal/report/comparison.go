@@ -38,12 +38,8 @@ func (s Status) compared() []comparedRow {
 			}
 			rows = append(rows, row)
 		}
-		for _, one := range []ServiceStatus{here, other} {
-			if one.Error != "" {
-				row := comparedRow{service: here.Name, property: "error", here: here.Error, there: other.Error}
-				rows = append(rows, row)
-				break
-			}
+		if here.Error != "" || other.Error != "" {
+			rows = append(rows, comparedRow{service: here.Name, property: "error", here: here.Error, there: other.Error})
 		}
 	}
 	return rows
@@ -58,15 +54,11 @@ func (s ServiceStatus) digest() string {
 	return digest
 }
 
-// names returns the names of both environments.
-func (s Status) names() (here, there string) { return s.Environment, s.With.Environment }
-
 // comparedText writes the status of two environments side by side for a terminal.
 func (s Status) comparedText(w io.Writer) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	here, there := s.names()
-	fmt.Fprintf(table, "service\t\t%s\t%s\t\n", here, there)
+	fmt.Fprintf(table, "service\t\t%s\t%s\t\n", s.Environment, s.With.Environment)
 	last := ""
 	for _, row := range s.compared() {
 		name := row.service
@@ -95,8 +87,7 @@ func (s Status) comparedText(w io.Writer) error {
 // comparedMarkdown writes the status of two environments side by side for a job summary.
 func (s Status) comparedMarkdown(w io.Writer) error {
 	var b strings.Builder
-	here, there := s.names()
-	fmt.Fprintf(&b, "## What runs in %[1]s and %[2]s\n\n| service | | %[1]s | %[2]s | |\n|---|---|---|---|---|\n", Inline(here), Inline(there))
+	fmt.Fprintf(&b, "## What runs in %[1]s and %[2]s\n\n| service | | %[1]s | %[2]s | |\n|---|---|---|---|---|\n", Inline(s.Environment), Inline(s.With.Environment))
 	for _, row := range s.compared() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", Inline(row.service), row.property, cell(row.here), cell(row.there), row.result)
 	}

@@ -59,8 +59,8 @@ func (d Diff) Text(w io.Writer) error {
 		unchanged = "equal"
 	}
 	for _, s := range d.Services {
-		if s.Strategy != "" || s.Shift != nil {
-			fmt.Fprintf(&b, "%s: %s\n", s.Name, s.Shift.text(s.Strategy, "; "))
+		if shift := s.Shift.text(s.Strategy, "; "); shift != "" {
+			fmt.Fprintf(&b, "%s: %s\n", s.Name, shift)
 		}
 		if !s.Changed {
 			fmt.Fprintf(&b, "%s: %s (%s)\n", s.Name, unchanged, s.From.Short())
@@ -99,8 +99,8 @@ func (d Diff) Markdown(w io.Writer) error {
 		if !s.Changed {
 			continue
 		}
-		if s.Strategy != "" || s.Shift != nil {
-			fmt.Fprintf(&b, "%s: %s\n\n", Inline(s.Name), Inline(s.Shift.text(s.Strategy, "; ")))
+		if shift := s.Shift.text(s.Strategy, "; "); shift != "" {
+			fmt.Fprintf(&b, "%s: %s\n\n", Inline(s.Name), Inline(shift))
 		}
 		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | %s | %s |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short(), from, to)
 		for _, c := range s.Changes {

@@ -42,7 +42,7 @@ func (r Release) gantt() string {
 
 // ganttText replaces characters that would end a line, field or comment of a chart.
 func ganttText(text string) string {
-	return shorten(strings.Map(func(c rune) rune {
+	return Shorten(strings.Map(func(c rune) rune {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.ContainsRune(" -_./()", c):
 			return c

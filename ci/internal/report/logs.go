@@ -69,7 +69,7 @@ func (l Logs) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
 	p.Force("## Logs\n")
 	for _, note := range l.Notes {
-		p.Add(fmt.Sprintf("\nNote: %s.\n", Inline(shorten(note, 1000))))
+		p.Add(fmt.Sprintf("\nNote: %s.\n", Inline(Shorten(note, 1000))))
 	}
 	lines := l.printable()
 	first := firstOfLast(lines, MarkdownLimit-10_000)

@@ -26,17 +26,17 @@ func (r Release) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
 	p.Force(fmt.Sprintf("## Release `%s`%s: %s\n\n", shortSHA(r.SHA), prefixed(" to ", Inline(r.Environment)), r.Result))
 	if r.Error != "" {
-		lines := strings.Split(shorten(r.Error, errorShare), "\n")
+		lines := strings.Split(Shorten(r.Error, errorShare), "\n")
 		for n := range lines {
 			lines[n] = Inline(lines[n])
 		}
 		p.Force("> " + strings.Join(lines, "  \n> ") + "\n\n")
 	}
-	if r.Next != "" && r.Pause == nil {
-		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
-	}
-	if r.Pause != nil {
+	switch {
+	case r.Pause != nil:
 		p.Force(fmt.Sprintf("**%s**\n\n- to continue it, run %s\n- to abort it, run %s\n\n", Inline(upperFirst(r.Pause.text())), codeSpan(r.Pause.Continue), codeSpan(r.Pause.Abort)))
+	case r.Next != "":
+		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(Shorten(r.Next, errorShare))))
 	}
 	if r.PromotedFrom != nil {
 		p.Force(Inline(upperFirst(r.PromotedFrom.text())) + ".\n\n")
@@ -147,7 +147,7 @@ func (r Release) causes(p *Page) {
 // markdown returns the cause with the last lines of its log.
 func (c Cause) markdown(service string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n**%s**: %d × %s\n", Inline(service), c.Count, Inline(shorten(c.Headline(), 1000)))
+	fmt.Fprintf(&b, "\n**%s**: %d × %s\n", Inline(service), c.Count, Inline(Shorten(c.Headline(), 1000)))
 	if c.Hint != "" {
 		fmt.Fprintf(&b, "\nHint: %s.\n", Inline(c.Hint))
 	}
@@ -158,7 +158,7 @@ func (c Cause) markdown(service string) string {
 	text := strings.Join(c.LogTail[tail:], "\n")
 	if tail == len(c.LogTail) { // the last line does not fit
 		tail--
-		text = shorten(c.LogTail[tail], logTailShare/4)
+		text = Shorten(c.LogTail[tail], logTailShare/4)
 	}
 	if tail > 0 {
 		fmt.Fprintf(&b, "\nThe last lines of the log; %d before them are in the JSON report.\n", tail)
@@ -182,7 +182,7 @@ func firstOfLast(lines []string, limit int) int {
 func (r Release) notes(p *Page) {
 	var notes []string
 	for _, note := range r.Notes {
-		notes = append(notes, fmt.Sprintf("\nNote: %s.\n", Inline(shorten(note, 1000))))
+		notes = append(notes, fmt.Sprintf("\nNote: %s.\n", Inline(Shorten(note, 1000))))
 	}
 	if omitted := p.AddAll(notes, notesShare); omitted > 0 {
 		p.Force(fmt.Sprintf("\n%d more notes are in the JSON report.\n", omitted))
@@ -211,7 +211,7 @@ func (r Release) timeline(p *Page) {
 	p.Force("\n<details><summary>Events</summary>\n\n| at | service | event |\n|---|---|---|\n")
 	var rows []string
 	for _, event := range r.Events {
-		rows = append(rows, fmt.Sprintf("| +%s | %s | %s |\n", seconds(event.At.Sub(r.StartedAt)), Inline(event.Service), Inline(shorten(event.Text, 1000))))
+		rows = append(rows, fmt.Sprintf("| +%s | %s | %s |\n", seconds(event.At.Sub(r.StartedAt)), Inline(event.Service), Inline(Shorten(event.Text, 1000))))
 	}
 	if omitted := p.AddAll(rows, timelineShare); omitted > 0 {
 		p.Force(fmt.Sprintf("\n%d more of the %d events are in the JSON report.\n", omitted, len(rows)))

@@ -106,8 +106,8 @@ var escaper = strings.NewReplacer(
 // Inline escapes text for a line or a table cell of Markdown.
 func Inline(text string) string { return escaper.Replace(text) }
 
-// shorten truncates text to n characters.
-func shorten(text string, n int) string {
+// Shorten truncates text to n characters.
+func Shorten(text string, n int) string {
 	if utf8.RuneCountInString(text) <= n {
 		return text
 	}

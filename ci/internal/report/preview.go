@@ -56,7 +56,7 @@ func (p Preview) Markdown(w io.Writer) error {
 	}
 	if ran {
 		for _, note := range p.Notes {
-			page.Force(fmt.Sprintf("\nNote: %s.\n", Inline(shorten(note, 1000))))
+			page.Force(fmt.Sprintf("\nNote: %s.\n", Inline(Shorten(note, 1000))))
 		}
 		return WriteMarkdown(w, page.String())
 	}
@@ -204,7 +204,7 @@ func (p PreviewRemoval) Markdown(w io.Writer) error {
 	for _, one := range p.Previews {
 		page.Force(fmt.Sprintf("## Preview of #%d: %s\n\nReason: %s.\n", one.Number, one.summary(), Inline(one.Reason)))
 		if one.Error != "" {
-			page.Force("\n> " + Inline(shorten(one.Error, errorShare)) + "\n")
+			page.Force("\n> " + Inline(Shorten(one.Error, errorShare)) + "\n")
 		}
 		for n, resource := range one.Removed {
 			if n == 0 {

@@ -62,14 +62,21 @@ func (s Service) shift() string {
 	if s.Strategy == "" || s.Stage == "" {
 		return s.Strategy
 	}
-	return fmt.Sprintf("%s, stage %s, %s of the traffic to the new version", s.Strategy, s.Stage, percent(s.Percent))
+	return s.Strategy + ", " + stageText(s.Stage, s.Percent)
+}
+
+func stageText(stage string, share float64) string {
+	return fmt.Sprintf("stage %s, %s of the traffic to the new version", stage, percent(share))
 }
 
 // text describes a strategy, "" for ROLLING, and how far the deployment is, in parts that
-// separator separates. s may be nil.
+// separator separates. s may be nil. It returns "" for a service that is only rolled.
 func (s *Shift) text(strategy, separator string) string {
 	line := "strategy " + cmp.Or(strategy, "ROLLING")
-	if s == nil {
+	switch {
+	case s == nil && strategy == "":
+		return ""
+	case s == nil:
 		return line
 	}
 	if s.Percent > 0 {
@@ -80,7 +87,7 @@ func (s *Shift) text(strategy, separator string) string {
 	}
 	lines := []string{line}
 	if s.Stage != "" {
-		lines = append(lines, fmt.Sprintf("stage %s, %s of the traffic to the new version", s.Stage, percent(s.Share)))
+		lines = append(lines, stageText(s.Stage, s.Share))
 	}
 	for _, hook := range s.Hooks {
 		line := fmt.Sprintf("hook %s at %s", hook.Target, strings.Join(hook.Stages, ", ")) + prefixed(": ", hook.Status)

@@ -180,8 +180,8 @@ func (s Status) Text(w io.Writer) error {
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
-		if service.Strategy != "" || service.Shift != nil {
-			fmt.Fprintf(&b, "  %s\n", service.Shift.text(service.Strategy, "\n  "))
+		if shift := service.Shift.text(service.Strategy, "\n  "); shift != "" {
+			fmt.Fprintf(&b, "  %s\n", shift)
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
@@ -260,8 +260,8 @@ func (s Status) Markdown(w io.Writer) error {
 			codeSpan(lastSegment(service.Version.TaskDefinition)), service.tasks(), formatTime(service.Since))
 	}
 	for _, service := range s.Services {
-		if service.Strategy != "" || service.Shift != nil {
-			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Shift.text(service.Strategy, "; ")))
+		if shift := service.Shift.text(service.Strategy, "; "); shift != "" {
+			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(shift))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))

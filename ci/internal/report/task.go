@@ -84,7 +84,7 @@ func (r Run) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
 	p.Force(fmt.Sprintf("## Task of %s%s: %s\n\n", Inline(r.Task.Service), prefixed(" in ", Inline(r.Environment)), r.Result))
 	if r.Error != "" {
-		p.Force("> " + Inline(shorten(r.Error, errorShare)) + "\n\n")
+		p.Force("> " + Inline(Shorten(r.Error, errorShare)) + "\n\n")
 	}
 	p.Force("| service | task | task definition | result |\n|---|---|---|---|\n")
 	p.Force(fmt.Sprintf("| %s | %s | %s | %s |\n", Inline(r.Task.Service), codeSpan(lastSegment(r.Task.Task)), codeSpan(lastSegment(r.TaskDefinition)), Inline(r.Task.headline())))

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -217,19 +218,11 @@ func eventOf(r report.Release) Event {
 		return ""
 	case r.Result == report.Succeeded:
 		return Done
-	case r.Result == report.Restored, r.Result == report.Interrupted && hasRestored(r):
+	case r.Result == report.Restored,
+		r.Result == report.Interrupted && slices.ContainsFunc(r.Services, func(s report.Service) bool { return s.Result == report.Restored }):
 		return Restored
 	}
 	return Failed
-}
-
-func hasRestored(r report.Release) bool {
-	for _, s := range r.Services {
-		if s.Result == report.Restored {
-			return true
-		}
-	}
-	return false
 }
 
 // queue completes a notification and hands it to the receivers.
@@ -267,10 +260,10 @@ func (n Notification) text() string {
 		version = cmp.Or(n.Release, "a release")
 	}
 	what := map[Event]string{
-		Begun: "%s has begun", Paused: "%s is paused", Done: "%s succeeded", Restored: "%s ended: the previous version runs again",
-		Failed: "%s failed and has changed nothing", ActionRequired: "%s failed and was not restored",
+		Begun: "has begun", Paused: "is paused", Done: "succeeded", Restored: "ended: the previous version runs again",
+		Failed: "failed and has changed nothing", ActionRequired: "failed and was not restored",
 	}[n.Event]
-	line := n.Environment + ": " + fmt.Sprintf(what, n.Command+" of "+version)
+	line := fmt.Sprintf("%s: %s of %s %s", n.Environment, n.Command, version, what)
 	if len(n.Services) > 0 {
 		line += " (" + strings.Join(n.Services, ", ") + ")"
 	}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/slipway-cd/slipway/ci/internal/images/registry"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // targets returns the receivers, and the settings that are invalid.
@@ -211,7 +212,7 @@ func (g GitHub) set(ctx context.Context, c *http.Client, n Notification) error {
 	if len(found) == 0 {
 		return nil
 	}
-	status := map[string]string{"state": githubStates[n.Event], "description": shorten(n.Text)}
+	status := map[string]string{"state": githubStates[n.Event], "description": report.Shorten(n.Text, maxDescription)}
 	if strings.HasPrefix(n.URL, "http") && n.Event == Done {
 		status["environment_url"] = n.URL
 	}
@@ -230,13 +231,4 @@ func withPermission(err error) error {
 		return status
 	}
 	return err
-}
-
-// shorten cuts a description to what GitHub takes.
-func shorten(text string) string {
-	runes := []rune(text)
-	if len(runes) <= maxDescription {
-		return text
-	}
-	return string(runes[:maxDescription-1]) + "…"
 }

@@ -1,7 +1,6 @@
 package blackbox
 
 import (
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,8 +27,6 @@ func TestCheckouts(t *testing.T) {
 	super := t.TempDir()
 	sourcetest.Git(t, super, "init", "-q")
 	sourcetest.Git(t, super, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", origin, "sub")
-	module, err := filepath.Abs(dir)
-	require.NoError(t, err)
 
 	const nothing, everything, elsewhere = "none affects a release or the platform", "everything counts as changed", "the source tree is a linked worktree or a submodule"
 	for name, tt := range map[string]struct{ from, want string }{
@@ -46,10 +43,8 @@ func TestCheckouts(t *testing.T) {
 		"no repository":        {t.TempDir(), "no git repository here"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), "dagger", "--progress=plain", "call", "-m", module, "changes", "--since="+first, "report")
-			cmd.Dir = tt.from
-			out, _ := cmd.CombinedOutput() // calls may fail; the output is checked
-			require.Contains(t, string(out), tt.want)
+			_, all, _ := call(t, tt.from, dir, "changes", "--since="+first, "report") // calls may fail; the output is checked
+			require.Contains(t, all, tt.want)
 		})
 	}
 }

@@ -19,7 +19,7 @@ func foreignTree(t *testing.T) string {
 	t.Helper()
 	tree := sourcetest.New(t)
 	require.NoError(t, os.RemoveAll(filepath.Join(tree, "ci")))
-	sourcetest.Write(t, tree, "api/main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif 1+1 != 2 {\n\t\tt.Fatal(\"arithmetic\")\n\t}\n}\n")
+	sourcetest.Write(t, tree, "api/main_test.go", passing)
 	sourcetest.Commit(t, tree, "only services")
 	return tree
 }

@@ -54,9 +54,12 @@ func TestBuildGivesTheHostsDigests(t *testing.T) {
 	}
 }
 
+// passing is a test of package main that passes.
+const passing = "package main\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif 1+1 != 2 {\n\t\tt.Fatal(\"arithmetic\")\n\t}\n}\n"
+
 func TestTests(t *testing.T) {
 	dir := sourcetest.New(t)
-	sourcetest.Write(t, dir, "api/main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif 1+1 != 2 {\n\t\tt.Fatal(\"arithmetic\")\n\t}\n}\n")
+	sourcetest.Write(t, dir, "api/main_test.go", passing)
 	sourcetest.Commit(t, dir, "a test")
 	var got struct{ Test struct{ Entries []string } }
 	require.NoError(t, newPipeline(t, dir).call(`test(minCoverage: ["0"]) { entries }`, &got))

@@ -226,11 +226,17 @@ func (c *checker) setup(step *actionlint.Step, before []*actionlint.Step) {
 	switch exec := step.Exec.(type) {
 	case *actionlint.ExecRun:
 		command, err := parseCommand(text(exec.Run))
-		if err == nil && command.set && !has(func(s *actionlint.Step) bool { return action(s) == setupAction && s.If == nil }) {
-			c.add(exec.Run.Pos, "%s needs the step %s before it", command.function(), setupAction)
+		if err != nil {
+			return // reported by [checker.step]
 		}
-		if err == nil && strings.HasPrefix(command.words[0], "release-") && !has(func(s *actionlint.Step) bool { return action(s) == releaseAction && s.If == nil }) {
-			c.add(exec.Run.Pos, "%s needs the step %s before it", command.words[0], releaseAction)
+		uses := ""
+		if command.set {
+			uses = setupAction
+		} else if _, releases := ofRelease[command.words[0]]; releases {
+			uses = releaseAction
+		}
+		if uses != "" && !has(func(s *actionlint.Step) bool { return action(s) == uses && s.If == nil }) {
+			c.add(exec.Run.Pos, "%s needs the step %s before it", command.short(), uses)
 		}
 	case *actionlint.ExecAction:
 		isCheckout := func(path string) func(*actionlint.Step) bool {

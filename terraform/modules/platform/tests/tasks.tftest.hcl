@@ -8,15 +8,6 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 
-# The reference system's services, which the assertions name, regardless of the services
-# file. file.tftest.hcl plans the services file itself.
-variables {
-  services = {
-    backend  = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api", "/api/*", "/health"], cpu = 256, memory = 512, desired_count = 2 }
-    frontend = { path = "frontend", kind = "nginx", port = 8080, health_path = "/healthz", routes = ["/*"], cpu = 256, memory = 512, desired_count = 2 }
-  }
-}
-
 override_data {
   target = data.aws_caller_identity.current
   values = { account_id = "123456789012" }

@@ -372,35 +372,22 @@ func (r *Repository) ignore(ctx context.Context) (*file, error) {
 // writeFiles writes the files, all or nothing. Without force, one that exists meanwhile is an
 // error.
 func (r *Repository) writeFiles(files []file, ignore *file) (err error) {
-	var undo []func() error
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, step := range slices.Backward(undo) {
-			err = errors.Join(err, step())
-		}
-	}()
+	var done undo
+	defer done.after(&err)
 	put := func(f file, replaces bool) error {
 		name := filepath.Join(r.tree.Dir, filepath.FromSlash(f.name))
-		created, err := makeParent(name)
-		undo = append(undo, func() error { removeEmpty(created); return nil })
-		if err != nil {
+		if err := done.makeParent(name); err != nil {
 			return err
 		}
 		if _, err := os.Lstat(name); err == nil && replaces {
-			restore, err := replace(name, f.data)
-			if err == nil {
-				undo = append(undo, restore)
-			}
-			return err
+			return done.replace(name, f.data)
 		}
-		err = source.CreateFileAtomic(name, f.data, 0o644)
+		err := source.CreateFileAtomic(name, f.data, 0o644)
 		if errors.Is(err, fs.ErrExist) {
 			return existsError(f.name)
 		}
 		if err == nil {
-			undo = append(undo, func() error { return os.Remove(name) })
+			done = append(done, func() error { return os.Remove(name) })
 		}
 		return err
 	}

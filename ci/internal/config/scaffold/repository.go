@@ -105,7 +105,6 @@ func OpenRepository(ctx context.Context, dir string, o InitOptions) (*Repository
 
 var (
 	gitHubName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`)
-	regionName   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 	workflowName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*\.ya?ml$`)
 )
 
@@ -125,7 +124,7 @@ func (r *Repository) describe(ctx context.Context) error {
 	switch {
 	case r.data.GitHub != "" && !gitHubName.MatchString(r.data.GitHub):
 		return outcome.Usagef("invalid --github %q: want OWNER/REPO", r.data.GitHub)
-	case !regionName.MatchString(r.data.Region):
+	case !platform.IsRegion(r.data.Region):
 		return outcome.Usagef("invalid --region %q: want an AWS region like %s", r.data.Region, platform.DefaultRegion)
 	case !workflowName.MatchString(r.data.Workflow):
 		return outcome.Usagef("invalid --workflow %q: want a file name like %s", r.data.Workflow, DefaultWorkflow)

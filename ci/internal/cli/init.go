@@ -64,25 +64,23 @@ other files.`,
 	flags.BoolVar(&o.Force, "force", false, "replace existing files")
 	bindRegion(cmd, &o.Region)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		other, only := "from-ecs", []string{"out", "path", "env"}
 		if fromECS.Cluster != "" {
-			other, only = "", []string{"service", "kind", "port", "health-path", "route", "github", "workflow", "without", "version", "yes"}
-		}
-		for _, name := range only {
-			switch {
-			case flags.Changed(name) && other == "":
-				return outcome.Usagef("--%s does not go with --from-ecs, which writes only the services file: leave it out, and run slipway init --without services afterwards", name)
-			case flags.Changed(name):
-				return outcome.Usagef("--%s needs a cluster to read: name it with --%s CLUSTER, or leave it out", name, other)
+			for _, name := range []string{"service", "kind", "port", "health-path", "route", "github", "workflow", "without", "version", "yes"} {
+				if flags.Changed(name) {
+					return outcome.Usagef("--%s does not go with --from-ecs, which writes only the services file: leave it out, and run slipway init --without services afterwards", name)
+				}
 			}
-		}
-		if fromECS.Cluster != "" {
 			fromECS.Force = o.Force
 			written, err := a.pipeline(o.Region, nil).InitFromECS(cmd.Context(), fromECS)
 			if err != nil {
 				return err
 			}
 			return a.printDocument(written, nil)
+		}
+		for _, name := range []string{"out", "path", "env"} {
+			if flags.Changed(name) {
+				return outcome.Usagef("--%s needs a cluster to read: name it with --from-ecs CLUSTER, or leave it out", name)
+			}
 		}
 		if !o.All && term.IsTerminal(int(os.Stdin.Fd())) && a.output == text {
 			o.Ask = asker(os.Stdin, a.stderr)

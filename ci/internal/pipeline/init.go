@@ -26,11 +26,7 @@ func (p Pipeline) Init(ctx context.Context, named string, o scaffold.InitOptions
 			return result, err
 		}
 	}
-	repository, err := scaffold.OpenRepository(ctx, p.Dir, o)
-	if err != nil {
-		return result, err
-	}
-	return repository.Init(ctx)
+	return scaffold.Init(ctx, p.Dir, o)
 }
 
 // Upgrade moves the release that the files of the repository name; to "" means to that of

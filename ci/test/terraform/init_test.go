@@ -57,9 +57,7 @@ func TestInitializedRepository(t *testing.T) {
 	sourcetest.Write(t, dir, "go.mod", "module example.com/shop\n")
 	sourcetest.Write(t, dir, "main.go", "package main\n\nfunc main() {}\n")
 	sourcetest.Commit(t, dir, "a service")
-	r, err := scaffold.OpenRepository(t.Context(), dir, scaffold.InitOptions{Version: "v1.2.3", GitHub: "acme/shop", Region: "eu-west-1", Choices: scaffold.Choices{Services: []string{"shop=."}}})
-	require.NoError(t, err)
-	_, err = r.Init(t.Context())
+	_, err := scaffold.Init(t.Context(), dir, scaffold.InitOptions{Version: "v1.2.3", GitHub: "acme/shop", Region: "eu-west-1", Choices: scaffold.Choices{Services: []string{"shop=."}}})
 	require.NoError(t, err)
 
 	open := func(name string) *infratest.Workspace {

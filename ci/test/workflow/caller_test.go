@@ -32,9 +32,7 @@ func caller(t *testing.T, branch string) string {
 	sourcetest.Git(t, dir, "update-ref", "refs/remotes/origin/"+branch, "HEAD")
 	sourcetest.Git(t, dir, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/"+branch)
 	o := scaffold.InitOptions{Version: release, GitHub: "acme/shop", Choices: scaffold.Choices{Services: []string{"site=."}}}
-	repository, err := scaffold.OpenRepository(t.Context(), dir, o)
-	require.NoError(t, err)
-	_, err = repository.Init(t.Context())
+	_, err := scaffold.Init(t.Context(), dir, o)
 	require.NoError(t, err)
 	content, err := os.ReadFile(filepath.Join(dir, workflow.Dir, scaffold.DefaultWorkflow))
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package gotest
 import (
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,24 +52,15 @@ func ForPlatform(dir string, p platform.Platform) Options {
 	return o
 }
 
-// HasTests reports whether a module of the source tree at dir has a test. Modules in it are
-// not part of it.
+// HasTests reports whether `go test ./...` has tests in a module of the source tree at dir.
 func HasTests(dir, module string) bool {
-	top := filepath.Join(dir, filepath.FromSlash(module))
 	found := false
-	_ = filepath.WalkDir(top, func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil || found:
-			return fs.SkipAll
-		case entry.IsDir() && name != top:
-			_, nested := os.Stat(filepath.Join(name, "go.mod"))
-			if nested == nil || slices.Contains([]string{"vendor", "testdata", ".git"}, entry.Name()) {
-				return fs.SkipDir
-			}
-		case strings.HasSuffix(name, "_test.go"):
-			found = true
+	walkPackages(os.DirFS(dir), path.Clean(module), func(name string) error {
+		if !strings.HasSuffix(name, "_test.go") {
+			return nil
 		}
-		return nil
+		found = true
+		return fs.SkipAll
 	})
 	return found
 }

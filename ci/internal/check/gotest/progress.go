@@ -79,29 +79,35 @@ func (p *progress) report(narrate func(string)) (stop func()) {
 	return func() { close(quit); <-ended }
 }
 
-// packages counts the packages that `go test ./...` tests, for progress messages: it skips
-// nested modules, vendor, testdata and names that begin with a dot or an underscore (go
-// help packages).
+// packages counts the packages that `go test ./...` tests, for progress messages.
 func (m module) packages() int {
-	count := 0
 	seen := map[string]bool{}
-	_ = fs.WalkDir(m.tree, m.dir, func(name string, d fs.DirEntry, err error) error {
+	walkPackages(m.tree, m.dir, func(name string) error {
+		seen[path.Dir(name)] = true
+		return nil
+	})
+	return len(seen)
+}
+
+// walkPackages calls visit for the Go files of the packages that `go test ./...` tests in a
+// module, until it returns [fs.SkipAll]: not those of nested modules, vendor, testdata and
+// names that begin with a dot or an underscore (go help packages).
+func walkPackages(tree fs.FS, module string, visit func(name string) error) {
+	_ = fs.WalkDir(tree, module, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // the go command reports what cannot be read
 		}
 		if d.IsDir() {
 			base := path.Base(name)
-			_, nested := fs.Stat(m.tree, path.Join(name, "go.mod"))
-			if name != m.dir && (nested == nil || base == "vendor" || base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
+			_, nested := fs.Stat(tree, path.Join(name, "go.mod"))
+			if name != module && (nested == nil || base == "vendor" || base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
 				return fs.SkipDir
 			}
 			return nil
 		}
-		if dir := path.Dir(name); strings.HasSuffix(name, ".go") && !seen[dir] {
-			seen[dir] = true
-			count++
+		if !strings.HasSuffix(name, ".go") {
+			return nil
 		}
-		return nil
+		return visit(name)
 	})
-	return count
 }

@@ -6,6 +6,7 @@ package detect
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -72,11 +73,12 @@ func (c *Candidate) Listen(port int) {
 
 // tree are the files of a repository.
 type tree struct {
-	dir   string
-	files []string
-	has   map[string]bool
-	// folders are the names of the files by folder.
-	folders map[string][]string
+	dir string
+	has map[string]bool
+	// names are the names of the files by folder.
+	names map[string][]string
+	// folders are the folders with files, parents before their children.
+	folders []string
 	// name is the name of the repository.
 	name string
 }
@@ -88,16 +90,16 @@ func Find(ctx context.Context, of source.Tree, name string) ([]Candidate, error)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{dir: of.Dir, name: name, has: map[string]bool{}, folders: map[string][]string{}}
+	t := &tree{dir: of.Dir, name: name, has: map[string]bool{}, names: map[string][]string{}}
 	for _, file := range files {
 		if isForeign(file) {
 			continue
 		}
-		t.files = append(t.files, file)
 		t.has[file] = true
 		dir := path.Dir(file)
-		t.folders[dir] = append(t.folders[dir], path.Base(file))
+		t.names[dir] = append(t.names[dir], path.Base(file))
 	}
+	t.folders = sortedFolders(t.names)
 	found := t.mainPackages(ctx)
 	for _, c := range found {
 		if c.Not == "" {
@@ -166,7 +168,7 @@ func isWithin(folder, other string) bool {
 // sites returns static sites: folders with an index.html that belong to no other candidate.
 func (t *tree) sites(others []*Candidate) []*Candidate {
 	var found []*Candidate
-	for _, folder := range sortedFolders(t.folders) {
+	for _, folder := range t.folders {
 		if !t.has[path.Join(folder, "index.html")] || slices.ContainsFunc(slices.Concat(others, found), func(c *Candidate) bool { return isWithin(folder, c.Path) }) {
 			continue
 		}
@@ -188,15 +190,10 @@ func (t *tree) sites(others []*Candidate) []*Candidate {
 
 // sortedFolders returns the folders, parents before their children.
 func sortedFolders(folders map[string][]string) []string {
-	var names []string
-	for name := range folders {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
+	return slices.SortedFunc(maps.Keys(folders), func(a, b string) int {
 		if depth := strings.Count(a, "/") - strings.Count(b, "/"); depth != 0 && a != "." && b != "." {
 			return depth
 		}
 		return strings.Compare(a, b) // "." comes first
 	})
-	return names
 }

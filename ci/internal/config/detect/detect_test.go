@@ -2,6 +2,7 @@ package detect_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +84,13 @@ func TestFind(t *testing.T) {
 				"shop: go in . port=8002 health=/",
 			},
 		},
+		"the Dockerfile has the port that the program reads": {
+			map[string]string{"go.mod": goMod, "main.go": program(`_ = os.Getenv("PORT")`), "Dockerfile": "FROM scratch\nEXPOSE 8003\n"},
+			[]string{
+				"repo: dockerfile in . port=8003 health=/ not: the main package in . needs no Dockerfile (--kind dockerfile uses it)",
+				"shop: go in . port=8003 health=/",
+			},
+		},
 		"a framework": {
 			map[string]string{"go.mod": goMod, "main.go": "package main\nimport \"github.com/gin-gonic/gin\"\nfunc main() { gin.Default().Run(\":8081\") }\n"},
 			[]string{"shop: go in . port=8081 health=/"},
@@ -133,6 +141,7 @@ func TestFind(t *testing.T) {
 					line += " not: " + c.Not
 				}
 				require.NotEmpty(t, c.Reasons)
+				require.Len(t, slices.Compact(slices.Clone(c.Reasons)), len(c.Reasons), "a reason is given once: %v", c.Reasons)
 				require.NotContains(t, strings.Join(c.Reasons, ""), "\n")
 				got = append(got, line)
 			}

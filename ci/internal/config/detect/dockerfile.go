@@ -8,14 +8,17 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 )
 
-// expose matches a port of an EXPOSE instruction.
-var expose = regexp.MustCompile(`(?mi)^\s*EXPOSE\s+([0-9]{1,5})(?:/tcp)?(?:\s|$)`)
+var (
+	// from matches the start of a stage.
+	from = regexp.MustCompile(`(?mi)^\s*FROM\s`)
+	// expose matches a port of an EXPOSE instruction.
+	expose = regexp.MustCompile(`(?mi)^\s*EXPOSE\s+([0-9]{1,5})(?:/tcp)?(?:\s|$)`)
+)
 
 // exposedPort returns the first port that a Dockerfile exposes in its last stage; 0 if it
 // exposes none.
 func exposedPort(dockerfile []byte) int {
-	stages := regexp.MustCompile(`(?mi)^\s*FROM\s`).FindAllIndex(dockerfile, -1)
-	if len(stages) > 0 {
+	if stages := from.FindAllIndex(dockerfile, -1); len(stages) > 0 {
 		dockerfile = dockerfile[stages[len(stages)-1][0]:]
 	}
 	if match := expose.FindSubmatch(dockerfile); match != nil {
@@ -30,9 +33,12 @@ var buildsGo = regexp.MustCompile(`(?m)\bgo\s+(build|install|run)\b`)
 // describeListener takes the port of a Go service from the Dockerfile beside it, if the
 // code does not have it.
 func (t *tree) describeListener(c *Candidate) {
-	for _, folder := range []string{path.Join(c.Path, c.Main), c.Path} {
+	for _, folder := range slices.Compact([]string{path.Join(c.Path, c.Main), c.Path}) {
 		name := path.Join(folder, platform.DefaultDockerfile)
-		if port := exposedPort(t.read(name)); t.has[name] && port != 0 && (c.Port == 0 || c.ReadsPort) {
+		if !t.has[name] || c.Port != 0 && !c.ReadsPort {
+			continue
+		}
+		if port := exposedPort(t.read(name)); port != 0 {
 			c.Port = port
 			c.because("%s exposes port %d", name, port)
 		}
@@ -50,7 +56,7 @@ func (t *tree) describeListener(c *Candidate) {
 // dockerfiles returns the folders with a Dockerfile.
 func (t *tree) dockerfiles(mains []*Candidate) []*Candidate {
 	var found []*Candidate
-	for _, folder := range sortedFolders(t.folders) {
+	for _, folder := range t.folders {
 		name := path.Join(folder, platform.DefaultDockerfile)
 		if !t.has[name] {
 			continue

@@ -55,17 +55,19 @@ var linux = func() build.Context {
 func (t *tree) mainPackages(ctx context.Context) []*Candidate {
 	var found []*Candidate
 	modules := t.modules()
+	folders := map[*goModule][]string{}
+	for _, folder := range t.folders {
+		m := t.moduleOf(folder, modules)
+		folders[m] = append(folders[m], folder)
+	}
 	for _, m := range modules {
 		if ctx.Err() != nil {
 			return nil
 		}
-		var mains []string
-		for _, folder := range sortedFolders(t.folders) {
-			if t.moduleOf(folder, modules) == m && m.load(t, folder).isMain {
-				mains = append(mains, folder)
+		for _, folder := range folders[m] {
+			if !m.load(t, folder).isMain {
+				continue
 			}
-		}
-		for _, folder := range mains {
 			relative, err := filepath.Rel(filepath.FromSlash(m.folder), filepath.FromSlash(folder))
 			if err != nil {
 				continue
@@ -93,7 +95,7 @@ func (t *tree) mainPackages(ctx context.Context) []*Candidate {
 // modules returns the modules, the outermost first.
 func (t *tree) modules() []*goModule {
 	var all []*goModule
-	for _, folder := range sortedFolders(t.folders) {
+	for _, folder := range t.folders {
 		name := path.Join(folder, "go.mod")
 		if !t.has[name] {
 			continue
@@ -129,7 +131,7 @@ func (m *goModule) load(t *tree, folder string) *goPackage {
 	}
 	p := &goPackage{literals: map[string]bool{}}
 	m.packages[folder] = p
-	for _, name := range t.folders[folder] {
+	for _, name := range t.names[folder] {
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			continue
 		}

@@ -85,6 +85,9 @@ var (
 	stateKey        = regexp.MustCompile(`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`)
 )
 
+// IsRegion reports whether a text has the form of an AWS region.
+func IsRegion(text string) bool { return regionName.MatchString(text) }
+
 // Environments returns the environments of the source tree at dir, sorted by name. A tree
 // without files has one, [Production]. Errors are usage errors that name the file and the
 // fix.
@@ -269,7 +272,7 @@ func parseEnvironment(name string, data []byte) (Environment, error) {
 	check(e.Name == name, "environment must be %q, as the file's name, not %q", name, e.Name)
 	check(e.AccountID == "" || accountID.MatchString(e.AccountID), "account_id %q must be twelve digits", e.AccountID)
 	check(e.RegistryAccount == "" || accountID.MatchString(e.RegistryAccount), "registry_account %q must be twelve digits", e.RegistryAccount)
-	check(e.Region == "" || regionName.MatchString(e.Region), "region %q is no AWS region: write it like us-east-1", e.Region)
+	check(e.Region == "" || IsRegion(e.Region), "region %q is no AWS region: write it like us-east-1", e.Region)
 	check(e.NamePrefix == "" || namePrefix.MatchString(e.NamePrefix), "name_prefix %q must be 2 to 15 lower-case letters, digits and hyphens", e.NamePrefix)
 	check(!strings.HasPrefix(e.NamePrefix+"-", "internal-"), "name_prefix %q must not begin with internal-, as AWS's own load balancers do: choose another", e.NamePrefix)
 	check(e.TestListener >= 0 && e.TestListener <= 65535 && e.TestListener != 80 && e.TestListener != 443, "test_listener_port %d must be 1 to 65535, but neither 80 nor 443", e.TestListener)

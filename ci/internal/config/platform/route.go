@@ -22,15 +22,21 @@ type Route struct {
 // Routes returns the routes of services in the order in which the load balancer
 // tries them: by the priority of their listener rules, the catch-all last.
 func Routes(services []Service) []Route {
+	routes := listRoutes(services)
+	slices.SortStableFunc(routes, func(a, b Route) int {
+		return cmp.Compare(a.Service.RulePriority(a.Pattern), b.Service.RulePriority(b.Pattern))
+	})
+	return routes
+}
+
+// listRoutes returns the routes of services in the order of their entries.
+func listRoutes(services []Service) []Route {
 	var routes []Route
 	for _, s := range services {
 		for _, pattern := range s.Routes {
 			routes = append(routes, Route{pattern, s})
 		}
 	}
-	slices.SortStableFunc(routes, func(a, b Route) int {
-		return cmp.Compare(a.Service.RulePriority(a.Pattern), b.Service.RulePriority(b.Pattern))
-	})
 	return routes
 }
 
@@ -171,17 +177,15 @@ func checkPriorities(services []Service) []error {
 // route of another service, because it is in one rule with a less specific one.
 func checkOrder(services []Service) []error {
 	var problems []error
-	for _, s := range services {
-		if !s.ShiftsTraffic() {
+	routes := listRoutes(services)
+	for _, a := range routes {
+		if !a.Service.ShiftsTraffic() {
 			continue
 		}
-		for _, route := range s.Routes {
-			for _, other := range services {
-				for _, theirs := range other.Routes {
-					if other.Name != s.Name && orderClass(route) < orderClass(theirs) && s.ruleClass(route) >= other.ruleClass(theirs) && mayOverlap(route, theirs) {
-						problems = append(problems, fmt.Errorf("service %q: strategy %q puts all its routes in one listener rule, so that %q would not come before %q of service %q: use other routes, or type %q", s.Name, s.Strategy.Kind(), route, theirs, other.Name, Rolling))
-					}
-				}
+		for _, b := range routes {
+			s, other := a.Service, b.Service
+			if other.Name != s.Name && orderClass(a.Pattern) < orderClass(b.Pattern) && s.ruleClass(a.Pattern) >= other.ruleClass(b.Pattern) && mayOverlap(a.Pattern, b.Pattern) {
+				problems = append(problems, fmt.Errorf("service %q: strategy %q puts all its routes in one listener rule, so that %q would not come before %q of service %q: use other routes, or type %q", s.Name, s.Strategy.Kind(), a.Pattern, b.Pattern, other.Name, Rolling))
 			}
 		}
 	}

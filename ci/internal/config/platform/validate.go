@@ -22,6 +22,15 @@ var serviceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}[a-z0-9]$`)
 // IsServiceName reports whether an entry may have a name.
 func IsServiceName(name string) bool { return serviceName.MatchString(name) }
 
+// notInName matches what a service's name cannot contain.
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// Hyphenate returns a text in lower case, with a hyphen between its letters and digits
+// instead of anything else.
+func Hyphenate(text string) string {
+	return strings.Trim(notInName.ReplaceAllString(strings.ToLower(text), "-"), "-")
+}
+
 // fargateMemory lists the memory sizes, in MiB, that Fargate offers for a CPU size:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
 var fargateMemory = map[int][]int{

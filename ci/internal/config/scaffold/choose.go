@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -298,12 +297,9 @@ func homeService(chosen []detect.Candidate) string {
 	return first
 }
 
-var notInName = regexp.MustCompile(`[^a-z0-9]+`)
-
 // validName returns the nearest name that a service can have.
 func validName(name string) string {
-	name = strings.Trim(notInName.ReplaceAllString(strings.ToLower(name), "-"), "-")
-	name = strings.TrimLeft(name, "0123456789-")
+	name = strings.TrimLeft(platform.Hyphenate(name), "0123456789-")
 	name = strings.TrimRight(name[:min(25, len(name))], "-")
 	if len(name) < 2 {
 		return "service"

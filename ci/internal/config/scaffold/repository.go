@@ -73,8 +73,8 @@ func (o InitOptions) NamesVersion() bool {
 	return slices.ContainsFunc(parts, func(part string) bool { return part != servicesPart && !slices.Contains(o.Without, part) })
 }
 
-// Repository is a repository to which the pipeline is added.
-type Repository struct {
+// repository is a repository to which the pipeline is added.
+type repository struct {
 	tree    source.Tree
 	options InitOptions
 	data    repositoryData
@@ -85,9 +85,27 @@ type repositoryData struct {
 	Name, GitHub, Branch, Region, DefaultRegion, Workflow, Version, Repository, Action, Engine string
 }
 
-// OpenRepository checks a repository and the options, and that no file is in the way. It
+// Init adds the pipeline to the repository at dir: the services file, and the files that call
+// the pipeline by its version. It writes all or nothing.
+func Init(ctx context.Context, dir string, o InitOptions) (Initialized, error) {
+	r, err := openRepository(ctx, dir, o)
+	if err != nil {
+		return Initialized{}, err
+	}
+	result, err := r.services(ctx)
+	if err != nil {
+		return Initialized{}, err
+	}
+	if result.Files, err = r.write(ctx, result.Services); err != nil {
+		return Initialized{}, err
+	}
+	result.Version, result.Next = o.Version, followingCommands
+	return result, nil
+}
+
+// openRepository checks a repository and the options, and that no file is in the way. It
 // writes nothing.
-func OpenRepository(ctx context.Context, dir string, o InitOptions) (*Repository, error) {
+func openRepository(ctx context.Context, dir string, o InitOptions) (*repository, error) {
 	tree, err := source.Open(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -101,7 +119,7 @@ func OpenRepository(ctx context.Context, dir string, o InitOptions) (*Repository
 		top, _ := tree.Git(ctx, "rev-parse", "--show-toplevel")
 		return nil, outcome.Usagef("%s is the folder %s of a repository, and workflows are in its root: run slipway init --source %s --service %s=%s", dir, folder, strings.TrimSpace(top), validName(path.Base(folder)), folder)
 	}
-	r := &Repository{tree: tree, options: o}
+	r := &repository{tree: tree, options: o}
 	if err := r.describe(ctx); err != nil {
 		return nil, err
 	}
@@ -110,12 +128,11 @@ func OpenRepository(ctx context.Context, dir string, o InitOptions) (*Repository
 
 var (
 	gitHubName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$`)
-	regionName   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 	workflowName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*\.ya?ml$`)
 )
 
 // describe fills the data of the templates.
-func (r *Repository) describe(ctx context.Context) error {
+func (r *repository) describe(ctx context.Context) error {
 	o := r.options
 	origin, err := r.tree.Origin(ctx)
 	if err != nil {
@@ -130,7 +147,7 @@ func (r *Repository) describe(ctx context.Context) error {
 	switch {
 	case r.data.GitHub != "" && !gitHubName.MatchString(r.data.GitHub):
 		return outcome.Usagef("invalid --github %q: want OWNER/REPO", r.data.GitHub)
-	case !regionName.MatchString(r.data.Region):
+	case !platform.IsRegion(r.data.Region):
 		return outcome.Usagef("invalid --region %q: want an AWS region like %s", r.data.Region, platform.DefaultRegion)
 	case !workflowName.MatchString(r.data.Workflow):
 		return outcome.Usagef("invalid --workflow %q: want a file name like %s", r.data.Workflow, DefaultWorkflow)
@@ -149,7 +166,7 @@ func (r *Repository) describe(ctx context.Context) error {
 
 // name returns the repository's name: that on GitHub, of the Go module in its root, or of
 // its folder.
-func (r *Repository) name() string {
+func (r *repository) name() string {
 	if r.data.GitHub != "" {
 		return path.Base(r.data.GitHub)
 	}
@@ -164,7 +181,7 @@ func (r *Repository) name() string {
 }
 
 // targets returns the files to write and their templates; "" for the services file.
-func (r *Repository) targets() []file {
+func (r *repository) targets() []file {
 	var files []file
 	add := func(part, name, from string) {
 		if !slices.Contains(r.options.Without, part) {
@@ -180,7 +197,7 @@ func (r *Repository) targets() []file {
 }
 
 // checkFiles checks that no file is in the way.
-func (r *Repository) checkFiles() error {
+func (r *repository) checkFiles() error {
 	for _, target := range r.targets() {
 		if err := r.checkFolder(target.name); err != nil {
 			return err
@@ -204,7 +221,7 @@ func (r *Repository) checkFiles() error {
 }
 
 // checkFolder checks that the folders of a file are folders, and no links.
-func (r *Repository) checkFolder(name string) error {
+func (r *repository) checkFolder(name string) error {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if info, err := os.Lstat(filepath.Join(r.tree.Dir, filepath.FromSlash(dir))); err == nil && !info.IsDir() {
 			return outcome.Usagef("%s is no folder, so %s cannot be written: rename it", dir, name)
@@ -228,23 +245,9 @@ func existsError(name string) error {
 	return outcome.Usagef("%s exists and is not overwritten: %s", name, mend)
 }
 
-// Init adds the pipeline to the repository: the services file, and the files that call the
-// pipeline by its version. It writes all or nothing.
-func (r *Repository) Init(ctx context.Context) (Initialized, error) {
-	result, err := r.services(ctx)
-	if err != nil {
-		return Initialized{}, err
-	}
-	if result.Files, err = r.write(ctx, result.Services); err != nil {
-		return Initialized{}, err
-	}
-	result.Version, result.Next = r.options.Version, followingCommands
-	return result, nil
-}
-
 // services returns the services of the services file, if that stays, or else those that
 // the repository's files have.
-func (r *Repository) services(ctx context.Context) (Initialized, error) {
+func (r *repository) services(ctx context.Context) (Initialized, error) {
 	var result Initialized
 	if slices.Contains(r.options.Without, servicesPart) {
 		p, err := platform.LoadTree(ctx, r.tree)
@@ -280,7 +283,7 @@ func (r *Repository) services(ctx context.Context) (Initialized, error) {
 }
 
 // nothingFound is the error of a repository without services.
-func (r *Repository) nothingFound(ctx context.Context) error {
+func (r *repository) nothingFound(ctx context.Context) error {
 	mend := "add one, or read a cluster with --from-ecs CLUSTER"
 	if list, err := r.tree.Git(ctx, "ls-files", "-s"); err == nil {
 		for line := range strings.Lines(list) {
@@ -297,7 +300,7 @@ func (r *Repository) nothingFound(ctx context.Context) error {
 }
 
 // write writes the files and returns their names.
-func (r *Repository) write(ctx context.Context, services []Taken) ([]string, error) {
+func (r *repository) write(ctx context.Context, services []Taken) ([]string, error) {
 	var entries []platform.Service
 	for _, s := range services {
 		entries = append(entries, s.Entry)
@@ -337,7 +340,7 @@ func (r *Repository) write(ctx context.Context, services []Taken) ([]string, err
 	return names, nil
 }
 
-func (r *Repository) render(name string) ([]byte, error) {
+func (r *repository) render(name string) ([]byte, error) {
 	parsed, err := template.New(name).Delims("[[", "]]").ParseFS(repositoryTemplates, path.Join("repository", name))
 	if err != nil {
 		return nil, err
@@ -353,7 +356,7 @@ func (r *Repository) render(name string) ([]byte, error) {
 var ignored = []string{".slipway/", ".terraform/"}
 
 // ignore returns the .gitignore with what tools write; nil if git ignores that already.
-func (r *Repository) ignore(ctx context.Context) (*file, error) {
+func (r *repository) ignore(ctx context.Context) (*file, error) {
 	var missing string
 	for _, pattern := range ignored {
 		if _, err := r.tree.Git(ctx, "check-ignore", "--quiet", "--no-index", "terraform/"+pattern+"file"); err != nil {
@@ -376,36 +379,23 @@ func (r *Repository) ignore(ctx context.Context) (*file, error) {
 
 // writeFiles writes the files, all or nothing. Without force, one that exists meanwhile is an
 // error.
-func (r *Repository) writeFiles(files []file, ignore *file) (err error) {
-	var undo []func() error
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, step := range slices.Backward(undo) {
-			err = errors.Join(err, step())
-		}
-	}()
+func (r *repository) writeFiles(files []file, ignore *file) (err error) {
+	var done undo
+	defer done.after(&err)
 	put := func(f file, replaces bool) error {
 		name := filepath.Join(r.tree.Dir, filepath.FromSlash(f.name))
-		created, err := makeParent(name)
-		undo = append(undo, func() error { removeEmpty(created); return nil })
-		if err != nil {
+		if err := done.makeParent(name); err != nil {
 			return err
 		}
 		if _, err := os.Lstat(name); err == nil && replaces {
-			restore, err := replace(name, f.data)
-			if err == nil {
-				undo = append(undo, restore)
-			}
-			return err
+			return done.replace(name, f.data)
 		}
-		err = source.CreateFileAtomic(name, f.data, 0o644)
+		err := source.CreateFileAtomic(name, f.data, 0o644)
 		if errors.Is(err, fs.ErrExist) {
 			return existsError(f.name)
 		}
 		if err == nil {
-			undo = append(undo, func() error { return os.Remove(name) })
+			done = append(done, func() error { return os.Remove(name) })
 		}
 		return err
 	}

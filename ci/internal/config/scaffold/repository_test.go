@@ -51,11 +51,7 @@ func merge(all ...map[string]string) map[string]string {
 func initialize(t *testing.T, dir string, o scaffold.InitOptions) (scaffold.Initialized, error) {
 	t.Helper()
 	o.Version = "v1.2.3"
-	r, err := scaffold.OpenRepository(t.Context(), dir, o)
-	if err != nil {
-		return scaffold.Initialized{}, err
-	}
-	return r.Init(t.Context())
+	return scaffold.Init(t.Context(), dir, o)
 }
 
 // files returns the files of a repository but git's, with their content.

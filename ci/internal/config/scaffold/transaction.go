@@ -23,49 +23,51 @@ type change struct {
 // back. It writes the folder under a temporary name, and the first of the changes, the
 // reference to the folder, last: a killed process leaves at most an unused folder.
 func write(ctx context.Context, tree source.Tree, folder string, files []file, changes []change) (err error) {
-	var undo []func() error
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, step := range slices.Backward(undo) {
-			err = errors.Join(err, step())
-		}
-	}()
+	var done undo
+	defer done.after(&err)
 	if len(files) > 0 {
 		target := filepath.Join(tree.Dir, filepath.FromSlash(folder))
-		created, err := makeParent(target)
-		undo = append(undo, func() error { removeEmpty(created); return nil })
-		if err != nil {
+		if err := done.makeParent(target); err != nil {
 			return err
 		}
 		staged, err := writeTemp(filepath.Dir(target), files)
-		undo = append(undo, func() error { return os.RemoveAll(staged) })
+		done = append(done, func() error { return os.RemoveAll(staged) })
 		if err != nil {
 			return err
 		}
 		if err := os.Rename(staged, target); err != nil {
 			return err
 		}
-		undo = append(undo, func() error { return os.RemoveAll(target) })
+		done = append(done, func() error { return os.RemoveAll(target) })
 		if err := intendToAdd(ctx, tree, folder); err != nil {
 			return err
 		}
-		undo = append(undo, func() error { return removeFromIndex(ctx, tree, folder) })
+		done = append(done, func() error { return removeFromIndex(ctx, tree, folder) })
 	}
 	for _, c := range slices.Backward(changes) {
-		restore, err := replace(filepath.Join(tree.Dir, filepath.FromSlash(c.name)), c.data)
-		if err != nil {
+		if err := done.replace(filepath.Join(tree.Dir, filepath.FromSlash(c.name)), c.data); err != nil {
 			return err
 		}
-		undo = append(undo, restore)
 	}
 	return nil
 }
 
-// makeParent creates the folders above target and returns those that did not exist, the
-// outermost first.
-func makeParent(target string) (created []string, err error) {
+// undo are functions that undo what was done, in the order in which it was done.
+type undo []func() error
+
+// after undoes everything if *err is an error, the last first, and adds the errors of that.
+func (u *undo) after(err *error) {
+	if *err == nil {
+		return
+	}
+	for _, step := range slices.Backward(*u) {
+		*err = errors.Join(*err, step())
+	}
+}
+
+// makeParent creates the folders above target.
+func (u *undo) makeParent(target string) error {
+	var created []string // the outermost first
 	for dir := filepath.Dir(target); ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
 			break
@@ -73,7 +75,8 @@ func makeParent(target string) (created []string, err error) {
 		created = append(created, dir)
 	}
 	slices.Reverse(created)
-	return created, os.MkdirAll(filepath.Dir(target), 0o755)
+	*u = append(*u, func() error { removeEmpty(created); return nil })
+	return os.MkdirAll(filepath.Dir(target), 0o755)
 }
 
 // removeEmpty removes folders, the last one first, and stops at one that is not empty.
@@ -107,23 +110,27 @@ func writeTemp(parent string, files []file) (string, error) {
 	return dir, nil
 }
 
-// replace writes a file atomically and returns a function that restores it. If the file
-// is a symbolic link, it replaces the target.
-func replace(name string, data []byte) (undo func() error, err error) {
-	name, err = filepath.EvalSymlinks(name)
+// replace writes a file that exists, atomically. If the file is a symbolic link, it replaces
+// the target.
+func (u *undo) replace(name string, data []byte) error {
+	name, err := filepath.EvalSymlinks(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	before, err := os.ReadFile(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	swap := func(data []byte) error { return source.WriteFileAtomic(name, data, info.Mode().Perm()) }
-	return func() error { return swap(before) }, swap(data)
+	if err := swap(data); err != nil {
+		return err
+	}
+	*u = append(*u, func() error { return swap(before) })
+	return nil
 }
 
 // intendToAdd runs git add --intent-to-add for the folder, because images contain only

@@ -71,12 +71,12 @@ func isReferenceFile(name string) bool {
 // writes nothing. known are the releases whose notes are returned.
 func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Releases, check bool) (Upgraded, error) {
 	u := Upgraded{To: to, Check: check, Changes: version.Releases{}}
-	listed, err := tree.Git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
+	files, err := tree.WorkFiles(ctx)
 	if err != nil {
 		return u, err
 	}
 	var changes []change
-	for name := range strings.SplitSeq(strings.TrimSuffix(listed, "\x00"), "\x00") {
+	for _, name := range files {
 		if !isReferenceFile(name) {
 			continue
 		}

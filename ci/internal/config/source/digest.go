@@ -22,11 +22,10 @@ const Whole = ""
 // [Whole] tree, one for each file and folder in its root, and one for each folder in
 // those. A digest depends on names, contents and executable bits only.
 func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
-	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", ".")
+	files, err := t.WorkFiles(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the tree's files: %w", err)
 	}
-	files := strings.Split(strings.TrimSuffix(list, "\x00"), "\x00")
 	slices.Sort(files)
 	entries := map[string]*strings.Builder{Whole: {}}
 	for _, name := range files {

@@ -173,6 +173,13 @@ func (t Tree) RecentCommits(ctx context.Context, n int) ([]Commit, error) {
 	return commits, nil
 }
 
+// WorkFiles lists the files that git tracks or does not ignore, slash-separated. Some may
+// not exist any more.
+func (t Tree) WorkFiles(ctx context.Context) ([]string, error) {
+	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", ".")
+	return splitNUL(list), err
+}
+
 // Files lists the tracked files below folder that exist, sorted, slash-separated and
 // relative to folder. It excludes untracked files and submodules.
 func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {

@@ -72,15 +72,12 @@ func essential(c types.ContainerDefinition) bool { return c.Essential == nil || 
 // derivedName matches the names of services that slipway creates.
 var derivedName = regexp.MustCompile(`^` + platform.Project + `-(.+)-service$`)
 
-// invalidInName matches what the name of an entry cannot contain.
-var invalidInName = regexp.MustCompile(`[^a-z0-9]+`)
-
 // entryName returns a valid name for the entry of an ECS service that no other entry has.
 func (f *file) entryName(service string) string {
 	if match := derivedName.FindStringSubmatch(service); match != nil {
 		service = match[1]
 	}
-	name := strings.Trim(invalidInName.ReplaceAllString(strings.ToLower(service), "-"), "-")
+	name := platform.Hyphenate(service)
 	if name == "" || name[0] < 'a' {
 		name = "s-" + name
 	}

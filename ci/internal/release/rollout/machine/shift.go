@@ -271,13 +271,7 @@ func (r *Release) reportShift(s *service, now time.Time) {
 // reportDraining reports tasks that still run beside those of a successful deployment: ECS
 // ends a deployment early if the service has early success criteria.
 func (r *Release) reportDraining(s *service) {
-	var tasks int32
-	for _, d := range s.Observed.Deployments {
-		if d.Id == nil || *d.Id != s.OwnDeployment {
-			tasks += d.RunningCount
-		}
-	}
-	if tasks > 0 && s.Observed.Status == types.ServiceDeploymentStatusSuccessful {
+	if tasks := s.otherTasks(s.Observed); tasks > 0 && s.Observed.Status == types.ServiceDeploymentStatusSuccessful {
 		r.report(s, fmt.Sprintf("%d tasks of the previous version still drain", tasks))
 	}
 }

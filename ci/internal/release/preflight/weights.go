@@ -110,11 +110,8 @@ func (r *run) resolvedGroups(ctx context.Context, revisions []string) map[string
 			continue
 		}
 		for _, revision := range out.ServiceRevisions {
-			if revision.ResolvedConfiguration == nil {
-				continue
-			}
-			for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
-				groups[aws.ToString(revision.ServiceRevisionArn)] = aws.ToString(balancer.TargetGroupArn)
+			for _, group := range rollout.ResolvedGroups(revision) {
+				groups[aws.ToString(revision.ServiceRevisionArn)] = group
 			}
 		}
 	}

@@ -301,17 +301,11 @@ func (s *servicePlan) balancers() ([]types.LoadBalancer, error) {
 		return nil, nil
 	}
 	balancers := slices.Clone(s.service.LoadBalancers)
-	n := slices.IndexFunc(balancers, func(b types.LoadBalancer) bool {
-		group := aws.ToString(b.TargetGroupArn)
-		return group == shift.TargetGroup || group == shift.AlternateTargetGroup
-	})
+	n := slices.IndexFunc(balancers, func(b types.LoadBalancer) bool { return shift.has(aws.ToString(b.TargetGroupArn)) })
 	if n < 0 {
 		return nil, outcome.Refusedf("service %s is in none of the target groups %s and %s: correct it with Terraform (slipway plan, slipway apply)", s.ECSName, machine.ShortARN(shift.TargetGroup), machine.ShortARN(shift.AlternateTargetGroup))
 	}
-	other := shift.AlternateTargetGroup
-	if aws.ToString(balancers[n].TargetGroupArn) == other {
-		other = shift.TargetGroup
-	}
+	other := shift.other(aws.ToString(balancers[n].TargetGroupArn))
 	wanted := &types.AdvancedConfiguration{AlternateTargetGroupArn: &other, ProductionListenerRule: &shift.ProductionRule, RoleArn: &shift.Role}
 	if shift.TestRule != "" {
 		wanted.TestListenerRule = &shift.TestRule
@@ -376,14 +370,8 @@ func (e Engine) groupOf(ctx context.Context, s *servicePlan) (string, error) {
 		return "", fmt.Errorf("describing service revisions of %s: %w", s.ECSName, err)
 	}
 	for _, revision := range out.ServiceRevisions {
-		if revision.ResolvedConfiguration == nil {
-			continue
-		}
-		for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
-			group := aws.ToString(balancer.TargetGroupArn)
-			if shift := s.shift(); group == shift.TargetGroup || group == shift.AlternateTargetGroup {
-				return group, nil
-			}
+		if group := s.shift().groupOf(revision); group != "" {
+			return group, nil
 		}
 	}
 	return "", nil
@@ -424,6 +412,41 @@ func ShiftOf(balancers []types.LoadBalancer) *Shift {
 		}
 	}
 	return nil
+}
+
+// has reports whether a target group is one of the two.
+func (s Shift) has(group string) bool {
+	return group == s.TargetGroup || group == s.AlternateTargetGroup
+}
+
+// other returns the other one of the two target groups.
+func (s Shift) other(group string) string {
+	if group == s.AlternateTargetGroup {
+		return s.TargetGroup
+	}
+	return s.AlternateTargetGroup
+}
+
+// groupOf returns which of the two target groups a service revision is in, "" if ECS names
+// neither.
+func (s Shift) groupOf(revision types.ServiceRevision) string {
+	groups := ResolvedGroups(revision)
+	if n := slices.IndexFunc(groups, s.has); n >= 0 {
+		return groups[n]
+	}
+	return ""
+}
+
+// ResolvedGroups returns the ARNs of the target groups that a service revision is in, none if
+// ECS names none.
+func ResolvedGroups(revision types.ServiceRevision) (groups []string) {
+	if revision.ResolvedConfiguration == nil {
+		return nil
+	}
+	for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
+		groups = append(groups, aws.ToString(balancer.TargetGroupArn))
+	}
+	return groups
 }
 
 // checkReadable refuses to shift traffic if this role cannot observe it.

@@ -20,8 +20,6 @@ import (
 // trafficShift is what a release knows of the services whose traffic it shifts.
 type trafficShift struct {
 	services []platform.Service
-	// configure is what ECS is configured with, of services that it does not know it of.
-	configure map[string]rollout.Shift
 	// tested is where the new version of each service receives test traffic.
 	tested  map[string]smoke.Endpoint
 	monitor *traffic.Monitor
@@ -70,7 +68,6 @@ func (d Delivery) shiftTraffic(ctx context.Context, request *rollout.Request, o 
 	if err != nil {
 		return shift, awsauth.Explain(err)
 	}
-	shift.configure = found
 	for n, target := range request.Targets {
 		if configure, ok := found[target.Service.Name]; ok {
 			request.Targets[n].Shift = &configure

@@ -85,8 +85,8 @@ func (r *run) productionRule(s rollout.ServiceChange) (rule productionRule, ok b
 			rule.group = aws.ToString(balancer.TargetGroupArn)
 		}
 	}
-	if shift, ok := r.Shifts[s.Service.Name]; ok { // the release is going to configure it
-		rule.arn = shift.ProductionRule
+	if s.Configure != nil {
+		rule.arn = s.Configure.ProductionRule
 	}
 	for _, revision := range s.ECSService.CurrentServiceRevisions {
 		if rule.revision = aws.ToString(revision.Arn); revision.RunningTaskCount > 0 {

@@ -121,14 +121,13 @@ func (r *run) resolvedGroups(ctx context.Context, revisions []string) map[string
 // checkRule adds a finding unless one target group, that of the version that runs, has all
 // the weight.
 func (r *run) checkRule(rule productionRule, weights map[string]int32) {
-	total, serving := int32(0), []string{}
-	for _, group := range slices.Sorted(maps.Keys(weights)) {
-		if total += weights[group]; weights[group] > 0 {
-			serving = append(serving, group)
-		}
-	}
+	serving := traffic.Serving(weights)
 	if len(serving) == 1 && (rule.group == "" || serving[0] == rule.group) {
 		return
+	}
+	total := int32(0)
+	for _, group := range serving {
+		total += weights[group]
 	}
 	var shares, actions []string
 	for _, group := range serving {

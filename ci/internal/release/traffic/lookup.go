@@ -191,6 +191,16 @@ func Weights(rule types.Rule) map[string]int32 {
 	return weights
 }
 
+// Serving returns the target groups that get any traffic by their weights, sorted.
+func Serving(weights map[string]int32) (groups []string) {
+	for _, group := range slices.Sorted(maps.Keys(weights)) {
+		if weights[group] > 0 {
+			groups = append(groups, group)
+		}
+	}
+	return groups
+}
+
 // problems are what is missing, with the services that need it.
 type problems map[string][]string
 

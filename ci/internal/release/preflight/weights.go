@@ -131,7 +131,7 @@ func (r *run) checkRule(rule productionRule, weights map[string]int32) {
 	}
 	var shares, actions []string
 	for _, group := range serving {
-		shares = append(shares, fmt.Sprintf("%.4g %% of its traffic to target group %s", 100*float64(weights[group])/float64(total), targetGroupName(group)))
+		shares = append(shares, fmt.Sprintf("%.4g %% of its traffic to target group %s", 100*float64(weights[group])/float64(total), traffic.GroupName(group)))
 	}
 	if len(shares) == 0 {
 		shares = []string{"traffic to no target group"}
@@ -150,5 +150,5 @@ func (r *run) checkRule(rule productionRule, weights map[string]int32) {
 		actions = append(actions, fmt.Sprintf("{TargetGroupArn=%s,Weight=%d}", group, weight))
 	}
 	r.add(refuse("service %s: production rule %s sends %s, but the version that runs is in %s, which must get all of it before a release: aws elbv2 modify-rule --rule-arn %s --actions 'Type=forward,ForwardConfig={TargetGroups=[%s]}'",
-		rule.service, rule.arn, strings.Join(shares, " and "), targetGroupName(rule.group), rule.arn, strings.Join(actions, ",")))
+		rule.service, rule.arn, strings.Join(shares, " and "), traffic.GroupName(rule.group), rule.arn, strings.Join(actions, ",")))
 }

@@ -96,18 +96,10 @@ func (m *Monitor) checkWeights(ctx context.Context, shifted []rollout.ShiftedTra
 			continue
 		}
 		if !slices.Equal(Serving(Weights(rule)), []string{s.New}) {
-			problems = append(problems, fmt.Errorf("%s: somebody changed the weights of production rule %s: not all of its traffic goes to target group %s, where the new version runs", s.Service, s.Rule, groupName(s.New)))
+			problems = append(problems, fmt.Errorf("%s: somebody changed the weights of production rule %s: not all of its traffic goes to target group %s, where the new version runs", s.Service, s.Rule, GroupName(s.New)))
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// groupName returns the name of a target group, of its ARN.
-func groupName(arn string) string {
-	if parts := strings.Split(arn, "/"); len(parts) == 3 {
-		return parts[1]
-	}
-	return arn
 }
 
 func (m *Monitor) notChecked(err error) {

@@ -19,11 +19,11 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
-// DefaultPauseLimit is how long ECS waits for a person's decision; maxPauseLimit is the most
+// DefaultPauseLimit is how long ECS waits for a person's decision; MaxPauseLimit is the most
 // that it allows.
 const (
 	DefaultPauseLimit = 24 * time.Hour
-	maxPauseLimit     = 14 * 24 * time.Hour
+	MaxPauseLimit     = 14 * 24 * time.Hour
 )
 
 // testSlack is how long the tests of a release may take while its services wait.
@@ -126,7 +126,7 @@ func (p releasePlan) planStrategies(request Request) error {
 	if request.PauseAt != "" {
 		limit = max(limit, cmp.Or(request.PauseLimit, DefaultPauseLimit))
 	}
-	limit = min(limit+machine.Bakes(plans), maxPauseLimit)
+	limit = min(limit+machine.Bakes(plans), MaxPauseLimit)
 	for _, s := range shifting {
 		s.Shift.Limit = limit
 		if s.configuration != nil {

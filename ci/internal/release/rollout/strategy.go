@@ -106,6 +106,7 @@ func (p releasePlan) planStrategies(request Request) error {
 		}
 	}
 	var shifting []*servicePlan
+	var plans []machine.Plan
 	for _, s := range p.changed() {
 		if s.isJob() {
 			continue
@@ -114,12 +115,8 @@ func (p releasePlan) planStrategies(request Request) error {
 			return err
 		}
 		if s.Shift != nil {
-			shifting = append(shifting, s)
+			shifting, plans = append(shifting, s), append(plans, s.Plan)
 		}
-	}
-	var plans []machine.Plan
-	for _, s := range shifting {
-		plans = append(plans, s.Plan)
 	}
 	// A service waits for the slowest one and for tests, and then perhaps for a person.
 	limit := max(cmp.Or(request.Timeout, DefaultTimeout), runningLimit) + testSlack
@@ -202,10 +199,7 @@ func (s *servicePlan) withoutHooks(restored bool) *types.DeploymentConfiguration
 // configure returns a deployment configuration with a strategy, and without the hooks of a
 // release. What the strategy does not name stays as it is.
 func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bake time.Duration) *types.DeploymentConfiguration {
-	c := types.DeploymentConfiguration{}
-	if current != nil {
-		c = *current
-	}
+	c := *cmp.Or(current, &types.DeploymentConfiguration{})
 	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(hooksOf(current)), isPauseHook)
 	switch {
 	case s.Progressive():

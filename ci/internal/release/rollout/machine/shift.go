@@ -212,7 +212,7 @@ func (r *Release) resume(now time.Time) {
 // bake, up to what is configured.
 func (r *Release) allowBake(now time.Time) {
 	for _, s := range r.services {
-		if stage := s.Observed.Stage; r.stage == Updating && (stage == bakeTime || stage == productionTrafficShift) {
+		if r.stage == Updating && s.Observed.timed() {
 			d := min(now.Sub(r.readAt), r.bakes)
 			r.since, r.bakes = r.since.Add(d), r.bakes-d
 			return

@@ -20,7 +20,7 @@ func (d Delivery) preflight(ctx context.Context, changes []rollout.ServiceChange
 	checker := preflight.Checker{
 		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
 		Logs: d.Account.logs, ELB: d.Account.elb, Secrets: secretsmanager.NewFromConfig(config), Parameters: ssm.NewFromConfig(config),
-		Region: config.Region, Shifts: d.shifts, AllowNoRollback: allowNoRollback,
+		Region: config.Region, AllowNoRollback: allowNoRollback,
 	}
 	err = d.stage("preflight", func() error {
 		notes, err := checker.Check(ctx, changes)

@@ -53,8 +53,6 @@ type Delivery struct {
 	SmokeTimeout time.Duration
 	// host, if set, is the header Host of the smoke test's requests.
 	host string
-	// shifts are what the release configures ECS with to shift traffic: see shiftTraffic.
-	shifts map[string]rollout.Shift
 }
 
 // Options are the options of a release.
@@ -208,7 +206,6 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	if err != nil {
 		return d.Failed(request.Version, err)
 	}
-	d.shifts = shift.configure
 	request.Preflight = func(ctx context.Context, changes []rollout.ServiceChange) error {
 		reported, err := d.preflight(ctx, changes, o.AllowNoRollback)
 		notes = append(notes, reported...)

@@ -17,7 +17,7 @@ import (
 // Limits of a pause. ECS counts whole minutes.
 const (
 	MinPause = time.Minute
-	MaxPause = 14 * 24 * time.Hour
+	MaxPause = rollout.MaxPauseLimit
 )
 
 // PauseStages returns the stages at which a release can wait, as for [Options.PauseAt].

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,8 +21,6 @@ import (
 // trafficShift is what a release knows of the services whose traffic it shifts.
 type trafficShift struct {
 	services []platform.Service
-	// configure is what ECS is configured with, of services that it does not know it of.
-	configure map[string]rollout.Shift
 	// tested is where the new version of each service receives test traffic.
 	tested  map[string]smoke.Endpoint
 	monitor *traffic.Monitor
@@ -70,7 +69,6 @@ func (d Delivery) shiftTraffic(ctx context.Context, request *rollout.Request, o 
 	if err != nil {
 		return shift, awsauth.Explain(err)
 	}
-	shift.configure = found
 	for n, target := range request.Targets {
 		if configure, ok := found[target.Service.Name]; ok {
 			request.Targets[n].Shift = &configure
@@ -101,11 +99,7 @@ func (d Delivery) testEndpoints(ctx context.Context, rules map[string]string, o 
 	if base, err := url.Parse(o.URL); err == nil {
 		host = base.Hostname()
 	}
-	var arns []string
-	for _, rule := range rules {
-		arns = append(arns, rule)
-	}
-	endpoints, err := smoke.ListenerEndpoints(ctx, d.Account.elb, arns, host)
+	endpoints, err := smoke.ListenerEndpoints(ctx, d.Account.elb, slices.Collect(maps.Values(rules)), host)
 	var noEndpoint *smoke.NoEndpointError
 	if errors.As(err, &noEndpoint) {
 		d.Recorder.Event("", preflight.NotChecked+"new versions before they get traffic: "+strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; "))
@@ -126,15 +120,15 @@ func (d Delivery) testEndpoints(ctx context.Context, rules map[string]string, o 
 // testNew runs the smoke test of the new versions on the listener for test traffic, before
 // they receive any of production.
 func (d Delivery) testNew(ctx context.Context, shift trafficShift, versions map[string]string) error {
-	checks := map[smoke.Endpoint][]smoke.Check{}
+	checks, tested := map[smoke.Endpoint][]smoke.Check{}, map[string]bool{}
 	for _, check := range smoke.Checks(d.All, versions) {
 		_, changed := versions[check.Service]
 		if at, ok := shift.tested[check.Service]; ok && changed {
-			checks[at] = append(checks[at], check)
+			checks[at], tested[check.Service] = append(checks[at], check), true
 		}
 	}
 	for _, s := range shift.services {
-		if _, changed := versions[s.Name]; changed && !slices.ContainsFunc(checks[shift.tested[s.Name]], func(c smoke.Check) bool { return c.Service == s.Name }) {
+		if _, changed := versions[s.Name]; changed && !tested[s.Name] {
 			d.Recorder.Event(s.Name, "its new version is not tested before it gets traffic: no request reaches it through the listener for test traffic")
 		}
 	}

@@ -29,9 +29,6 @@ type Checker struct {
 	Secrets    Secrets
 	Parameters Parameters
 
-	// Shifts are what the release configures ECS with to shift traffic, by the entry's name;
-	// other services keep what they have.
-	Shifts map[string]rollout.Shift
 	// AllowNoRollback turns findings about a restore into notes.
 	AllowNoRollback bool
 	// Region is the clients' region; "" skips the comparison of regions.

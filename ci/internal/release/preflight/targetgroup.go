@@ -12,6 +12,7 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/traffic"
 )
 
 // attachment is a container that a service attaches to a target group.
@@ -86,7 +87,7 @@ func (r *run) checkTargetGroup(ctx context.Context, arn string, targets []attach
 	for _, t := range targets {
 		names = append(names, t.service)
 	}
-	who, label := serviceList(names), targetGroupName(arn)
+	who, label := serviceList(names), traffic.GroupName(arn)
 	out, err := r.ELB.DescribeTargetGroups(ctx, &elbv2.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
 	switch {
 	case isCode(err, "TargetGroupNotFound", "TargetGroupNotFoundException") || err == nil && len(out.TargetGroups) == 0:
@@ -121,13 +122,4 @@ func (r *run) checkAttachment(t attachment, group elbtypes.TargetGroup, label st
 	case t.healthPath != "" && path != t.healthPath:
 		r.note("service %s: target group %s checks health at %s, but health_path in the services file is %s", t.service, label, path, t.healthPath)
 	}
-}
-
-// targetGroupName returns the name in a target group's ARN.
-func targetGroupName(arn string) string {
-	parts := strings.Split(arn, "/")
-	if len(parts) < 2 {
-		return arn
-	}
-	return parts[1]
 }

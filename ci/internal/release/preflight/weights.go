@@ -85,8 +85,8 @@ func (r *run) productionRule(s rollout.ServiceChange) (rule productionRule, ok b
 			rule.group = aws.ToString(balancer.TargetGroupArn)
 		}
 	}
-	if shift, ok := r.Shifts[s.Service.Name]; ok { // the release is going to configure it
-		rule.arn = shift.ProductionRule
+	if s.Configure != nil {
+		rule.arn = s.Configure.ProductionRule
 	}
 	for _, revision := range s.ECSService.CurrentServiceRevisions {
 		if rule.revision = aws.ToString(revision.Arn); revision.RunningTaskCount > 0 {
@@ -110,11 +110,8 @@ func (r *run) resolvedGroups(ctx context.Context, revisions []string) map[string
 			continue
 		}
 		for _, revision := range out.ServiceRevisions {
-			if revision.ResolvedConfiguration == nil {
-				continue
-			}
-			for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
-				groups[aws.ToString(revision.ServiceRevisionArn)] = aws.ToString(balancer.TargetGroupArn)
+			for _, group := range rollout.ResolvedGroups(revision) {
+				groups[aws.ToString(revision.ServiceRevisionArn)] = group
 			}
 		}
 	}
@@ -124,18 +121,17 @@ func (r *run) resolvedGroups(ctx context.Context, revisions []string) map[string
 // checkRule adds a finding unless one target group, that of the version that runs, has all
 // the weight.
 func (r *run) checkRule(rule productionRule, weights map[string]int32) {
-	total, serving := int32(0), []string{}
-	for _, group := range slices.Sorted(maps.Keys(weights)) {
-		if total += weights[group]; weights[group] > 0 {
-			serving = append(serving, group)
-		}
-	}
+	serving := traffic.Serving(weights)
 	if len(serving) == 1 && (rule.group == "" || serving[0] == rule.group) {
 		return
 	}
+	total := int32(0)
+	for _, group := range serving {
+		total += weights[group]
+	}
 	var shares, actions []string
 	for _, group := range serving {
-		shares = append(shares, fmt.Sprintf("%.4g %% of its traffic to target group %s", 100*float64(weights[group])/float64(total), targetGroupName(group)))
+		shares = append(shares, fmt.Sprintf("%.4g %% of its traffic to target group %s", 100*float64(weights[group])/float64(total), traffic.GroupName(group)))
 	}
 	if len(shares) == 0 {
 		shares = []string{"traffic to no target group"}
@@ -154,5 +150,5 @@ func (r *run) checkRule(rule productionRule, weights map[string]int32) {
 		actions = append(actions, fmt.Sprintf("{TargetGroupArn=%s,Weight=%d}", group, weight))
 	}
 	r.add(refuse("service %s: production rule %s sends %s, but the version that runs is in %s, which must get all of it before a release: aws elbv2 modify-rule --rule-arn %s --actions 'Type=forward,ForwardConfig={TargetGroups=[%s]}'",
-		rule.service, rule.arn, strings.Join(shares, " and "), targetGroupName(rule.group), rule.arn, strings.Join(actions, ",")))
+		rule.service, rule.arn, strings.Join(shares, " and "), traffic.GroupName(rule.group), rule.arn, strings.Join(actions, ",")))
 }

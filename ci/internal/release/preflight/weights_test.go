@@ -100,11 +100,11 @@ func TestWeights(t *testing.T) {
 		}},
 		"the rule is new": {weights: []int32{50, 50}, running: blue, change: func() {
 			s.LoadBalancers[0].AdvancedConfiguration.ProductionListenerRule = aws.String(rule + "0")
-			w.checker.Shifts = map[string]rollout.Shift{"api": {ProductionRule: rule}}
+			w.changes[0].Configure = &rollout.Shift{ProductionRule: rule}
 		}, code: outcome.Refused, want: "sends 50 % of its traffic to target group app and 50 %"},
 		"rolling":                {weights: []int32{50, 50}, change: rolling},
-		"rolling until now":      {weights: []int32{100, 0}, change: func() { rolling(); w.checker.Shifts = map[string]rollout.Shift{"api": {ProductionRule: rule}} }},
-		"rolling, to the other":  {weights: []int32{0, 100}, change: func() { rolling(); w.checker.Shifts = map[string]rollout.Shift{"api": {ProductionRule: rule}} }, code: outcome.Refused, want: mend(100, 0)},
+		"rolling until now":      {weights: []int32{100, 0}, change: func() { rolling(); w.changes[0].Configure = &rollout.Shift{ProductionRule: rule} }},
+		"rolling, to the other":  {weights: []int32{0, 100}, change: func() { rolling(); w.changes[0].Configure = &rollout.Shift{ProductionRule: rule} }, code: outcome.Refused, want: mend(100, 0)},
 		"rules may not be read":  {weights: []int32{50, 50}, change: func() { w.checker.ELB = noRules{w.ELB} }, note: "not checked: weights of the production rule of api: the caller lacks elasticloadbalancing:DescribeRules"},
 		"revisions may not read": {weights: []int32{0, 100}, change: func() { w.checker.ECS = resolvedRevisions{w.ECS, nil, errAccessDenied} }, note: "not checked: target group of running: the caller lacks ecs:DescribeServiceRevisions"},
 	} {
@@ -113,7 +113,7 @@ func TestWeights(t *testing.T) {
 			require.NoError(t, err)
 			advanced := *w.changes[0].ECSService.LoadBalancers[0].AdvancedConfiguration
 			before, checker := *s, w.checker
-			defer func() { w.changes[0].Service.Strategy = nil }()
+			defer func() { w.changes[0].Service.Strategy, w.changes[0].Configure = nil, nil }()
 			defer func() { *s, w.checker = before, checker; s.LoadBalancers[0].AdvancedConfiguration = &advanced }()
 			groups := map[string]string{"old": green}
 			if tt.running != "" {

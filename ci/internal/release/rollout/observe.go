@@ -85,7 +85,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 		if !ok || own[n] == "" || observed[n].Missing {
 			continue
 		}
-		s.lookup.own, s.lookup.arn = own[n], aws.ToString(d.ServiceDeploymentArn)
+		s.lookup.own, s.lookup.deployment = own[n], d
 		addDeployment(&observed[n], d)
 	}
 	return nil

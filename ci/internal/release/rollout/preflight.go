@@ -26,6 +26,9 @@ type ServiceChange struct {
 	// Shift is what ECS shifts the service's traffic with; nil if the release does not shift
 	// it in steps.
 	Shift *Shift
+	// Configure is what the release configures ECS with to shift the service's traffic; nil if
+	// it keeps what it has.
+	Configure *Shift
 }
 
 // preflight calls the request's Preflight with the planned changes.
@@ -46,7 +49,7 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 			}
 			definition = registerInput(*template)
 		}
-		change := ServiceChange{Service: s.target.Service, ECSService: s.service, Schedule: s.schedule, Previous: s.previous, Definition: definition, Image: s.To.Image}
+		change := ServiceChange{Service: s.target.Service, ECSService: s.service, Schedule: s.schedule, Previous: s.previous, Definition: definition, Image: s.To.Image, Configure: s.target.Shift}
 		if s.Shift != nil {
 			change.Shift = s.shift()
 		}

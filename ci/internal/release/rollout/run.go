@@ -108,7 +108,6 @@ func (e Engine) removeHooks(ctx context.Context, services []*servicePlan, restor
 			err := Retry(ctx, e.Clock, e.Renew, update)
 			if restored[s] && CallStatus(err) == machine.Rejected && strategyOf(c) != "" { // what ran before cannot be shifted
 				c = configure(c, &platform.Strategy{Type: platform.Rolling}, 0)
-				c.LifecycleHooks = keptHooks(c)
 				err = Retry(ctx, e.Clock, e.Renew, update)
 			}
 			switch {

@@ -76,9 +76,10 @@ type serviceRollout struct {
 
 // deploymentLookup is the lookup of the service deployment of our own deployment.
 type deploymentLookup struct {
-	own, arn     string // deployment id, and ARN of its service deployment once known
-	unavailable  bool   // the API is not supported or denied
-	triedCurrent bool   // the service's current deployment was tried
+	own          string                  // deployment id
+	deployment   types.ServiceDeployment // as last observed, once known
+	unavailable  bool                    // the API is not supported or denied
+	triedCurrent bool                    // the service's current deployment was tried
 }
 
 // arnOf returns the ARN of the service deployment of a deployment, or "".
@@ -86,7 +87,7 @@ func (l deploymentLookup) arnOf(own string) string {
 	if l.own != own {
 		return ""
 	}
-	return l.arn
+	return aws.ToString(l.deployment.ServiceDeploymentArn)
 }
 
 // LoadBalancers returns the load balancers of each service in ECS, by the entry's name.

@@ -19,11 +19,11 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
-// DefaultPauseLimit is how long ECS waits for a person's decision; maxPauseLimit is the most
+// DefaultPauseLimit is how long ECS waits for a person's decision; MaxPauseLimit is the most
 // that it allows.
 const (
 	DefaultPauseLimit = 24 * time.Hour
-	maxPauseLimit     = 14 * 24 * time.Hour
+	MaxPauseLimit     = 14 * 24 * time.Hour
 )
 
 // testSlack is how long the tests of a release may take while its services wait.
@@ -106,6 +106,7 @@ func (p releasePlan) planStrategies(request Request) error {
 		}
 	}
 	var shifting []*servicePlan
+	var plans []machine.Plan
 	for _, s := range p.changed() {
 		if s.isJob() {
 			continue
@@ -114,19 +115,15 @@ func (p releasePlan) planStrategies(request Request) error {
 			return err
 		}
 		if s.Shift != nil {
-			shifting = append(shifting, s)
+			shifting, plans = append(shifting, s), append(plans, s.Plan)
 		}
-	}
-	var plans []machine.Plan
-	for _, s := range shifting {
-		plans = append(plans, s.Plan)
 	}
 	// A service waits for the slowest one and for tests, and then perhaps for a person.
 	limit := max(cmp.Or(request.Timeout, DefaultTimeout), runningLimit) + testSlack
 	if request.PauseAt != "" {
 		limit = max(limit, cmp.Or(request.PauseLimit, DefaultPauseLimit))
 	}
-	limit = min(limit+machine.Bakes(plans), maxPauseLimit)
+	limit = min(limit+machine.Bakes(plans), MaxPauseLimit)
 	for _, s := range shifting {
 		s.Shift.Limit = limit
 		if s.configuration != nil {
@@ -202,10 +199,7 @@ func (s *servicePlan) withoutHooks(restored bool) *types.DeploymentConfiguration
 // configure returns a deployment configuration with a strategy, and without the hooks of a
 // release. What the strategy does not name stays as it is.
 func configure(current *types.DeploymentConfiguration, s *platform.Strategy, bake time.Duration) *types.DeploymentConfiguration {
-	c := types.DeploymentConfiguration{}
-	if current != nil {
-		c = *current
-	}
+	c := *cmp.Or(current, &types.DeploymentConfiguration{})
 	c.LifecycleHooks = slices.DeleteFunc(slices.Clone(hooksOf(current)), isPauseHook)
 	switch {
 	case s.Progressive():
@@ -301,17 +295,11 @@ func (s *servicePlan) balancers() ([]types.LoadBalancer, error) {
 		return nil, nil
 	}
 	balancers := slices.Clone(s.service.LoadBalancers)
-	n := slices.IndexFunc(balancers, func(b types.LoadBalancer) bool {
-		group := aws.ToString(b.TargetGroupArn)
-		return group == shift.TargetGroup || group == shift.AlternateTargetGroup
-	})
+	n := slices.IndexFunc(balancers, func(b types.LoadBalancer) bool { return shift.has(aws.ToString(b.TargetGroupArn)) })
 	if n < 0 {
 		return nil, outcome.Refusedf("service %s is in none of the target groups %s and %s: correct it with Terraform (slipway plan, slipway apply)", s.ECSName, machine.ShortARN(shift.TargetGroup), machine.ShortARN(shift.AlternateTargetGroup))
 	}
-	other := shift.AlternateTargetGroup
-	if aws.ToString(balancers[n].TargetGroupArn) == other {
-		other = shift.TargetGroup
-	}
+	other := shift.other(aws.ToString(balancers[n].TargetGroupArn))
 	wanted := &types.AdvancedConfiguration{AlternateTargetGroupArn: &other, ProductionListenerRule: &shift.ProductionRule, RoleArn: &shift.Role}
 	if shift.TestRule != "" {
 		wanted.TestListenerRule = &shift.TestRule
@@ -376,14 +364,8 @@ func (e Engine) groupOf(ctx context.Context, s *servicePlan) (string, error) {
 		return "", fmt.Errorf("describing service revisions of %s: %w", s.ECSName, err)
 	}
 	for _, revision := range out.ServiceRevisions {
-		if revision.ResolvedConfiguration == nil {
-			continue
-		}
-		for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
-			group := aws.ToString(balancer.TargetGroupArn)
-			if shift := s.shift(); group == shift.TargetGroup || group == shift.AlternateTargetGroup {
-				return group, nil
-			}
+		if group := s.shift().groupOf(revision); group != "" {
+			return group, nil
 		}
 	}
 	return "", nil
@@ -424,6 +406,41 @@ func ShiftOf(balancers []types.LoadBalancer) *Shift {
 		}
 	}
 	return nil
+}
+
+// has reports whether a target group is one of the two.
+func (s Shift) has(group string) bool {
+	return group == s.TargetGroup || group == s.AlternateTargetGroup
+}
+
+// other returns the other one of the two target groups.
+func (s Shift) other(group string) string {
+	if group == s.AlternateTargetGroup {
+		return s.TargetGroup
+	}
+	return s.AlternateTargetGroup
+}
+
+// groupOf returns which of the two target groups a service revision is in, "" if ECS names
+// neither.
+func (s Shift) groupOf(revision types.ServiceRevision) string {
+	groups := ResolvedGroups(revision)
+	if n := slices.IndexFunc(groups, s.has); n >= 0 {
+		return groups[n]
+	}
+	return ""
+}
+
+// ResolvedGroups returns the ARNs of the target groups that a service revision is in, none if
+// ECS names none.
+func ResolvedGroups(revision types.ServiceRevision) (groups []string) {
+	if revision.ResolvedConfiguration == nil {
+		return nil
+	}
+	for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
+		groups = append(groups, aws.ToString(balancer.TargetGroupArn))
+	}
+	return groups
 }
 
 // checkReadable refuses to shift traffic if this role cannot observe it.

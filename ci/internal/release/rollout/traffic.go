@@ -101,46 +101,33 @@ func (r *run) share(ctx context.Context, s *serviceRollout, now time.Time) *Shif
 	return r.traffic.shares[s.Name]
 }
 
-// groupsOf returns the target groups of both versions of a service. Only the service
-// revisions tell which is which: they are swapped by each deployment.
+// groupsOf returns the target groups of both versions of a service whose traffic is shifted.
+// Only the service revisions tell which is which: they are swapped by each deployment.
 func (r *run) groupsOf(ctx context.Context, s *serviceRollout) (previous, next string, err error) {
-	out, err := r.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: []string{s.lookup.arn}})
-	if err != nil || len(out.ServiceDeployments) == 0 || out.ServiceDeployments[0].TargetServiceRevision == nil {
-		return "", "", err
-	}
-	target := aws.ToString(out.ServiceDeployments[0].TargetServiceRevision.Arn)
-	arns := []string{target}
-	for _, source := range out.ServiceDeployments[0].SourceServiceRevisions {
-		arns = append(arns, aws.ToString(source.Arn))
-	}
-	revisions, err := r.ECS.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: arns})
-	if err != nil {
-		return "", "", err
-	}
 	shift := s.shift()
 	if shift == nil {
 		return "", "", nil
 	}
-	for _, revision := range revisions.ServiceRevisions {
-		if revision.ResolvedConfiguration == nil {
-			continue
-		}
-		for _, balancer := range revision.ResolvedConfiguration.LoadBalancers {
-			group := aws.ToString(balancer.TargetGroupArn)
-			if group != shift.TargetGroup && group != shift.AlternateTargetGroup {
-				continue
-			}
-			if aws.ToString(revision.ServiceRevisionArn) == target {
-				next = group
-			} else {
-				previous = group
-			}
+	target := aws.ToString(s.lookup.deployment.TargetServiceRevision.Arn)
+	arns := []string{target}
+	for _, source := range s.lookup.deployment.SourceServiceRevisions {
+		arns = append(arns, aws.ToString(source.Arn))
+	}
+	out, err := r.ECS.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: arns})
+	if err != nil {
+		return "", "", err
+	}
+	for _, revision := range out.ServiceRevisions {
+		switch group := shift.groupOf(revision); {
+		case group == "":
+		case aws.ToString(revision.ServiceRevisionArn) == target:
+			next = group
+		default:
+			previous = group
 		}
 	}
 	if next != "" && previous == "" { // it was not shifted before, so its revision names no group
-		if previous = shift.TargetGroup; previous == next {
-			previous = shift.AlternateTargetGroup
-		}
+		previous = shift.other(next)
 	}
 	return previous, next, nil
 }

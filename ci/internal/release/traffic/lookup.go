@@ -102,11 +102,20 @@ func (l Lookup) Shifts(ctx context.Context, services []platform.Service) (found,
 // adopted service's has another name than Terraform would give it.
 func (l Lookup) targetGroup(s platform.Service) string {
 	for _, balancer := range l.Current[s.Name] {
-		if parts := strings.Split(aws.ToString(balancer.TargetGroupArn), "/"); len(parts) == 3 {
-			return parts[1]
+		if balancer.TargetGroupArn != nil {
+			return GroupName(*balancer.TargetGroupArn)
 		}
 	}
 	return s.TargetGroup()
+}
+
+// GroupName returns the name in a target group's ARN.
+func GroupName(arn string) string {
+	parts := strings.Split(arn, "/")
+	if len(parts) < 2 {
+		return arn
+	}
+	return parts[1]
 }
 
 // configured returns what ECS knows, of services whose rules exist: Terraform may have
@@ -189,6 +198,16 @@ func Weights(rule types.Rule) map[string]int32 {
 		}
 	}
 	return weights
+}
+
+// Serving returns the target groups that get any traffic by their weights, sorted.
+func Serving(weights map[string]int32) (groups []string) {
+	for _, group := range slices.Sorted(maps.Keys(weights)) {
+		if weights[group] > 0 {
+			groups = append(groups, group)
+		}
+	}
+	return groups
 }
 
 // problems are what is missing, with the services that need it.

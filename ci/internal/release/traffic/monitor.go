@@ -1,10 +1,10 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -48,11 +48,7 @@ func (m *Monitor) Check(ctx context.Context, shifted []rollout.ShiftedTraffic) e
 	if len(shifted) == 0 {
 		return nil
 	}
-	timeout := m.Timeout
-	if timeout == 0 {
-		timeout = CheckTimeout
-	}
-	limited, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithTimeout(ctx, cmp.Or(m.Timeout, CheckTimeout))
 	defer cancel()
 	if err := m.checkWeights(limited, shifted); err != nil || m.denied {
 		return err
@@ -99,22 +95,11 @@ func (m *Monitor) checkWeights(ctx context.Context, shifted []rollout.ShiftedTra
 		if !ok || !s.Baking {
 			continue
 		}
-		weights := Weights(rule)
-		own := weights[s.New]
-		weights[s.New] = 0
-		if others := slices.ContainsFunc(slices.Collect(maps.Values(weights)), func(weight int32) bool { return weight > 0 }); others || own == 0 {
-			problems = append(problems, fmt.Errorf("%s: somebody changed the weights of production rule %s: not all of its traffic goes to target group %s, where the new version runs", s.Service, s.Rule, groupName(s.New)))
+		if !slices.Equal(Serving(Weights(rule)), []string{s.New}) {
+			problems = append(problems, fmt.Errorf("%s: somebody changed the weights of production rule %s: not all of its traffic goes to target group %s, where the new version runs", s.Service, s.Rule, GroupName(s.New)))
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// groupName returns the name of a target group, of its ARN.
-func groupName(arn string) string {
-	if parts := strings.Split(arn, "/"); len(parts) == 3 {
-		return parts[1]
-	}
-	return arn
 }
 
 func (m *Monitor) notChecked(err error) {

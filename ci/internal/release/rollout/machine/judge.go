@@ -207,13 +207,17 @@ func (s *service) stillRuns(o Observation) bool {
 	if o.Primary().RolloutState != types.DeploymentRolloutStateFailed {
 		return false
 	}
-	var running int32
+	return s.otherTasks(o) >= s.plan.DesiredCount
+}
+
+// otherTasks returns the number of running tasks of all deployments but our own.
+func (s *service) otherTasks(o Observation) (running int32) {
 	for _, d := range o.Deployments {
 		if aws.ToString(d.Id) != s.OwnDeployment {
 			running += d.RunningCount
 		}
 	}
-	return running >= s.plan.DesiredCount
+	return running
 }
 
 // judgePrevious judges a restore while the primary deployment runs the previous revision.

@@ -28,6 +28,9 @@ type Observation struct {
 // Bakes reports whether all production traffic is shifted, and previous tasks may still run.
 func (o Observation) Bakes() bool { return o.Stage == bakeTime || o.Stage == cleanUp }
 
+// timed reports whether ECS waits as long as is configured, after a step or for the bake.
+func (o Observation) timed() bool { return o.Stage == productionTrafficShift || o.Stage == bakeTime }
+
 // CleansUp reports whether ECS stops the previous tasks.
 func (o Observation) CleansUp() bool { return o.Stage == cleanUp }
 

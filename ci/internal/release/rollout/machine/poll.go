@@ -30,7 +30,7 @@ func (r *Release) PollInterval(now time.Time) time.Duration {
 // nearlyDone reports whether a pending deployment has all its tasks.
 func (r *Release) nearlyDone() bool {
 	for _, s := range r.services {
-		if o := s.Observed; s.Verdict != Pending || o.Hook != nil || o.Stage == bakeTime || o.Stage == productionTrafficShift {
+		if o := s.Observed; s.Verdict != Pending || o.Hook != nil || o.timed() {
 			continue // it waits or bakes
 		}
 		if primary := s.Observed.Primary(); primary != nil && primary.RunningCount == primary.DesiredCount {

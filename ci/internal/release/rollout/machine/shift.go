@@ -77,22 +77,19 @@ func (s Shift) stepsDone(percent float64) (n int) {
 	return n
 }
 
-// barrier returns the position of the services that are least far, provided that all those
+// barrier returns the position of the services that are least far, and whether all those
 // whose traffic is shifted wait or have nothing left to wait for. Only then is any of them
 // continued.
 func (r *Release) barrier() (at position, ok bool) {
-	at = beyond
+	at, ok = beyond, true
 	for _, s := range r.services {
 		if s.plan.Shift == nil {
 			continue
 		}
 		position, waits := s.position()
-		if position < beyond && !waits {
-			return 0, false
-		}
-		at = min(at, position)
+		at, ok = min(at, position), ok && (waits || position == beyond)
 	}
-	return at, true
+	return at, ok
 }
 
 // advance takes the next step of the release once all services are ready for it.
@@ -170,16 +167,7 @@ func (r *Release) PausedAt() (stage PauseStage, until time.Time) {
 }
 
 // passFirst lets a release that is continued pass the position where it stands.
-func (r *Release) passFirst() {
-	lowest := beyond
-	for _, s := range r.services {
-		if s.plan.Shift != nil {
-			position, _ := s.position()
-			lowest = min(lowest, position)
-		}
-	}
-	r.passed = lowest
-}
+func (r *Release) passFirst() { r.passed, _ = r.barrier() }
 
 func (r *Release) handleContinue(s *service, response Response, now time.Time) {
 	if response.Status == Throttled {
@@ -224,7 +212,7 @@ func (r *Release) resume(now time.Time) {
 // bake, up to what is configured.
 func (r *Release) allowBake(now time.Time) {
 	for _, s := range r.services {
-		if stage := s.Observed.Stage; r.stage == Updating && (stage == bakeTime || stage == productionTrafficShift) {
+		if r.stage == Updating && s.Observed.timed() {
 			d := min(now.Sub(r.readAt), r.bakes)
 			r.since, r.bakes = r.since.Add(d), r.bakes-d
 			return
@@ -283,13 +271,7 @@ func (r *Release) reportShift(s *service, now time.Time) {
 // reportDraining reports tasks that still run beside those of a successful deployment: ECS
 // ends a deployment early if the service has early success criteria.
 func (r *Release) reportDraining(s *service) {
-	var tasks int32
-	for _, d := range s.Observed.Deployments {
-		if d.Id == nil || *d.Id != s.OwnDeployment {
-			tasks += d.RunningCount
-		}
-	}
-	if tasks > 0 && s.Observed.Status == types.ServiceDeploymentStatusSuccessful {
+	if tasks := s.otherTasks(s.Observed); tasks > 0 && s.Observed.Status == types.ServiceDeploymentStatusSuccessful {
 		r.report(s, fmt.Sprintf("%d tasks of the previous version still drain", tasks))
 	}
 }

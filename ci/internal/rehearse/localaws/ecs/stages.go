@@ -271,24 +271,14 @@ func (s *service) servingTasks(d *deployment) int {
 // stopOthers stops the tasks of all deployments but two, and returns how many of these
 // tasks have not stopped.
 func (s *service) stopOthers(p, source *deployment) int {
-	var stopping []*taskRun
-	others := 0
 	for _, d := range s.deployments {
 		if d != p && d != source {
 			d.keep = 0
 		}
 	}
-	for _, t := range s.activeTasks() {
-		if t.deployment == p || t.deployment == source && source != nil {
-			continue
-		}
-		others++
-		if !t.stopping {
-			stopping = append(stopping, t)
-		}
-	}
-	s.stopTasks(stopping, "Scaling activity initiated by (deployment "+p.id+")")
-	return others
+	others := slices.DeleteFunc(s.activeTasks(), func(t *taskRun) bool { return t.deployment == p || t.deployment == source })
+	s.stopTasks(slices.DeleteFunc(slices.Clone(others), func(t *taskRun) bool { return t.stopping }), "Scaling activity initiated by (deployment "+p.id+")")
+	return len(others)
 }
 
 // attachTargets makes the load balancer check the targets of a revision. ECS does not

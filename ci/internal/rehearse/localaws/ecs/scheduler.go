@@ -291,13 +291,20 @@ func (s *service) completeIfStable() time.Duration {
 	if wait := s.remainingBakeTime(p); wait > 0 {
 		return wait
 	}
+	s.reachSteadyState()
+	return resyncInterval
+}
+
+// reachSteadyState records that only healthy tasks of the primary deployment are left,
+// which completes it.
+func (s *service) reachSteadyState() {
+	p := s.primary()
 	s.steady = true
 	p.keep = s.desired
 	if p.state == types.DeploymentRolloutStateInProgress {
 		s.completeDeployment(p)
 	}
 	s.event("(service %s) has reached a steady state.", s.name)
-	return resyncInterval
 }
 
 // succeedsEarly reports whether a deployment meets its early success criteria. With

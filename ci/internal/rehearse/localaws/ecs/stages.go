@@ -211,10 +211,7 @@ func (s *service) leaveStage(rec *serviceDeployment) {
 	sh := rec.shift
 	switch {
 	case sh.stage == stageCleanUp:
-		s.steady = true
-		s.removeStopped()
-		s.completeDeployment(s.primary())
-		s.event("(service %s) has reached a steady state.", s.name)
+		s.reachSteadyState()
 	case sh.stage == stageProduction && sh.step < len(sh.shares)-1:
 		sh.step++
 		s.enterStage(rec, stagePreProduction)
@@ -238,10 +235,7 @@ func (s *service) advanceShiftRollback(rec *serviceDeployment) time.Duration {
 		rec.updatedAt = s.c.cfg.Clock.Now()
 	}
 	if s.stopOthers(p, nil) == 0 {
-		s.steady = true
-		s.removeStopped()
-		s.completeDeployment(p)
-		s.event("(service %s) has reached a steady state.", s.name)
+		s.reachSteadyState()
 	}
 	return wait
 }

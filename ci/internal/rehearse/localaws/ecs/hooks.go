@@ -134,11 +134,20 @@ func (s *service) rollingHooks(stage string) (passed bool, wait time.Duration) {
 	}
 	passed, wait, back := d.advanceHooks()
 	if back {
-		s.event("(service %s) (deployment %s) deployment failed: hook execution failure(s) detected.", s.name, p.id)
-		s.rollBack(p, hookRollback())
-		return false, time.Millisecond
+		return false, s.failByHook(p)
 	}
 	return passed, wait
+}
+
+// failByHook rolls back a deployment that a hook fails. It returns when to go on.
+func (s *service) failByHook(p *deployment) time.Duration {
+	s.event("(service %s) (deployment %s) deployment failed: hook execution failure(s) detected.", s.name, p.id)
+	s.rollBack(p, rollbackCause{
+		rollBack: true, reasonPrefix: "ECS deployment lifecycle hook",
+		failedReason:     "ECS deployment failed: hook execution failure(s) detected.",
+		rolledBackReason: "Service deployment rolled back because of lifecycle hook execution failure(s).",
+	})
+	return time.Millisecond
 }
 
 func (d *serviceDeployment) describeHooks() []types.DeploymentLifecycleHookDetail {
@@ -182,12 +191,4 @@ func (c *ControlPlane) continueServiceDeployment(ctx context.Context, in *awsecs
 	d.updatedAt = c.cfg.Clock.Now()
 	d.service.wake()
 	return &awsecs.ContinueServiceDeploymentOutput{ServiceDeploymentArn: &arn}, nil
-}
-
-func hookRollback() rollbackCause {
-	return rollbackCause{
-		rollBack: true, reasonPrefix: "ECS deployment lifecycle hook",
-		failedReason:     "ECS deployment failed: hook execution failure(s) detected.",
-		rolledBackReason: "Service deployment rolled back because of lifecycle hook execution failure(s).",
-	}
 }

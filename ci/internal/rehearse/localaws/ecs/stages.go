@@ -143,9 +143,7 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 		}
 		done, again, back := rec.advanceHooks()
 		if back {
-			s.event("(service %s) (deployment %s) deployment failed: hook execution failure(s) detected.", s.name, p.id)
-			s.rollBack(p, hookRollback())
-			return time.Millisecond
+			return s.failByHook(p)
 		}
 		if left := time.Until(sh.until); left > 0 {
 			done, again = false, min(again, left)

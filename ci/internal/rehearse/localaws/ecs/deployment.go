@@ -58,8 +58,8 @@ type serviceDeployment struct {
 	finishedAt     *time.Time
 	rollback       *types.Rollback
 	shift          *shift  // nil for a rolling deployment
-	hooks          []*hook // of the current stage
-	rollingStage   string  // of a rolling deployment with hooks
+	stage          string  // lifecycle stage; a rolling deployment without hooks has none
+	hooks          []*hook // of the stage
 }
 
 // finished reports whether a service deployment has a final status.

@@ -125,11 +125,11 @@ func (s *service) rollingHooks(stage string) (passed bool, wait time.Duration) {
 	if d == nil || d.status != types.ServiceDeploymentStatusInProgress || d.shift != nil || s.status != statusActive || len(d.config.LifecycleHooks) == 0 {
 		return true, resyncInterval
 	}
-	if slices.Index(stages, d.rollingStage) < slices.Index(stages, stage) {
-		d.rollingStage = stage
+	if slices.Index(stages, d.stage) < slices.Index(stages, stage) {
+		d.stage = stage
 		d.startHooks(stage)
 	}
-	if d.rollingStage != stage {
+	if d.stage != stage {
 		return true, resyncInterval
 	}
 	passed, wait, back := d.advanceHooks()

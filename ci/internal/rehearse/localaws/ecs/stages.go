@@ -37,7 +37,6 @@ var stages = []string{
 // revision (green) beside those of the old one (blue), moves the traffic, and then stops
 // the old ones. Without a load balancer, the stages pass without traffic to move.
 type shift struct {
-	stage      string
 	until      time.Time   // when the stage's bake ends, in real time
 	source     *deployment // blue; nil if no deployment was ever completed
 	shares     []float64   // green's share of the production traffic after each step
@@ -67,7 +66,7 @@ func (s *service) settleCleanUp() {
 	if len(s.deployments) == 0 {
 		return
 	}
-	if rec := s.shifting(); rec != nil && rec.status == types.ServiceDeploymentStatusInProgress && rec.shift.stage == stageCleanUp {
+	if rec := s.shifting(); rec != nil && rec.status == types.ServiceDeploymentStatusInProgress && rec.stage == stageCleanUp {
 		s.lastCompleted = s.primary()
 	}
 }
@@ -126,7 +125,7 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 		return resyncInterval
 	}
 	sh, p := rec.shift, s.primary()
-	if sh.stage == "" {
+	if rec.stage == "" {
 		first := stagePreScaleUp
 		if len(s.deployments) > 2 {
 			first = stageReconcile // more than one active revision beside the new one
@@ -135,10 +134,10 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 	}
 	for s.shifting() == rec && rec.status == types.ServiceDeploymentStatusInProgress {
 		wait := resyncInterval
-		if sh.source != nil && sh.stage != stageCleanUp {
+		if sh.source != nil && rec.stage != stageCleanUp {
 			wait = min(wait, s.scaleTo(sh.source))
 		}
-		if slices.Index(stages, sh.stage) >= slices.Index(stages, stageScaleUp) {
+		if slices.Index(stages, rec.stage) >= slices.Index(stages, stageScaleUp) {
 			wait = min(wait, s.scaleTo(p))
 		}
 		done, again, back := rec.advanceHooks()
@@ -159,7 +158,7 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 // enterStage does a stage's own work, and starts its bake and hooks.
 func (s *service) enterStage(rec *serviceDeployment, stage string) {
 	sh, now := rec.shift, time.Now()
-	sh.stage, sh.until = stage, time.Time{}
+	rec.stage, sh.until = stage, time.Time{}
 	rec.updatedAt = s.c.cfg.Clock.Now()
 	bake := int32(0)
 	switch stage {
@@ -186,7 +185,7 @@ func (s *service) enterStage(rec *serviceDeployment, stage string) {
 // stageReached reports whether the tasks are as the end of a stage wants them.
 func (s *service) stageReached(rec *serviceDeployment) bool {
 	p, source := s.primary(), rec.shift.source
-	switch rec.shift.stage {
+	switch rec.stage {
 	case stageReconcile: // an unfinished deployment's traffic goes back before its tasks stop
 		if source != nil && s.servingTasks(source) < s.desired {
 			return false
@@ -208,13 +207,13 @@ func (s *service) stageReached(rec *serviceDeployment) bool {
 func (s *service) leaveStage(rec *serviceDeployment) {
 	sh := rec.shift
 	switch {
-	case sh.stage == stageCleanUp:
+	case rec.stage == stageCleanUp:
 		s.reachSteadyState()
-	case sh.stage == stageProduction && sh.step < len(sh.shares)-1:
+	case rec.stage == stageProduction && sh.step < len(sh.shares)-1:
 		sh.step++
 		s.enterStage(rec, stagePreProduction)
 	default:
-		s.enterStage(rec, stages[slices.Index(stages, sh.stage)+1])
+		s.enterStage(rec, stages[slices.Index(stages, rec.stage)+1])
 	}
 }
 
@@ -227,9 +226,9 @@ func (s *service) advanceShiftRollback(rec *serviceDeployment) time.Duration {
 	if s.servingTasks(p) < s.desired {
 		return wait
 	}
-	if sh.stage != stageCleanUp || sh.production > 0 || sh.test > 0 {
+	if rec.stage != stageCleanUp || sh.production > 0 || sh.test > 0 {
 		s.setTraffic(rec, 0, 0)
-		sh.stage = stageCleanUp
+		rec.stage = stageCleanUp
 		rec.updatedAt = s.c.cfg.Clock.Now()
 	}
 	if s.stopOthers(p, nil) == 0 {

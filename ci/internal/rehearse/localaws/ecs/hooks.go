@@ -30,9 +30,6 @@ const (
 )
 
 func validateHook(h types.DeploymentLifecycleHook) error {
-	invalid := func(format string, args ...any) error {
-		return wire.Errorf("InvalidParameterException", format, args...)
-	}
 	if len(h.LifecycleStages) == 0 {
 		return invalid("lifecycleStages is required for a lifecycle hook.")
 	}

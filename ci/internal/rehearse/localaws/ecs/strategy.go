@@ -120,12 +120,8 @@ func (c *ControlPlane) requireRoles(ctx context.Context, lbs []types.LoadBalance
 	}
 	slices.Sort(roles)
 	for _, role := range slices.Compact(roles) {
-		if role == "" {
-			continue
-		}
-		wire.RequirePermission(ctx, "iam", "PassRole", role, map[string]string{"iam:PassedToService": ecsPrincipal})
-		if c.cfg.OnRole != nil {
-			c.cfg.OnRole(role, ecsPrincipal)
+		if role != "" {
+			c.passRole(ctx, role, ecsPrincipal)
 		}
 	}
 }

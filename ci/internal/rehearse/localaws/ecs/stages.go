@@ -7,8 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-
-	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/elb"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
 // The lifecycle stages of a deployment whose strategy moves traffic, in their order. The
@@ -312,13 +311,13 @@ func (s *service) setTraffic(rec *serviceDeployment, production, test float64) {
 
 // weights returns the weights of two target groups: they add up to 100, or to 1,000 for
 // a share in tenths of a percent.
-func weights(blue, green string, share float64) []elb.GroupWeight {
+func weights(blue, green string, share float64) []elbtypes.TargetGroupTuple {
 	total := 100.0
 	if share != math.Trunc(share) {
 		share, total = share*10, 1000
 	}
 	n := int32(math.Round(share))
-	return []elb.GroupWeight{{TargetGroup: blue, Weight: int32(total) - n}, {TargetGroup: green, Weight: n}}
+	return []elbtypes.TargetGroupTuple{{TargetGroupArn: &blue, Weight: new(int32(total) - n)}, {TargetGroupArn: &green, Weight: &n}}
 }
 
 // trafficWeights returns the shares of the production and test traffic of a revision in

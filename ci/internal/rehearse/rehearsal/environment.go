@@ -195,26 +195,27 @@ func (e *environment) createLoadBalancer(ctx context.Context, shifts bool) (crea
 	if err != nil {
 		return created, fmt.Errorf("creating load balancer %s: %w", e.place.environment.LoadBalancer(), err)
 	}
-	e.url = "http://" + aws.ToString(balancers.LoadBalancers[0].DNSName)
-	ports := []int{productionPort} // whose address is the name of the load balancer
-	if shifts {
-		ports = append(ports, e.place.environment.TestListenerPort())
+	lb := balancers.LoadBalancers[0]
+	e.url = "http://" + aws.ToString(lb.DNSName) // is the address of the first listener
+	if created.production, err = e.createListener(ctx, lb.LoadBalancerArn, productionPort); err == nil && shifts {
+		created.test, err = e.createListener(ctx, lb.LoadBalancerArn, e.place.environment.TestListenerPort())
 	}
-	for n, port := range ports {
-		out, err := e.elb.CreateListener(ctx, &elb.CreateListenerInput{
-			LoadBalancerArn: balancers.LoadBalancers[0].LoadBalancerArn,
-			Protocol:        elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(port)),
-			DefaultActions: []elbtypes.Action{{
-				Type:                elbtypes.ActionTypeEnumFixedResponse,
-				FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("404"), ContentType: aws.String("text/plain"), MessageBody: aws.String("no service has this path")},
-			}},
-		})
-		if err != nil {
-			return created, fmt.Errorf("creating the listener on port %d: %w", port, err)
-		}
-		*[]*string{&created.production, &created.test}[n] = aws.ToString(out.Listeners[0].ListenerArn)
+	return created, err
+}
+
+// createListener creates a listener without rules and returns its ARN.
+func (e *environment) createListener(ctx context.Context, loadBalancer *string, port int) (string, error) {
+	out, err := e.elb.CreateListener(ctx, &elb.CreateListenerInput{
+		LoadBalancerArn: loadBalancer, Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(port)),
+		DefaultActions: []elbtypes.Action{{
+			Type:                elbtypes.ActionTypeEnumFixedResponse,
+			FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("404"), ContentType: aws.String("text/plain"), MessageBody: aws.String("no service has this path")},
+		}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating the listener on port %d: %w", port, err)
 	}
-	return created, nil
+	return aws.ToString(out.Listeners[0].ListenerArn), nil
 }
 
 // createTargetGroups creates the target group of a web service and its rules. If its traffic

@@ -303,8 +303,7 @@ func (r *rehearsal) releaseBy(ctx context.Context, by releaseFunc, after func() 
 	if failure := load.firstFailure.Load(); failure != nil {
 		release.Notes = append(release.Notes, "first failed request: "+*failure)
 	}
-	release.Notes = slices.Concat(release.Notes, byVersion)
-	release.Notes = append(append(release.Notes, r.notes()...), sidecarNotes(r.options.Platform.Services)...)
+	release.Notes = slices.Concat(release.Notes, byVersion, r.notes(), sidecarNotes(r.options.Platform.Services))
 	return release, err
 }
 

@@ -172,8 +172,9 @@ func (r *rehearsal) requestsByVersion() map[string]versionRequests {
 // trafficNotes returns a note with the requests of each service by version. The error is
 // that a version served some that must not.
 func (r *rehearsal) trafficNotes() (notes []string, err error) {
+	byVersion := r.requestsByVersion()
 	for _, s := range r.options.Platform.Services {
-		requests, ok := r.requestsByVersion()[s.Name]
+		requests, ok := byVersion[s.Name]
 		if !ok {
 			continue
 		}

@@ -85,7 +85,6 @@ func (l launch) provider(tasks []*taskRun) *string {
 
 // validateStrategy validates a capacity provider strategy of a cluster with providers.
 func validateStrategy(strategy []types.CapacityProviderStrategyItem, providers []string) error {
-	invalid := func(text string) error { return wire.Errorf("InvalidParameterException", "%s", text) }
 	bases, weights := 0, int32(0)
 	for _, item := range strategy {
 		name := aws.ToString(item.CapacityProvider)

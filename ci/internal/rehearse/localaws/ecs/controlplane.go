@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/slipway-cd/slipway/ci/internal/clock"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/elb"
@@ -26,7 +27,7 @@ type Balancer interface {
 	Remove(targetGroup, ip string, port int)
 	Health(targetGroup, ip string, port int) elb.Health
 	RuleExists(rule string) bool
-	SetWeights(rule string, weights []elb.GroupWeight) error
+	SetWeights(rule string, groups []elbtypes.TargetGroupTuple) error
 	Attach(rule, targetGroup string) error
 }
 

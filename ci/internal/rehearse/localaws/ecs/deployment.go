@@ -58,8 +58,8 @@ type serviceDeployment struct {
 	finishedAt     *time.Time
 	rollback       *types.Rollback
 	shift          *shift  // nil for a rolling deployment
-	hooks          []*hook // of the current stage
-	rollingStage   string  // of a rolling deployment with hooks
+	stage          string  // lifecycle stage; a rolling deployment without hooks has none
+	hooks          []*hook // of the stage
 }
 
 // finished reports whether a service deployment has a final status.
@@ -99,6 +99,7 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		s.record.LoadBalancers, s.record.NetworkConfiguration = rollbackTo.revision.loadBalancers, rollbackTo.revision.network
 		s.record.LaunchType, s.record.CapacityProviderStrategy = rollbackTo.revision.launch.launchType, rollbackTo.revision.launch.strategy
 		s.adoptTasks(next)
+		rollbackTo.keep = 0 // the new deployment has its revision and tasks
 	} else {
 		s.settleCleanUp()
 		rolling := s.record.DeploymentConfiguration.Strategy == types.DeploymentStrategyRolling
@@ -110,9 +111,6 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 		}
 		s.c.revisions[next.revision.arn] = next.revision
 		next.serviceDeployment = s.newServiceDeployment(next.revision, now)
-	}
-	if rollbackTo != nil {
-		rollbackTo.keep = 0 // the new deployment has its revision and tasks
 	}
 	if len(s.deployments) > 0 {
 		s.primary().keep = min(s.primary().keep, s.desired)
@@ -150,11 +148,12 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 		})
 	}
 	if len(s.serviceDeployments) > 0 && !s.serviceDeployments[0].finished() {
-		s.serviceDeployments[0].setStatus(types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.", now)
-		s.serviceDeployments[0].circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
-		s.serviceDeployments[0].alarms.complete()
-		s.serviceDeployments[0].hooks = nil
-		if old := s.serviceDeployments[0]; old.shift != nil && d.shift == nil && s.lastCompleted != nil && old.target != s.lastCompleted.revision {
+		old := s.serviceDeployments[0]
+		old.setStatus(types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.", now)
+		old.circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
+		old.alarms.complete()
+		old.hooks = nil
+		if old.shift != nil && d.shift == nil && s.lastCompleted != nil && old.target != s.lastCompleted.revision {
 			s.setTraffic(old, 0, 0) // a rolling deployment has no stage that does it
 		}
 	}

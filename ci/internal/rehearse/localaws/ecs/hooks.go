@@ -30,9 +30,6 @@ const (
 )
 
 func validateHook(h types.DeploymentLifecycleHook) error {
-	invalid := func(format string, args ...any) error {
-		return wire.Errorf("InvalidParameterException", format, args...)
-	}
 	if len(h.LifecycleStages) == 0 {
 		return invalid("lifecycleStages is required for a lifecycle hook.")
 	}
@@ -125,20 +122,29 @@ func (s *service) rollingHooks(stage string) (passed bool, wait time.Duration) {
 	if d == nil || d.status != types.ServiceDeploymentStatusInProgress || d.shift != nil || s.status != statusActive || len(d.config.LifecycleHooks) == 0 {
 		return true, resyncInterval
 	}
-	if slices.Index(stages, d.rollingStage) < slices.Index(stages, stage) {
-		d.rollingStage = stage
+	if slices.Index(stages, d.stage) < slices.Index(stages, stage) {
+		d.stage = stage
 		d.startHooks(stage)
 	}
-	if d.rollingStage != stage {
+	if d.stage != stage {
 		return true, resyncInterval
 	}
 	passed, wait, back := d.advanceHooks()
 	if back {
-		s.event("(service %s) (deployment %s) deployment failed: hook execution failure(s) detected.", s.name, p.id)
-		s.rollBack(p, hookRollback())
-		return false, time.Millisecond
+		return false, s.failByHook(p)
 	}
 	return passed, wait
+}
+
+// failByHook rolls back a deployment that a hook fails. It returns when to go on.
+func (s *service) failByHook(p *deployment) time.Duration {
+	s.event("(service %s) (deployment %s) deployment failed: hook execution failure(s) detected.", s.name, p.id)
+	s.rollBack(p, rollbackCause{
+		rollBack: true, reasonPrefix: "ECS deployment lifecycle hook",
+		failedReason:     "ECS deployment failed: hook execution failure(s) detected.",
+		rolledBackReason: "Service deployment rolled back because of lifecycle hook execution failure(s).",
+	})
+	return time.Millisecond
 }
 
 func (d *serviceDeployment) describeHooks() []types.DeploymentLifecycleHookDetail {
@@ -182,12 +188,4 @@ func (c *ControlPlane) continueServiceDeployment(ctx context.Context, in *awsecs
 	d.updatedAt = c.cfg.Clock.Now()
 	d.service.wake()
 	return &awsecs.ContinueServiceDeploymentOutput{ServiceDeploymentArn: &arn}, nil
-}
-
-func hookRollback() rollbackCause {
-	return rollbackCause{
-		rollBack: true, reasonPrefix: "ECS deployment lifecycle hook",
-		failedReason:     "ECS deployment failed: hook execution failure(s) detected.",
-		rolledBackReason: "Service deployment rolled back because of lifecycle hook execution failure(s).",
-	}
 }

@@ -165,9 +165,6 @@ func (c *ControlPlane) requireRunTaskPermissions(ctx context.Context, in *awsecs
 }
 
 func (c *ControlPlane) validateRunTask(in *awsecs.RunTaskInput, d *types.TaskDefinition, count int) error {
-	invalid := func(format string, args ...any) error {
-		return wire.Errorf("InvalidParameterException", format, args...)
-	}
 	switch {
 	case count < 1 || count > maxTasksPerCall:
 		return invalid("Count must be between 1 and %d.", maxTasksPerCall)

@@ -110,19 +110,16 @@ func (s *service) reportRegistered() {
 func (s *service) scaleUp() time.Duration {
 	p := s.primary()
 	next := resyncInterval
-	current, all := 0, 0
+	all := 0
 	for _, t := range s.activeTasks() {
-		if t.stopping {
-			continue
-		}
-		all++
-		if t.deployment == p {
-			current++
+		if !t.stopping {
+			all++
 		}
 	}
 	maxTasks := s.desired * int(*s.record.DeploymentConfiguration.MaximumPercent) / 100
+	replaced := s.servingTasks(p) >= s.desired
 	for _, old := range s.deployments[1:] {
-		if s.servingTasks(p) >= s.desired {
+		if replaced {
 			old.keep = 0
 		}
 		if missing := min(old.keep-len(s.tasksOf(old)), maxTasks-all); missing > 0 {
@@ -130,7 +127,7 @@ func (s *service) scaleUp() time.Duration {
 			all += missing
 		}
 	}
-	return min(next, s.startTasks(p, min(s.desired-current, maxTasks-all)))
+	return min(next, s.startTasks(p, min(s.desired-len(s.tasksOf(p)), maxTasks-all)))
 }
 
 // startTasks starts tasks of a deployment, unless too many of its tasks have failed
@@ -154,9 +151,7 @@ func (s *service) startTasks(d *deployment, missing int) time.Duration {
 func (s *service) startTask(d *deployment) *taskRun {
 	t := s.c.newTask(s.cluster, d.revision.definition, "service:"+s.name)
 	t.service, t.deployment = s, d
-	t.record.CapacityProviderName = d.revision.launch.provider(slices.DeleteFunc(s.activeTasks(), func(other *taskRun) bool {
-		return other.stopping || other.deployment != d
-	}))
+	t.record.CapacityProviderName = d.revision.launch.provider(s.tasksOf(d))
 	t.record.EnableExecuteCommand = s.record.EnableExecuteCommand
 	s.taskRuns = append(s.taskRuns, t)
 	t.record.StartedBy = new(d.id)
@@ -179,22 +174,12 @@ func (s *service) startTask(d *deployment) *taskRun {
 // as minimumHealthyPercent allows.
 func (s *service) scaleDown() {
 	p := s.primary()
-	var current, older []*taskRun
-	serving, currentServing := 0, 0
-	for _, t := range s.activeTasks() {
-		if t.stopping {
-			continue
-		}
+	current, currentServing := s.tasksOf(p), s.servingTasks(p)
+	older := slices.DeleteFunc(s.activeTasks(), func(t *taskRun) bool { return t.stopping || t.deployment == p })
+	serving := currentServing
+	for _, t := range older {
 		if t.serving() {
 			serving++
-		}
-		if t.deployment == p {
-			current = append(current, t)
-			if t.serving() {
-				currentServing++
-			}
-		} else {
-			older = append(older, t)
 		}
 	}
 	config := s.record.DeploymentConfiguration
@@ -267,9 +252,13 @@ func (s *service) reportDeregistered(tasks []*taskRun) {
 // removeStopped removes stopped tasks, and older deployments without tasks.
 func (s *service) removeStopped() {
 	s.taskRuns = slices.DeleteFunc(s.taskRuns, func(t *taskRun) bool { return t.counted && t.status() == "STOPPED" })
-	tasks := s.activeTasks()
+	tasks, p := s.activeTasks(), s.primary()
+	var source *deployment // of the traffic that is shifted
+	if rec := s.shifting(); rec != nil {
+		source = rec.shift.source
+	}
 	s.deployments = slices.DeleteFunc(s.deployments, func(d *deployment) bool {
-		return d != s.deployments[0] && d.keep == 0 && (s.shifting() == nil || d != s.shifting().shift.source) && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment == d })
+		return d != p && d != source && d.keep == 0 && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment == d })
 	})
 }
 
@@ -302,13 +291,20 @@ func (s *service) completeIfStable() time.Duration {
 	if wait := s.remainingBakeTime(p); wait > 0 {
 		return wait
 	}
+	s.reachSteadyState()
+	return resyncInterval
+}
+
+// reachSteadyState records that only healthy tasks of the primary deployment are left,
+// which completes it.
+func (s *service) reachSteadyState() {
+	p := s.primary()
 	s.steady = true
 	p.keep = s.desired
 	if p.state == types.DeploymentRolloutStateInProgress {
 		s.completeDeployment(p)
 	}
 	s.event("(service %s) has reached a steady state.", s.name)
-	return resyncInterval
 }
 
 // succeedsEarly reports whether a deployment meets its early success criteria. With

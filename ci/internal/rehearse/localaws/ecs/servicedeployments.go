@@ -101,7 +101,7 @@ func (d *serviceDeployment) describe() types.ServiceDeployment {
 	out := types.ServiceDeployment{
 		ServiceDeploymentArn: &d.arn, ServiceArn: &d.service.arn, ClusterArn: &d.service.cluster.arn,
 		CreatedAt: new(d.createdAt), StartedAt: d.startedAt, UpdatedAt: new(d.updatedAt), StoppedAt: d.stoppedAt, FinishedAt: d.finishedAt,
-		Status: d.status, DeploymentConfiguration: d.config, Rollback: d.rollback,
+		Status: d.status, LifecycleStage: types.ServiceDeploymentLifecycleStage(d.stage), DeploymentConfiguration: d.config, Rollback: d.rollback,
 		SourceServiceRevisions: append([]types.ServiceRevisionSummary{}, d.sources...),
 		TargetServiceRevision:  &types.ServiceRevisionSummary{Arn: &d.target.arn},
 		DeploymentCircuitBreaker: &types.ServiceDeploymentCircuitBreaker{
@@ -111,10 +111,6 @@ func (d *serviceDeployment) describe() types.ServiceDeployment {
 	}
 	if d.reason != "" {
 		out.StatusReason = new(d.reason)
-	}
-	out.LifecycleStage = types.ServiceDeploymentLifecycleStage(d.rollingStage)
-	if d.shift != nil {
-		out.LifecycleStage = types.ServiceDeploymentLifecycleStage(d.shift.stage)
 	}
 	out.TargetServiceRevision.RequestedProductionTrafficWeight, out.TargetServiceRevision.RequestedTestTrafficWeight = d.trafficWeights(d.target)
 	for i := range out.SourceServiceRevisions {

@@ -7,8 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-
-	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/elb"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
 // The lifecycle stages of a deployment whose strategy moves traffic, in their order. The
@@ -37,7 +36,6 @@ var stages = []string{
 // revision (green) beside those of the old one (blue), moves the traffic, and then stops
 // the old ones. Without a load balancer, the stages pass without traffic to move.
 type shift struct {
-	stage      string
 	until      time.Time   // when the stage's bake ends, in real time
 	source     *deployment // blue; nil if no deployment was ever completed
 	shares     []float64   // green's share of the production traffic after each step
@@ -67,7 +65,7 @@ func (s *service) settleCleanUp() {
 	if len(s.deployments) == 0 {
 		return
 	}
-	if rec := s.shifting(); rec != nil && rec.status == types.ServiceDeploymentStatusInProgress && rec.shift.stage == stageCleanUp {
+	if rec := s.shifting(); rec != nil && rec.status == types.ServiceDeploymentStatusInProgress && rec.stage == stageCleanUp {
 		s.lastCompleted = s.primary()
 	}
 }
@@ -126,7 +124,7 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 		return resyncInterval
 	}
 	sh, p := rec.shift, s.primary()
-	if sh.stage == "" {
+	if rec.stage == "" {
 		first := stagePreScaleUp
 		if len(s.deployments) > 2 {
 			first = stageReconcile // more than one active revision beside the new one
@@ -135,17 +133,15 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 	}
 	for s.shifting() == rec && rec.status == types.ServiceDeploymentStatusInProgress {
 		wait := resyncInterval
-		if sh.source != nil && sh.stage != stageCleanUp {
+		if sh.source != nil && rec.stage != stageCleanUp {
 			wait = min(wait, s.scaleTo(sh.source))
 		}
-		if slices.Index(stages, sh.stage) >= slices.Index(stages, stageScaleUp) {
+		if slices.Index(stages, rec.stage) >= slices.Index(stages, stageScaleUp) {
 			wait = min(wait, s.scaleTo(p))
 		}
 		done, again, back := rec.advanceHooks()
 		if back {
-			s.event("(service %s) (deployment %s) deployment failed: hook execution failure(s) detected.", s.name, p.id)
-			s.rollBack(p, hookRollback())
-			return time.Millisecond
+			return s.failByHook(p)
 		}
 		if left := time.Until(sh.until); left > 0 {
 			done, again = false, min(again, left)
@@ -161,7 +157,7 @@ func (s *service) advanceShift(rec *serviceDeployment) time.Duration {
 // enterStage does a stage's own work, and starts its bake and hooks.
 func (s *service) enterStage(rec *serviceDeployment, stage string) {
 	sh, now := rec.shift, time.Now()
-	sh.stage, sh.until = stage, time.Time{}
+	rec.stage, sh.until = stage, time.Time{}
 	rec.updatedAt = s.c.cfg.Clock.Now()
 	bake := int32(0)
 	switch stage {
@@ -188,7 +184,7 @@ func (s *service) enterStage(rec *serviceDeployment, stage string) {
 // stageReached reports whether the tasks are as the end of a stage wants them.
 func (s *service) stageReached(rec *serviceDeployment) bool {
 	p, source := s.primary(), rec.shift.source
-	switch rec.shift.stage {
+	switch rec.stage {
 	case stageReconcile: // an unfinished deployment's traffic goes back before its tasks stop
 		if source != nil && s.servingTasks(source) < s.desired {
 			return false
@@ -210,16 +206,13 @@ func (s *service) stageReached(rec *serviceDeployment) bool {
 func (s *service) leaveStage(rec *serviceDeployment) {
 	sh := rec.shift
 	switch {
-	case sh.stage == stageCleanUp:
-		s.steady = true
-		s.removeStopped()
-		s.completeDeployment(s.primary())
-		s.event("(service %s) has reached a steady state.", s.name)
-	case sh.stage == stageProduction && sh.step < len(sh.shares)-1:
+	case rec.stage == stageCleanUp:
+		s.reachSteadyState()
+	case rec.stage == stageProduction && sh.step < len(sh.shares)-1:
 		sh.step++
 		s.enterStage(rec, stagePreProduction)
 	default:
-		s.enterStage(rec, stages[slices.Index(stages, sh.stage)+1])
+		s.enterStage(rec, stages[slices.Index(stages, rec.stage)+1])
 	}
 }
 
@@ -232,16 +225,13 @@ func (s *service) advanceShiftRollback(rec *serviceDeployment) time.Duration {
 	if s.servingTasks(p) < s.desired {
 		return wait
 	}
-	if sh.stage != stageCleanUp || sh.production > 0 || sh.test > 0 {
+	if rec.stage != stageCleanUp || sh.production > 0 || sh.test > 0 {
 		s.setTraffic(rec, 0, 0)
-		sh.stage = stageCleanUp
+		rec.stage = stageCleanUp
 		rec.updatedAt = s.c.cfg.Clock.Now()
 	}
 	if s.stopOthers(p, nil) == 0 {
-		s.steady = true
-		s.removeStopped()
-		s.completeDeployment(p)
-		s.event("(service %s) has reached a steady state.", s.name)
+		s.reachSteadyState()
 	}
 	return wait
 }
@@ -271,24 +261,14 @@ func (s *service) servingTasks(d *deployment) int {
 // stopOthers stops the tasks of all deployments but two, and returns how many of these
 // tasks have not stopped.
 func (s *service) stopOthers(p, source *deployment) int {
-	var stopping []*taskRun
-	others := 0
 	for _, d := range s.deployments {
 		if d != p && d != source {
 			d.keep = 0
 		}
 	}
-	for _, t := range s.activeTasks() {
-		if t.deployment == p || t.deployment == source && source != nil {
-			continue
-		}
-		others++
-		if !t.stopping {
-			stopping = append(stopping, t)
-		}
-	}
-	s.stopTasks(stopping, "Scaling activity initiated by (deployment "+p.id+")")
-	return others
+	others := slices.DeleteFunc(s.activeTasks(), func(t *taskRun) bool { return t.deployment == p || t.deployment == source })
+	s.stopTasks(slices.DeleteFunc(slices.Clone(others), func(t *taskRun) bool { return t.stopping }), "Scaling activity initiated by (deployment "+p.id+")")
+	return len(others)
 }
 
 // attachTargets makes the load balancer check the targets of a revision. ECS does not
@@ -331,13 +311,13 @@ func (s *service) setTraffic(rec *serviceDeployment, production, test float64) {
 
 // weights returns the weights of two target groups: they add up to 100, or to 1,000 for
 // a share in tenths of a percent.
-func weights(blue, green string, share float64) []elb.GroupWeight {
+func weights(blue, green string, share float64) []elbtypes.TargetGroupTuple {
 	total := 100.0
 	if share != math.Trunc(share) {
 		share, total = share*10, 1000
 	}
 	n := int32(math.Round(share))
-	return []elb.GroupWeight{{TargetGroup: blue, Weight: int32(total) - n}, {TargetGroup: green, Weight: n}}
+	return []elbtypes.TargetGroupTuple{{TargetGroupArn: &blue, Weight: new(int32(total) - n)}, {TargetGroupArn: &green, Weight: &n}}
 }
 
 // trafficWeights returns the shares of the production and test traffic of a revision in

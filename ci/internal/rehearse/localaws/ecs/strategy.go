@@ -47,9 +47,6 @@ const maxMinutes = 1440
 // as ECS does. before is the service's strategy until now.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
 func (c *ControlPlane) validateDeploymentConfiguration(in, merged *types.DeploymentConfiguration, before types.DeploymentStrategy, lbs []types.LoadBalancer) error {
-	invalid := func(format string, args ...any) error {
-		return wire.Errorf("InvalidParameterException", format, args...)
-	}
 	if in == nil {
 		in = &types.DeploymentConfiguration{}
 	}
@@ -123,12 +120,8 @@ func (c *ControlPlane) requireRoles(ctx context.Context, lbs []types.LoadBalance
 	}
 	slices.Sort(roles)
 	for _, role := range slices.Compact(roles) {
-		if role == "" {
-			continue
-		}
-		wire.RequirePermission(ctx, "iam", "PassRole", role, map[string]string{"iam:PassedToService": ecsPrincipal})
-		if c.cfg.OnRole != nil {
-			c.cfg.OnRole(role, ecsPrincipal)
+		if role != "" {
+			c.passRole(ctx, role, ecsPrincipal)
 		}
 	}
 }
@@ -137,9 +130,6 @@ func (c *ControlPlane) requireRoles(ctx context.Context, lbs []types.LoadBalance
 // rule is accepted as a production rule: the documents ask for a listener rule's ARN,
 // which it has; that ECS refuses it is reported nowhere.
 func (c *ControlPlane) validateTrafficShift(strategy types.DeploymentStrategy, lbs []types.LoadBalancer) error {
-	invalid := func(format string, args ...any) error {
-		return wire.Errorf("InvalidParameterException", format, args...)
-	}
 	for _, lb := range lbs {
 		a := lb.AdvancedConfiguration
 		if a == nil {

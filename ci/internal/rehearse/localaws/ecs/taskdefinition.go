@@ -62,6 +62,14 @@ func (c *ControlPlane) activeTaskDefinition(ref *string) (*types.TaskDefinition,
 // tasksPrincipal is the service principal that the roles of tasks are passed to.
 const tasksPrincipal = "ecs-tasks.amazonaws.com"
 
+// passRole records that a call passes a role to a service.
+func (c *ControlPlane) passRole(ctx context.Context, role, principal string) {
+	wire.RequirePermission(ctx, "iam", "PassRole", role, map[string]string{"iam:PassedToService": principal})
+	if c.cfg.OnRole != nil {
+		c.cfg.OnRole(role, principal)
+	}
+}
+
 func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
 	name := aws.ToString(in.Family)
 	arns := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*")
@@ -73,10 +81,7 @@ func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.Re
 	}
 	for _, role := range []*string{in.ExecutionRoleArn, in.TaskRoleArn} {
 		if role != nil {
-			wire.RequirePermission(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
-			if c.cfg.OnRole != nil {
-				c.cfg.OnRole(*role, tasksPrincipal)
-			}
+			c.passRole(ctx, *role, tasksPrincipal)
 		}
 	}
 	f, ok := c.families[name]

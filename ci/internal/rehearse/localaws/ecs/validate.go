@@ -201,6 +201,11 @@ func validateFargateSize(cpu, memory string) error {
 	return nil
 }
 
+// invalid returns the error of a parameter with an invalid value.
+func invalid(format string, args ...any) error {
+	return wire.Errorf("InvalidParameterException", format, args...)
+}
+
 // validateNetwork validates the network configuration of a service or task.
 func validateNetwork(d *types.TaskDefinition, network *types.NetworkConfiguration) error {
 	given := network != nil && network.AwsvpcConfiguration != nil && len(network.AwsvpcConfiguration.Subnets) > 0

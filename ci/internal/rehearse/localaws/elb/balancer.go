@@ -154,14 +154,21 @@ func (b *Balancer) Traffic(name string) (served, failed int64) {
 func (b *Balancer) Address(name string, port int32) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, lb := range b.balancers {
-		for _, l := range lb.listeners {
-			if aws.ToString(lb.LoadBalancerName) == name && aws.ToInt32(l.Port) == port {
-				return l.port.socket.Addr().String()
-			}
-		}
+	if l := b.listenerOf(name, port); l != nil {
+		return l.port.socket.Addr().String()
 	}
 	return ""
+}
+
+// listenerOf returns the listener of a load balancer, by its name, with a port, or nil.
+// The lock is held.
+func (b *Balancer) listenerOf(name string, port int32) *listener {
+	for _, lb := range b.balancers {
+		if aws.ToString(lb.LoadBalancerName) == name {
+			return lb.listenerAt(strconv.Itoa(int(port)))
+		}
+	}
+	return nil
 }
 
 // HandlerOf returns the handler of the load balancer with an address, or with a listener on

@@ -3,8 +3,6 @@ package elb
 import (
 	"maps"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // MinuteFigures are the figures of a target group in one minute of the scaled clock, as
@@ -72,12 +70,8 @@ func (b *Balancer) TargetGroupFigures(arn string) []MinuteFigures {
 func (b *Balancer) ListenerRequests(loadBalancer string, port int32) map[string]int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, lb := range b.balancers {
-		for _, l := range lb.listeners {
-			if aws.ToString(lb.LoadBalancerName) == loadBalancer && aws.ToInt32(l.Port) == port {
-				return maps.Clone(l.requests)
-			}
-		}
+	if l := b.listenerOf(loadBalancer, port); l != nil {
+		return maps.Clone(l.requests)
 	}
 	return nil
 }

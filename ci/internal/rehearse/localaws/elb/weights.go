@@ -7,12 +7,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// GroupWeight is a target group's weight in a forward action.
-type GroupWeight struct {
-	TargetGroup string
-	Weight      int32
-}
-
 // RuleExists reports whether a listener has a rule; a default rule counts.
 func (b *Balancer) RuleExists(rule string) bool {
 	b.mu.Lock()
@@ -22,16 +16,10 @@ func (b *Balancer) RuleExists(rule string) bool {
 }
 
 // SetWeights makes a rule forward to target groups by weight. Stickiness stays as it is.
-func (b *Balancer) SetWeights(rule string, weights []GroupWeight) error {
+func (b *Balancer) SetWeights(rule string, groups []types.TargetGroupTuple) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.setForward(rule, func([]types.TargetGroupTuple) []types.TargetGroupTuple {
-		var tuples []types.TargetGroupTuple
-		for _, w := range weights {
-			tuples = append(tuples, types.TargetGroupTuple{TargetGroupArn: &w.TargetGroup, Weight: &w.Weight})
-		}
-		return tuples
-	})
+	return b.setForward(rule, func([]types.TargetGroupTuple) []types.TargetGroupTuple { return groups })
 }
 
 // Attach adds a target group with weight 0 to a rule that does not forward to it, so that

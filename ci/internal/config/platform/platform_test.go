@@ -150,7 +150,7 @@ func TestNamesAreUnique(t *testing.T) {
 		`"family": "ecs-api-task"`:                                  `services "api" and "worker" both have family "ecs-api-task"`,
 		`"service": "ecs-api-service"`:                              `services "api" and "worker" both have service "ecs-api-service"`,
 		`"main": "./worker", "repository": "ecs-microservices-web"`: `services "web" and "worker" both have repository "ecs-microservices-web" for different images`,
-		`"secrets": {"A": "arn:aws:ssm:eu-west-1:000000000000:parameter/a", "B": "arn:aws:ssm:us-east-1:000000000000:parameter/b"}`: "secrets are in regions eu-west-1 and us-east-1",
+		`"secrets": {"A": "arn:aws:ssm:eu-west-1:000000000000:parameter/a", "B": "arn:aws:ssm:us-east-1:000000000000:parameter/b"}`: `secrets are in regions eu-west-1 (A of service "worker") and us-east-1 (B of service "worker"): ECS reads only`,
 	} {
 		_, err := platform.Parse(worker(t, fields))
 		require.ErrorContains(t, err, want)
@@ -164,7 +164,7 @@ func TestCheckRegion(t *testing.T) {
 	p, err := platform.Parse(worker(t, `"secrets": {"A": "arn:aws:secretsmanager:us-east-1:000000000000:secret:a-AbCdEf:key::"}`))
 	require.NoError(t, err)
 	require.NoError(t, p.CheckRegion("us-east-1"))
-	require.EqualError(t, p.CheckRegion("eu-west-1"), `service "worker": a secret is in region us-east-1, and the service in eu-west-1: use a secret of the same region`)
+	require.EqualError(t, p.CheckRegion("eu-west-1"), `service "worker": secret A is in region us-east-1, and the service in eu-west-1: use a secret of the same region`)
 }
 
 func TestParseReportsAllErrors(t *testing.T) {

@@ -202,11 +202,15 @@ func TestLoad(t *testing.T) {
 		files    []string
 		want     string
 	}{
-		"complete":           {valid, []string{"web/site/index.html", "apps/api/go.mod"}, ""},
-		"no file":            {"", nil, "no services file at"},
-		"invalid":            {"{", nil, platform.ServicesFile + ": line 1 is not JSON"},
-		"folder missing":     {valid, []string{"web/site/index.html"}, `service "api": folder apps/api does not exist`},
-		"go without go.mod":  {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
+		"complete":          {valid, []string{"web/site/index.html", "apps/api/go.mod"}, ""},
+		"no file":           {"", nil, "no services file at"},
+		"invalid":           {"{", nil, platform.ServicesFile + ": line 1 is not JSON"},
+		"folder missing":    {valid, []string{"web/site/index.html"}, `service "api": folder apps/api does not exist`},
+		"go without go.mod": {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
+		"a folder as Dockerfile": {
+			`{"services": {"app": {"path": "app", "kind": "dockerfile", "dockerfile": "docker", "cpu": 256, "memory": 512, "desired_count": 1}}}`,
+			[]string{"app/docker/Dockerfile"}, `service "app": dockerfile app/docker is a folder: name the file in it`,
+		},
 		"nginx without site": {valid, []string{"web/page.html", "apps/api/go.mod"}, `service "web": web has no site`},
 	}
 	for name, tt := range tests {

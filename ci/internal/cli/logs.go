@@ -40,8 +40,8 @@ driver.`,
 	}
 	bindRegion(cmd, &region)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show new lines until interrupted")
-	cmd.Flags().DurationVar(&o.Since, "since", delivery.DefaultLogSince, "how far to look back")
-	cmd.Flags().StringVar(&o.Task, "task", "", "only this task, by id or ARN (default all)")
+	bindDuration(cmd, &o.Since, "since", delivery.DefaultLogSince, "how far to look back")
+	cmd.Flags().StringVar(&o.Task, "task", "", "only this task, by ARN, id or the beginning of the id (default all)")
 	cmd.Flags().StringVar(&o.SHA, "sha", "", "only tasks of this commit (full id) that run or have stopped lately (default all)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if follow {

@@ -88,7 +88,7 @@ failed first release is removed, and the exit code is 1.`,
 	bindNumber(cmd, &o.Number)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default HEAD)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only images that are in the registry")
-	cmd.Flags().DurationVar(&o.TTL, "ttl", delivery.DefaultPreviewTTL, "how long from now the preview is kept; then preview sweep removes it")
+	bindDuration(cmd, &o.TTL, "ttl", delivery.DefaultPreviewTTL, "how long from now the preview is kept; then preview sweep removes it")
 	cmd.Flags().IntVar(&o.Max, "max", delivery.DefaultMaxPreviews, "how many previews the environment may have; one more is refused (exit code 5)")
 	cmd.Flags().StringVar(&o.HostSuffix, "host-suffix", "", "domain of the hosts of previews, such as preview.example.com (default none: they have paths)")
 	f.bindLimits(cmd)

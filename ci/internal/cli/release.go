@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -33,6 +34,27 @@ func (f *releaseFlags) bind(cmd *cobra.Command) {
 
 func bindServices(cmd *cobra.Command, services *[]string) {
 	cmd.Flags().StringSliceVar(services, "service", nil, "only these services (default all)")
+}
+
+// positiveDuration is the value of a flag for a duration whose default in the options is 0,
+// so that 0 would be taken for the default.
+type positiveDuration time.Duration
+
+func (d *positiveDuration) String() string { return time.Duration(*d).String() }
+func (d *positiveDuration) Type() string   { return "duration" }
+func (d *positiveDuration) Set(text string) error {
+	parsed, err := time.ParseDuration(text)
+	if err == nil && parsed == 0 {
+		err = errors.New("want a duration above 0")
+	}
+	*d = positiveDuration(parsed)
+	return err
+}
+
+// bindDuration adds a flag for a duration that 0 is no value of.
+func bindDuration(cmd *cobra.Command, d *time.Duration, name string, value time.Duration, usage string) {
+	*d = value
+	cmd.Flags().Var((*positiveDuration)(d), name, usage)
 }
 
 func bindRegion(cmd *cobra.Command, region *string) {
@@ -72,13 +94,13 @@ func (f *releaseFlags) bindLimits(cmd *cobra.Command) {
 }
 
 func (f *releaseFlags) bindTimeouts(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
+	bindDuration(cmd, &f.Timeout, "timeout", rollout.DefaultTimeout, "maximum duration of the rollout; then the previous version is restored")
 	f.bindRestoreTimeout(cmd)
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "skip the smoke test; rely on ECS alone")
 }
 
 func (f *releaseFlags) bindRestoreTimeout(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
+	bindDuration(cmd, &f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "maximum duration of the restore; then slipway exits with code 4")
 }
 
 func (f *releaseFlags) bindURL(cmd *cobra.Command) {

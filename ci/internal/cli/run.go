@@ -54,7 +54,7 @@ tasks can read them: put secrets into the services file instead.`,
 	cmd.Flags().StringVar(&o.SHA, "sha", "", "full id of the commit to run (default what runs)")
 	cmd.Flags().StringVar(&o.Container, "container", "", "container that runs the command, and whose exit code counts (default the main one)")
 	cmd.Flags().StringArrayVar(&environment, "set-env", nil, "environment variable to add, as NAME=VALUE; may be repeated")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", delivery.DefaultRunTimeout, "maximum duration of the task; then it is stopped")
+	bindDuration(cmd, &o.Timeout, "timeout", delivery.DefaultRunTimeout, "maximum duration of the task; then it is stopped")
 	cmd.Flags().BoolVar(&o.NoWait, "no-wait", false, "print the task's ARN and do not wait for it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		o.Command = args[1:]

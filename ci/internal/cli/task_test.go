@@ -131,6 +131,8 @@ func testLogs(t *testing.T, dir, task string) {
 	require.Len(t, logs.Lines, 1)
 	require.Equal(t, "task exit 0 ", logs.Lines[0].Text)
 	require.Equal(t, id, logs.Lines[0].Task)
+	require.Equal(t, logs, decode[report.Logs](t, ran(t, dir, "logs", "--task", id[:8])), "by the id as each line has it")
+	require.Empty(t, decode[report.Logs](t, ran(t, dir, "logs", "--task", "none")).Lines)
 
 	code, stdout, stderr := run(t, "logs", "api", "--source", dir)
 	require.Equal(t, outcome.Done, code, stderr)

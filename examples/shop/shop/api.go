@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -14,13 +15,14 @@ import (
 
 const (
 	requestTimeout = 10 * time.Second
+	checkTimeout   = 4 * time.Second  // below ECS's 5 s for a health check
 	idleTimeout    = 75 * time.Second // above the 60 s of an Application Load Balancer, which must close first
 	drainTimeout   = 20 * time.Second // below the entry's stop_timeout
 )
 
 // serve serves the API until ctx is done, and then completes the requests in progress.
 func (a app) serve(ctx context.Context, s store) error {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+cmp.Or(a.getenv("PORT"), "8000"))
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+a.port())
 	if err != nil {
 		return err
 	}
@@ -31,6 +33,27 @@ func (a app) serve(ctx context.Context, s store) error {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return <-drained
+}
+
+func (a app) port() string { return cmp.Or(a.getenv("PORT"), "8000") }
+
+// checkAPI is the health check of the API's container.
+func (a app) checkAPI(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+a.port()+"/health", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("unhealthy: /health returned %s", response.Status)
+	}
+	return nil
 }
 
 func (a app) newServer(s store) *fiber.App {

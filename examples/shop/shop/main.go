@@ -44,6 +44,9 @@ type app struct {
 }
 
 func (a app) run(ctx context.Context, command string) error {
+	if command == "healthcheck" {
+		return a.checkAPI(ctx)
+	}
 	if name, ok := strings.CutPrefix(command, "healthcheck "); ok {
 		return a.checkAlive(name)
 	}
@@ -65,7 +68,7 @@ func (a app) run(ctx context.Context, command string) error {
 	case "audit":
 		return a.audit(ctx)
 	}
-	return fmt.Errorf("unknown command %q: want none, migrate, work, cleanup, audit, or healthcheck work or audit", command)
+	return fmt.Errorf("unknown command %q: want none, migrate, work, cleanup, audit, healthcheck, or healthcheck work or audit", command)
 }
 
 func (a app) version() string { return cmp.Or(a.getenv("VERSION"), "dev") }

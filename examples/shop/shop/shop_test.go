@@ -59,6 +59,7 @@ func TestCommands(t *testing.T) {
 		"no duration":     {"cleanup", "KEEP=long", 1, `KEEP: time: invalid duration "long"`},
 		"worker fails":    {"work", "SHOP_FAULT=work", 1, "no such table"},
 		"nobody works":    {"healthcheck work", "", 1, "no such file"},
+		"nobody serves":   {"healthcheck", "PORT=1", 1, "connection refused"},
 		"unknown":         {"pay", "", 1, `unknown command "pay"`},
 		"no port":         {"", "PORT=none", 1, "none"},
 	} {
@@ -107,6 +108,7 @@ func TestOrder(t *testing.T) {
 	}
 	start("")
 	requireEventually(func() bool { status, _ := request("GET", "/health", ""); return status == http.StatusOK })
+	require.Zero(t, run(ctx, []string{"healthcheck"}, getenv, out, out), "the health check that ECS runs by default")
 	status, _ := request("POST", "/api/orders", "secret")
 	require.Equal(t, http.StatusInternalServerError, status, "the data is not migrated")
 	require.Zero(t, run(ctx, []string{"migrate"}, getenv, out, out))

@@ -323,6 +323,10 @@ func (p Platform) CheckFolders(dir string) error {
 		}
 		if needs := s.RequiredFiles(); !HasAny(dir, s.Path, needs) {
 			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, strings.Join(needs, " or "), s.Kind))
+		} else if s.Kind == Dockerfile {
+			if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(s.DockerfilePath()))); err == nil && info.IsDir() {
+				problems = append(problems, fmt.Errorf("service %q: dockerfile %s is a folder: name the file in it", s.Name, s.DockerfilePath()))
+			}
 		}
 	}
 	if err := joinOneLine(problems); err != nil {

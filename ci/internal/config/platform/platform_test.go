@@ -150,7 +150,7 @@ func TestNamesAreUnique(t *testing.T) {
 		`"family": "ecs-api-task"`:                                  `services "api" and "worker" both have family "ecs-api-task"`,
 		`"service": "ecs-api-service"`:                              `services "api" and "worker" both have service "ecs-api-service"`,
 		`"main": "./worker", "repository": "ecs-microservices-web"`: `services "web" and "worker" both have repository "ecs-microservices-web" for different images`,
-		`"secrets": {"A": "arn:aws:ssm:eu-west-1:000000000000:parameter/a", "B": "arn:aws:ssm:us-east-1:000000000000:parameter/b"}`: "secrets are in regions eu-west-1 and us-east-1",
+		`"secrets": {"A": "arn:aws:ssm:eu-west-1:000000000000:parameter/a", "B": "arn:aws:ssm:us-east-1:000000000000:parameter/b"}`: `secrets are in regions eu-west-1 (A of service "worker") and us-east-1 (B of service "worker"): ECS reads only`,
 	} {
 		_, err := platform.Parse(worker(t, fields))
 		require.ErrorContains(t, err, want)
@@ -164,7 +164,7 @@ func TestCheckRegion(t *testing.T) {
 	p, err := platform.Parse(worker(t, `"secrets": {"A": "arn:aws:secretsmanager:us-east-1:000000000000:secret:a-AbCdEf:key::"}`))
 	require.NoError(t, err)
 	require.NoError(t, p.CheckRegion("us-east-1"))
-	require.EqualError(t, p.CheckRegion("eu-west-1"), `service "worker": a secret is in region us-east-1, and the service in eu-west-1: use a secret of the same region`)
+	require.EqualError(t, p.CheckRegion("eu-west-1"), `service "worker": secret A is in region us-east-1, and the service in eu-west-1: use a secret of the same region`)
 }
 
 func TestParseReportsAllErrors(t *testing.T) {
@@ -202,11 +202,15 @@ func TestLoad(t *testing.T) {
 		files    []string
 		want     string
 	}{
-		"complete":           {valid, []string{"web/site/index.html", "apps/api/go.mod"}, ""},
-		"no file":            {"", nil, "no services file at"},
-		"invalid":            {"{", nil, platform.ServicesFile + ": line 1 is not JSON"},
-		"folder missing":     {valid, []string{"web/site/index.html"}, `service "api": folder apps/api does not exist`},
-		"go without go.mod":  {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
+		"complete":          {valid, []string{"web/site/index.html", "apps/api/go.mod"}, ""},
+		"no file":           {"", nil, "no services file at"},
+		"invalid":           {"{", nil, platform.ServicesFile + ": line 1 is not JSON"},
+		"folder missing":    {valid, []string{"web/site/index.html"}, `service "api": folder apps/api does not exist`},
+		"go without go.mod": {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
+		"a folder as Dockerfile": {
+			`{"services": {"app": {"path": "app", "kind": "dockerfile", "dockerfile": "docker", "cpu": 256, "memory": 512, "desired_count": 1}}}`,
+			[]string{"app/docker/Dockerfile"}, `service "app": dockerfile app/docker is a folder: name the file in it`,
+		},
 		"nginx without site": {valid, []string{"web/page.html", "apps/api/go.mod"}, `service "web": web has no site`},
 	}
 	for name, tt := range tests {

@@ -120,7 +120,7 @@ const maxContainers = 10
 func (p Platform) validate() error {
 	var problems []error
 	services, families, routes, repositories := map[string]string{}, map[string]string{}, map[string]string{}, map[string]Service{}
-	regions := map[string]bool{}
+	regions := map[string]string{}
 	for _, s := range p.Services {
 		for _, problem := range s.validate(p) {
 			problems = append(problems, fmt.Errorf("service %q: %w", s.Name, problem))
@@ -147,12 +147,12 @@ func (p Platform) validate() error {
 			}
 			routes[route] = s.Name
 		}
-		for _, region := range s.secretRegions() {
-			regions[region] = true
+		for region, secret := range s.secretRegions() {
+			regions[region] = cmp.Or(regions[region], fmt.Sprintf("%s (%s of service %q)", region, secret, s.Name))
 		}
 	}
 	if len(regions) > 1 {
-		problems = append(problems, fmt.Errorf("secrets are in regions %s: ECS reads only those of the service's own region", strings.Join(slices.Sorted(maps.Keys(regions)), " and ")))
+		problems = append(problems, fmt.Errorf("secrets are in regions %s: ECS reads only those of the service's own region", strings.Join(slices.Sorted(maps.Values(regions)), " and ")))
 	}
 	return joinOneLine(slices.Concat(problems, checkPriorities(p.Services), checkOrder(p.Services)))
 }
@@ -162,32 +162,33 @@ func (p Platform) validate() error {
 func (p Platform) CheckRegion(region string) error {
 	var problems []error
 	for _, s := range p.Services {
-		for _, other := range s.secretRegions() {
+		for other, secret := range sortedMap(s.secretRegions()) {
 			if other != region {
-				problems = append(problems, fmt.Errorf("service %q: a secret is in region %s, and the service in %s: use a secret of the same region", s.Name, other, region))
+				problems = append(problems, fmt.Errorf("service %q: secret %s is in region %s, and the service in %s: use a secret of the same region", s.Name, secret, other, region))
 			}
 		}
 	}
 	return joinOneLine(problems)
 }
 
-// secretRegions returns the regions of the secrets that are given by ARN.
-func (s Service) secretRegions() []string {
+// secretRegions returns the regions of the secrets that are given by ARN, with the name of
+// one of them.
+func (s Service) secretRegions() map[string]string {
 	all := []map[string]string{s.Secrets}
-	for _, sidecar := range s.Sidecars {
+	for _, sidecar := range sortedMap(s.Sidecars) {
 		all = append(all, sidecar.Secrets)
 	}
-	regions := map[string]bool{}
+	regions := map[string]string{}
 	for _, secrets := range all {
-		for _, from := range secrets {
+		for name, from := range sortedMap(secrets) {
 			for _, pattern := range []*regexp.Regexp{secretARN, parameterARN} {
 				if match := pattern.FindStringSubmatch(from); match != nil {
-					regions[match[1]] = true
+					regions[match[1]] = cmp.Or(regions[match[1]], name)
 				}
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(regions))
+	return regions
 }
 
 // checker collects the problems of an entry.
@@ -585,6 +586,7 @@ func (c *checker) checkDependencies() {
 	for name, sidecar := range s.Sidecars {
 		dependencies[name] = sidecar.DependsOn
 	}
+	var circle []string
 	for name, conditions := range sortedMap(dependencies) {
 		for on, condition := range sortedMap(conditions) {
 			at := fmt.Sprintf("container %q depends on %q", name, on)
@@ -605,8 +607,11 @@ func (c *checker) checkDependencies() {
 			}
 		}
 		if dependsOn(dependencies, name, name, map[string]bool{}) {
-			c.add("container %q depends on itself in a circle: remove one dependency", name)
+			circle = append(circle, fmt.Sprintf("%q", name))
 		}
+	}
+	if len(circle) > 0 {
+		c.add("containers %s depend on each other in a circle: remove one dependency", strings.Join(circle, ", "))
 	}
 }
 

@@ -91,7 +91,7 @@ const outputLines = 20
 
 func (e *BuildError) Error() string {
 	lines := strings.Split(strings.TrimSpace(e.Output), "\n")
-	return e.Builder + " failed:\n" + strings.Join(lines[max(0, len(lines)-outputLines):], "\n")
+	return e.Builder + " failed: " + strings.Join(lines[max(0, len(lines)-outputLines):], "\n")
 }
 
 // dockerfileImage builds the service's Dockerfile for each platform. The context has the

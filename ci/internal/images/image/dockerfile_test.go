@@ -211,7 +211,7 @@ func TestDockerfileFails(t *testing.T) {
 			"building app: none of docker buildx, podman and buildah works here, and a Dockerfile needs one: install Docker (https://docs.docker.com/engine/install), podman or buildah (apt-get install buildah), or run it with Dagger",
 		}},
 		"a step fails": {fields: secret, token: "abcdefghijkl", fake: fakeBuilder{program: "podman", fail: failing(strings.Repeat("earlier\n", 30) + "+ login abcdefghijkl\nError: no such file: @out@/context/main.js")}, code: outcome.Failed, want: []string{
-			"building app: app/Dockerfile for linux/amd64: podman failed:\nearlier", "+ login (hidden)\nError: no such file: context/main.js",
+			"building app: app/Dockerfile for linux/amd64: podman failed: earlier", "+ login (hidden)\nError: no such file: context/main.js",
 		}},
 		"the secret is not set":    {fields: secret, fake: fakeBuilder{program: "podman"}, code: outcome.Usage, want: []string{"build secret SLIPWAY_TEST_TOKEN of app has no value: set the environment variable SLIPWAY_TEST_TOKEN, or with Dagger --build-secrets=env://SLIPWAY_TEST_TOKEN"}},
 		"the secret is in a layer": {fields: secret, token: "abcdefghijkl", fake: fakeBuilder{program: "buildah", leaked: "x abcdefghijkl"}, code: outcome.Usage, want: []string{"build secret SLIPWAY_TEST_TOKEN of app is in layer 1 of the image", "RUN --mount=type=secret,id=SLIPWAY_TEST_TOKEN"}},

@@ -59,7 +59,11 @@ func hostPlatform() *types.RuntimePlatform {
 }
 
 func (d definitions) mainContainer(s platform.Service) types.ContainerDefinition {
-	c := d.container(s, s.ContainerName(), s.Container, d.standIns[s.Name])
+	settings := s.Container
+	if settings.HealthCheck == nil && s.HasHealthCheck() && s.Kind == platform.Go {
+		settings.HealthCheck = &platform.HealthCheck{Command: []string{"CMD", "/server", "healthcheck"}}
+	}
+	c := d.container(s, s.ContainerName(), settings, d.standIns[s.Name])
 	c.Image, c.Essential = aws.String(d.images[s.Name]), aws.Bool(true)
 	c.StopTimeout = aws.Int32(int32(cmp.Or(s.StopTimeout, stopSeconds)))
 	environment := []types.KeyValuePair{{Name: aws.String(rollout.VersionVariable), Value: aws.String(previousVersion)}}
@@ -71,8 +75,8 @@ func (d definitions) mainContainer(s platform.Service) types.ContainerDefinition
 	if c.ReadonlyRootFilesystem == nil && (s.Kind == platform.Go || s.Kind == platform.Nginx) {
 		c.ReadonlyRootFilesystem = aws.Bool(true)
 	}
-	if c.HealthCheck != nil && s.HealthCheck.Path != "" {
-		c.HealthCheck.Command = []string{"CMD-SHELL", fmt.Sprintf("wget -q -O /dev/null http://127.0.0.1:%d%s || exit 1", s.Port, s.HealthCheck.Path)}
+	if c.HealthCheck != nil && settings.HealthCheck.Path != "" {
+		c.HealthCheck.Command = []string{"CMD-SHELL", fmt.Sprintf("wget -q -O /dev/null http://127.0.0.1:%d%s || exit 1", s.Port, settings.HealthCheck.Path)}
 	}
 	return c
 }

@@ -26,7 +26,7 @@ import (
 type LogOptions struct {
 	// Since is how far to look back; 0 means [DefaultLogSince].
 	Since time.Duration
-	// Task is the id or ARN of the only task.
+	// Task is the id or ARN of the only task; of an id, the beginning is enough.
 	Task string
 	// SHA is the full id of the commit whose tasks are shown.
 	SHA string
@@ -51,7 +51,11 @@ type logSource struct {
 	main               bool
 	group, prefix      string
 	tasks              []string // ids; nil means all
+	task               string   // what the ids of all tasks begin with
 }
+
+// taskIDLength is the length of a task's id.
+const taskIDLength = 32
 
 // taskID matches a task's id or ARN.
 var taskID = regexp.MustCompile(`^(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:\d+:task/(?:[\w-]+/)?)?([0-9A-Za-z-]+)$`)
@@ -101,12 +105,15 @@ func (d Delivery) Logs(ctx context.Context, o LogOptions) (report.Logs, error) {
 // logSources returns the logs of the selected services.
 func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSource, notes []string, err error) {
 	var tasks []string
+	begin := ""
 	if o.Task != "" {
 		match := taskID.FindStringSubmatch(o.Task)
 		if match == nil {
 			return nil, nil, outcome.Usagef("invalid --task %q: want the id or ARN of a task", o.Task)
 		}
-		tasks = []string{match[1]}
+		if begin = match[1]; len(begin) >= taskIDLength {
+			tasks, begin = []string{begin}, ""
+		}
 	}
 	sha := ""
 	if o.SHA != "" {
@@ -132,7 +139,9 @@ func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSo
 			if err != nil {
 				return nil, nil, err
 			}
-			if of = slices.DeleteFunc(known, func(id string) bool { return tasks != nil && !slices.Contains(tasks, id) }); len(of) == 0 {
+			if of = slices.DeleteFunc(known, func(id string) bool {
+				return tasks != nil && !slices.Contains(tasks, id) || !strings.HasPrefix(id, begin)
+			}); len(of) == 0 {
 				notes = append(notes, fmt.Sprintf("%s: ECS knows no task of commit %s: it shows stopped tasks for about an hour", s.Name, sha))
 				continue
 			}
@@ -142,7 +151,7 @@ func (d Delivery) logSources(ctx context.Context, o LogOptions) (sources []logSo
 			if group, prefix := rollout.LogGroup(c); group != "" {
 				found = true
 				name := aws.ToString(c.Name)
-				sources = append(sources, logSource{service: s.Name, container: name, main: name == s.ContainerName(), group: group, prefix: prefix, tasks: of})
+				sources = append(sources, logSource{service: s.Name, container: name, main: name == s.ContainerName(), group: group, prefix: prefix, tasks: of, task: begin})
 			}
 		}
 		if !found {
@@ -197,7 +206,7 @@ const maxStreams = 100
 func (r *logReader) readOne(ctx context.Context, s logSource, since time.Time) ([]report.LogLine, error) {
 	input := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, StartTime: aws.Int64(max(0, since.UnixMilli()))}
 	if s.tasks == nil {
-		input.LogStreamNamePrefix = &s.prefix
+		input.LogStreamNamePrefix = aws.String(s.prefix + s.task)
 	}
 	for _, id := range s.tasks[:min(len(s.tasks), maxStreams)] {
 		input.LogStreamNames = append(input.LogStreamNames, s.prefix+id)

@@ -54,7 +54,7 @@ func ParseEnvironment(given []string) (map[string]string, error) {
 	for _, pair := range given {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || !platform.IsVariableName(name) {
-			return nil, outcome.Usagef("invalid --set-env %q: want NAME=VALUE", name) // without the value, which may be secret
+			return nil, outcome.Usagef("invalid --set-env %q: want NAME=VALUE, with a NAME of letters, digits and underscores", name) // without the value, which may be secret
 		}
 		environment[name] = value
 	}

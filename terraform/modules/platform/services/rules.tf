@@ -288,8 +288,10 @@ locals {
       contains(["COMPLETE", "SUCCESS"], d.condition) && d.essential
       ? "container \"${d.container}\" depends on \"${d.on}\" to end, but that is essential, so the task would end with it: set essential to false" : "",
     ]],
-    [for container, on in local.waits_16[name] : "container \"${container}\" depends on itself in a circle: remove one dependency" if contains(on, container)],
+    length(local.circles[name]) == 0 ? "" : "containers \"${join("\", \"", local.circles[name])}\" depend on each other in a circle: remove one dependency",
   ]) }
+
+  circles = { for name, waits in local.waits_16 : name => [for container, on in waits : container if contains(on, container)] }
 
   # depends_on of containers.
   depends_on = { for name, s in var.services : name => merge({ for sidecar, c in s.sidecars : sidecar => c.depends_on }, { (local.services[name].container) = s.depends_on }) }

@@ -62,7 +62,7 @@ func isReferenceFile(name string) bool {
 	case ".tf":
 		return true
 	case ".yml", ".yaml":
-		return strings.HasPrefix(name, ".github/")
+		return strings.HasPrefix(strings.ReplaceAll(name, "../", ""), ".github/")
 	}
 	return path.Base(name) == daggerModule
 }
@@ -74,6 +74,19 @@ func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Rel
 	files, err := tree.WorkFiles(ctx)
 	if err != nil {
 		return u, err
+	}
+	if _, top, err := tree.Prefix(ctx); err != nil {
+		return u, err
+	} else if top != "" { // the workflows are in the root of the repository
+		above, err := source.Tree{Dir: filepath.Join(tree.Dir, top)}.WorkFiles(ctx)
+		if err != nil {
+			return u, err
+		}
+		for _, name := range above {
+			if strings.HasPrefix(name, ".github/") {
+				files = append(files, path.Join(top, name))
+			}
+		}
 	}
 	var changes []change
 	for _, name := range files {

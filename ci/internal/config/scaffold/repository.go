@@ -287,7 +287,7 @@ func (r *repository) services(ctx context.Context) (Initialized, error) {
 func (r *repository) nothingFound(ctx context.Context) error {
 	mend := "add one, or read a cluster with --from-ecs CLUSTER"
 	if r.data.Folder != "" {
-		mend = "it is the folder " + r.data.Folder + " of a repository: run slipway init in its root, " + filepath.Join(r.tree.Dir, r.top)
+		mend = "it is the folder " + r.data.Folder + " of a repository: run slipway init --source " + filepath.Join(r.tree.Dir, r.top)
 	}
 	if list, err := r.tree.Git(ctx, "ls-files", "-s"); err == nil {
 		for line := range strings.Lines(list) {
@@ -372,13 +372,24 @@ func (r *repository) ignore(ctx context.Context) (*file, error) {
 	}
 	const name = ".gitignore"
 	before, err := os.ReadFile(filepath.Join(r.tree.Dir, name))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if err != nil {
+		if _, exists := os.Lstat(filepath.Join(r.tree.Dir, name)); exists == nil {
+			return nil, outcome.Usagef("%s cannot be read (%w): remove it", name, withoutPath(err))
+		}
 	}
 	if len(before) > 0 && !bytes.HasSuffix(before, []byte("\n")) {
 		before = append(before, '\n')
 	}
 	return &file{name, append(before, missing...)}, nil
+}
+
+// withoutPath returns err without its path, for messages that name the file.
+func withoutPath(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // writeFiles writes the files, all or nothing. Without force, one that exists meanwhile is an

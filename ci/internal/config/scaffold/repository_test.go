@@ -229,7 +229,7 @@ func TestInitBadInput(t *testing.T) {
 			return dir
 		}, "is not a git work tree"},
 		"no folder":                    {goService("."), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return dir + "x" }, "no source tree at"},
-		"a folder without a service":   {merge(several, map[string]string{"docs/x.md": "x"}), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return filepath.Join(dir, "docs") }, "it is the folder docs of a repository: run slipway init in its root, "},
+		"a folder without a service":   {merge(several, map[string]string{"docs/x.md": "x"}), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return filepath.Join(dir, "docs") }, "it is the folder docs of a repository: run slipway init --source "},
 		"a workflow of the repository": {merge(several, map[string]string{".github/workflows/ci.yml": "x"}), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return filepath.Join(dir, "api") }, "../.github/workflows/ci.yml exists and is not overwritten: name another with --workflow FILE"},
 		"a submodule": {map[string]string{"README.md": "x"}, scaffold.InitOptions{}, func(t *testing.T, dir string) string {
 			inner := filepath.Join(dir, "services", "api")
@@ -258,6 +258,10 @@ func TestInitBadInput(t *testing.T) {
 			require.NoError(t, os.Symlink(t.TempDir(), filepath.Join(dir, ".github")))
 			return dir
 		}, ".github is no folder"},
+		"a link to nowhere": {goService("."), scaffold.InitOptions{}, func(t *testing.T, dir string) string {
+			require.NoError(t, os.Symlink("nowhere/at/all", filepath.Join(dir, ".gitignore")))
+			return dir
+		}, ".gitignore cannot be read (no such file or directory): remove it"},
 		"a folder for a file":      {merge(goService("."), map[string]string{"dagger.json/x": "x"}), scaffold.InitOptions{Force: true}, nil, "dagger.json is no regular file: remove it"},
 		"no services file to keep": {goService("."), scaffold.InitOptions{Without: []string{"services"}}, nil, "no services file at"},
 		"unknown part":             {goService("."), scaffold.InitOptions{Without: []string{"docs"}}, nil, `invalid --without "docs": want of services, terraform, workflow, dagger`},
@@ -342,9 +346,8 @@ func TestInitElsewhere(t *testing.T) {
 // TestInitUndone checks that a failure in the middle leaves nothing.
 func TestInitUndone(t *testing.T) {
 	dir := repository(t, goService("."))
-	require.NoError(t, os.Symlink("nowhere/at/all", filepath.Join(dir, ".gitignore"))) // written last
 	before := files(t, dir)
-	_, err := initialize(t, dir, scaffold.InitOptions{})
+	_, err := initialize(t, dir, scaffold.InitOptions{Workflow: strings.Repeat("a", 250) + ".yml"}) // its temporary file's name is longer
 	require.ErrorContains(t, err, "adding the pipeline: ")
 	require.ErrorContains(t, err, ": nothing was written")
 	require.Equal(t, before, files(t, dir))

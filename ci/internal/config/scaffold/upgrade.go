@@ -88,6 +88,9 @@ func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Rel
 			}
 		}
 	}
+	if err := checkInside(tree.Dir, platformRoot, bootstrapRoot); err != nil {
+		return u, err
+	}
 	var changes []change
 	for _, name := range files {
 		if !isReferenceFile(name) {
@@ -118,6 +121,25 @@ func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Rel
 		return u, fmt.Errorf("moving to %s: %w: nothing was written", to, err)
 	}
 	return u, nil
+}
+
+// checkInside checks that no link leads from one of the files to another tree, in which git
+// does not list it.
+func checkInside(dir string, names ...string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		at, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			continue // it does not exist
+		}
+		if inside, err := filepath.Rel(dir, at); err != nil || !filepath.IsLocal(inside) {
+			return outcome.Usagef("%s is a link to %s, in another tree: run slipway upgrade there, and put a copy here instead of the link", name, at)
+		}
+	}
+	return nil
 }
 
 // movePins returns a file with the version of each reference moved.

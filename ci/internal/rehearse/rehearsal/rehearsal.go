@@ -274,7 +274,7 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 		return err
 	}
 	if err := r.smokeTest(ctx, previousVersion); err != nil {
-		return fmt.Errorf("the services fail the smoke test before any release: %s: correct them, or health_path and routes in %s", strings.ReplaceAll(err.Error(), "\n", "; "), platform.ServicesFile)
+		return fmt.Errorf("the services fail the smoke test before any release: %s: correct them, or health_path and routes in %s", outcome.JoinLines(err.Error()), platform.ServicesFile)
 	}
 	return nil
 }

@@ -144,6 +144,7 @@ func TestReleaseTools(t *testing.T) {
 		require.NotNil(t, version, tool)
 		require.Contains(t, string(recorded), "run "+tool+"@"+string(version[1])+" ")
 	}
+	require.Contains(t, string(recorded), "scan file:slipway_1.2.3_linux_arm64.tar.gz --quiet --output=spdx-json=slipway_1.2.3_linux_arm64.spdx.json --source-name=slipway --source-version=v1.2.3\n")
 	base := regexp.MustCompile(`"reference": "(docker\.io/library/golang:[^"]+)"`).FindSubmatch(lock)
 	require.NotNil(t, base)
 	require.Regexp(t, `run github\.com/google/go-containerregistry/cmd/crane@v0\.99\.0 append --platform=linux/amd64 --base=`+regexp.QuoteMeta(string(base[1]))+`(@sha256:[0-9a-f]{64})? `, string(recorded))

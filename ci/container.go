@@ -37,7 +37,7 @@ type containers struct {
 }
 
 func (m *Slipway) containers() containers {
-	return containers{source: m.tree(), netrc: m.Netrc, goEnv: m.GoEnv, buildSecrets: m.BuildSecrets}
+	return containers{source: m.tree().Directory(m.Folder), netrc: m.Netrc, goEnv: m.GoEnv, buildSecrets: m.BuildSecrets}
 }
 
 // Run runs s in a container of its image and copies its outputs to dir. Its span in the

@@ -63,6 +63,7 @@ func (r Slipway) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Source        *dagger.Directory
 		Objects       bool
+		Folder        string
 		Account       Account
 		Environment   string
 		Netrc         *dagger.Secret
@@ -72,6 +73,7 @@ func (r Slipway) MarshalJSON() ([]byte, error) {
 	}
 	concrete.Source = r.Source
 	concrete.Objects = r.Objects
+	concrete.Folder = r.Folder
 	concrete.Account = r.Account
 	concrete.Environment = r.Environment
 	concrete.Netrc = r.Netrc
@@ -85,6 +87,7 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
 		Source        *dagger.Directory
 		Objects       bool
+		Folder        string
 		Account       Account
 		Environment   string
 		Netrc         *dagger.Secret
@@ -98,6 +101,7 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	}
 	r.Source = concrete.Source
 	r.Objects = concrete.Objects
+	r.Folder = concrete.Folder
 	r.Account = concrete.Account
 	r.Environment = concrete.Environment
 	r.Netrc = concrete.Netrc
@@ -1919,6 +1923,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
 				}
 			}
+			var folder string
+			if inputArgs["folder"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["folder"]), &folder)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg folder", err))
+				}
+			}
 			var awsCredentials *dagger.Secret
 			if inputArgs["awsCredentials"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["awsCredentials"]), &awsCredentials)
@@ -2038,7 +2049,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg githubAPI", err))
 				}
 			}
-			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, environment, aws, netrc, goEnv, buildSecrets, notifyUrl, notifyKey, slackUrl, deploymentsToken, githubRepository, githubApi)
+			return New(ctx, ws, source, folder, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, environment, aws, netrc, goEnv, buildSecrets, notifyUrl, notifyKey, slackUrl, deploymentsToken, githubRepository, githubApi)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

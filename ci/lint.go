@@ -105,7 +105,7 @@ func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Source.WithDirectory(".", formatted.Filter(dagger.DirectoryFilterOpts{Include: found.Files})).Changes(m.Source), nil
+	return m.Source.WithDirectory(m.Folder, formatted.Filter(dagger.DirectoryFilterOpts{Include: found.Files})).Changes(m.Source), nil
 }
 
 // CheckFmt fails if a Go or Terraform file is not formatted, and shows the difference.

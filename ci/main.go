@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -33,6 +34,10 @@ type Slipway struct {
 	//
 	// +private
 	Objects bool
+	// Folder is the folder of Source that has the services file; "." for all of it.
+	//
+	// +private
+	Folder string
 	// +private
 	Account Account
 	// +private
@@ -60,6 +65,11 @@ func New(
 	//
 	// +optional
 	source *dagger.Directory,
+	// Folder of the source tree that has terraform/ and the services, if it is one of several
+	// in a repository, such as --folder=shop. Default: the root.
+	//
+	// +optional
+	folder string,
 	// AWS credentials as JSON, as `aws configure export-credentials --format process`
 	// prints them: --aws-credentials='cmd://aws configure export-credentials
 	// --format process' covers profiles, SSO and static keys.
@@ -140,6 +150,9 @@ func New(
 	if err := image.CheckGoSettings(goEnv); err != nil {
 		return nil, err
 	}
+	if folder != "" && !filepath.IsLocal(folder) {
+		return nil, outcome.Usagef("invalid --folder %q: want a folder of the source tree, such as --folder=shop", folder)
+	}
 	objects := false
 	if source == nil {
 		var err error
@@ -149,7 +162,7 @@ func New(
 	} else {
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: ignored()})
 	}
-	return &Slipway{Source: source, Objects: objects, Environment: environment, Account: Account{
+	return &Slipway{Source: source, Objects: objects, Folder: path.Clean(folder), Environment: environment, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
 	}, Netrc: netrc, GoEnv: goEnv, BuildSecrets: buildSecrets, Notifications: Notifications{
@@ -212,11 +225,16 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	if p.Dir, err = os.MkdirTemp("", "slipway-source-"); err != nil {
 		return p, nil, fmt.Errorf("creating the directory of the source tree: %w", err)
 	}
-	stop := func() {}
-	done = func() { stop(); _ = os.RemoveAll(p.Dir) } // the rest is removed with the container
-	if _, err := m.tree().Export(ctx, p.Dir); err != nil {
+	stop, top := func() {}, p.Dir
+	done = func() { stop(); _ = os.RemoveAll(top) } // the rest is removed with the container
+	if _, err := m.tree().Export(ctx, top); err != nil {
 		done()
 		return p, nil, fmt.Errorf("reading the source tree: %w", err)
+	}
+	p.Dir = filepath.Join(top, filepath.FromSlash(m.Folder))
+	if info, err := os.Stat(p.Dir); err != nil || !info.IsDir() {
+		done()
+		return p, nil, outcome.Usagef("invalid --folder %q: the source tree has no such folder", m.Folder)
 	}
 	p.Environment, p.CI = m.Environment, m.Account.Run != ""
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})

@@ -17,8 +17,9 @@ import (
 // explainedError explains an error and the next step in one line. The wrapped error
 // is for errors.As only: its text may contain secrets.
 type explainedError struct {
-	text string
-	err  error
+	text   string
+	reason string // text without the caller's prefix
+	err    error
 }
 
 func (e *explainedError) Error() string { return e.text }
@@ -26,7 +27,7 @@ func (e *explainedError) Unwrap() error { return e.err }
 
 func explained(code outcome.Code, err error, format string, args ...any) error {
 	text := outcome.OneLine(fmt.Sprintf(format, args...))
-	return outcome.With(code, &explainedError{text: text, err: err})
+	return outcome.With(code, &explainedError{text: text, reason: text, err: err})
 }
 
 // Explain replaces errors of AWS clients about credentials, permissions and
@@ -38,11 +39,7 @@ func Explain(err error) error {
 		return err
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only the outermost join can be split
-		var all []error
-		for _, one := range joined.Unwrap() {
-			all = append(all, Explain(one))
-		}
-		return errors.Join(slices.CompactFunc(all, func(a, b error) bool { return a.Error() == b.Error() })...)
+		return errors.Join(explainEach(joined.Unwrap(), map[string]bool{})...)
 	}
 	var known *explainedError
 	found := err
@@ -56,7 +53,29 @@ func Explain(err error) error {
 	if code == outcome.Failed {
 		code = outcome.Of(found)
 	}
-	return explained(code, err, "%s%s", prefix(err, known), known.text)
+	text := outcome.OneLine(prefix(err, known) + known.text)
+	return outcome.With(code, &explainedError{text: text, reason: known.reason, err: err})
+}
+
+// explainEach explains joined errors. Of several with the same explanation, such as of an
+// endpoint that no call reaches, it returns the first; given has those that were returned.
+func explainEach(errs []error, given map[string]bool) (all []error) {
+	for _, err := range errs {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			all = append(all, explainEach(joined.Unwrap(), given)...)
+			continue
+		}
+		err = Explain(err)
+		text := err.Error()
+		if known := (*explainedError)(nil); errors.As(err, &known) {
+			text = known.reason
+		}
+		if !given[text] {
+			given[text] = true
+			all = append(all, err)
+		}
+	}
+	return all
 }
 
 // explain returns the explanation of a failed call, or nil if the failure is

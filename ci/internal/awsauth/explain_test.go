@@ -96,8 +96,9 @@ func TestExplainUnknownErrors(t *testing.T) {
 	require.ErrorIs(t, joined, other)
 	require.ErrorContains(t, joined, "cluster not found\nreading service s: http://127.0.0.1:1 cannot be reached")
 
-	again := awsauth.Explain(errors.Join(other, describe(t, "http://127.0.0.1:1"), describe(t, "http://127.0.0.1:1")))
+	again := awsauth.Explain(errors.Join(other, errors.Join(describe(t, "http://127.0.0.1:1"), other), fmt.Errorf("listing deployments: %w", describe(t, "http://127.0.0.1:1"))))
 	require.Equal(t, 1, strings.Count(again.Error(), "cannot be reached"), "said once: %v", again)
+	require.Equal(t, 1, strings.Count(again.Error(), "cluster not found"))
 	require.ErrorIs(t, again, other)
 
 	registry := errors.New("HEAD https://r/v2/: 403 Forbidden: User: me is not authorized to perform: ecr:BatchGetImage on resource: r with an explicit deny in a service control policy")

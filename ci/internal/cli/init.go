@@ -27,8 +27,9 @@ func (a *app) initCommand() *cobra.Command {
 port, Dockerfiles, and static sites. It prints what it found and why it took it, and
 writes the services file and the files that call the pipeline by its version:
 terraform/main.tf, terraform/bootstrap/main.tf, .github/workflows/ci.yml and
-dagger.json. It writes all of them or none, and replaces no file without --force. It
-runs no code of the repository and uses no network.
+dagger.json. In a folder of a repository, the workflow is in the repository's root. It
+writes all of them or none, and replaces no file without --force. It runs no code of
+the repository and uses no network.
 
 If it finds several services, it asks on a terminal; otherwise name them with --service
 or take all with --yes.
@@ -116,7 +117,7 @@ func (a *app) upgradeCommand() *cobra.Command {
 		Short: "Move the version of slipway that a repository's files name",
 		Long: `Upgrade moves the version in every Terraform file, workflow and dagger.json that refers
 to slipway, and prints the notes of the releases between. It moves all of them or none,
-and commits nothing. Notes are those that this program knows: install the newest one
+commits nothing, and moves back only with --to. Notes are those that this program knows: install the newest one
 first. With --check it writes nothing, and exits with 1 if a file names another version.`,
 		Example: `  slipway upgrade
   slipway upgrade --check

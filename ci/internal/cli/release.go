@@ -402,7 +402,7 @@ func (a *app) printDocument(d report.Document, err error) error {
 		printErr = d.Text(a.stdout)
 	}
 	if err != nil {
-		return outcome.With(outcome.Of(err), fmt.Errorf("%s", strings.ReplaceAll(err.Error(), "\n", "; ")))
+		return outcome.With(outcome.Of(err), fmt.Errorf("%s", outcome.JoinLines(err.Error())))
 	}
 	return printErr
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"golang.org/x/mod/semver"
 
 	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
@@ -30,15 +31,26 @@ func (p Pipeline) Init(ctx context.Context, named string, o scaffold.InitOptions
 }
 
 // Upgrade moves the release that the files of the repository name; to "" means to that of
-// this build. With check it writes nothing.
+// this build, but not back from a newer one. With check it writes nothing.
 func (p Pipeline) Upgrade(ctx context.Context, to string, check bool) (result scaffold.Upgraded, err error) {
-	resolver := p.versions()
+	resolver, named := p.versions(), to != ""
 	if to, err = resolver.Resolve(ctx, "--to", to); err != nil {
 		return result, err
 	}
 	tree, err := source.Open(ctx, p.Dir)
 	if err != nil {
 		return result, err
+	}
+	if !named {
+		found, err := scaffold.Upgrade(ctx, tree, to, resolver.Known, true)
+		if err != nil {
+			return result, err
+		}
+		for _, pin := range found.Pins {
+			if semver.Compare(pin.Version, to) > 0 {
+				return result, outcome.Usagef("%s:%d names %s, and this program is %s: go install %s/ci/cmd/slipway@%[3]s, or move back with --to %[4]s", pin.File, pin.Line, pin.Version, to, version.Repository)
+			}
+		}
 	}
 	return scaffold.Upgrade(ctx, tree, to, resolver.Known, check)
 }

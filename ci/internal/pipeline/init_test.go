@@ -45,6 +45,15 @@ func TestInitAndUpgrade(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(dir, "dagger.json"))
 	require.NoError(t, err)
 	require.Contains(t, string(data), "@v1.1.0")
+
+	older := p
+	older.Versions.Own = "v1.0.0"
+	_, err = older.Upgrade(t.Context(), "", false)
+	require.ErrorContains(t, err, "names v1.1.0, and this program is v1.0.0: go install github.com/slipway-cd/slipway/ci/cmd/slipway@v1.1.0, or move back with --to v1.0.0")
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	upgraded, err = older.Upgrade(t.Context(), "v1.0.0", false)
+	require.NoError(t, err)
+	require.Equal(t, "v1.1.0", upgraded.From)
 }
 
 // TestTestOfNoModule checks that a tree without Go services has nothing to test.

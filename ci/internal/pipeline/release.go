@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
@@ -171,7 +172,7 @@ func (p Pipeline) Status(ctx context.Context, o StatusOptions) (report.Status, e
 	if o.Drift != nil && (err == nil || status.Cluster != "") {
 		err = errors.Join(err, p.drift(ctx, *o.Drift, &status))
 	}
-	return status, err
+	return status, awsauth.Explain(err) // once, if no call reaches AWS
 }
 
 // Verify verifies the signatures of a commit's images.

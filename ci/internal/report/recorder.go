@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/slipway-cd/slipway/ci/internal/images/leak"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // View displays progress.
@@ -104,7 +104,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 // Event records and displays an event; service is "" for the whole release.
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
-	text = strings.ReplaceAll(leak.Redact(text), "\n", "; ")
+	text = outcome.JoinLines(leak.Redact(text))
 	who := service
 	if who != "" {
 		who += ": "

@@ -4,7 +4,6 @@ package report
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
@@ -111,7 +110,7 @@ func (p Promotion) text() string {
 // Fail sets error, exit code and result from err, which ended the release before it
 // changed anything.
 func (r *Release) Fail(err error) {
-	r.Error, r.ExitCode = strings.ReplaceAll(err.Error(), "\n", "; "), outcome.Of(err)
+	r.Error, r.ExitCode = outcome.JoinLines(err.Error()), outcome.Of(err)
 	switch r.ExitCode {
 	case outcome.Refused:
 		r.Result = Refused

@@ -142,3 +142,29 @@ func TestCallerActionlint(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, found)
 }
+
+// TestCallerOfAFolder passes the folder on to every job that calls the module.
+func TestCallerOfAFolder(t *testing.T) {
+	all := callerFiles(t, "main")
+	inRoot, err := workflow.Parse(all)
+	require.NoError(t, err)
+	all["ci.yml"] = strings.Replace(all["ci.yml"], "    with:\n", "    with:\n      source: teams/shop\n", 1)
+	set, err := workflow.Parse(all)
+	require.NoError(t, err)
+	events := pushEvents(t)
+	for name, h := range map[string]happening{
+		"a push":     {event: push("main"), history: "everything"},
+		"an apply":   {event: dispatch("ci.yml", "main", map[string]any{"environment": "production", "run_apply": true}), history: "dispatch"},
+		"a rollback": {event: dispatch("ci.yml", "main", map[string]any{"environment": "production", "rollback": true}), history: "dispatch"},
+	} {
+		want, err := h.startAt(release, inRoot, events)
+		require.NoError(t, err, name)
+		h.source = "teams/shop"
+		got, err := h.startAt(release, set, events)
+		require.NoError(t, err, name)
+		require.Equal(t, want, got, name)
+		got, err = h.startAt(release, inRoot, events)
+		require.NoError(t, err, name)
+		require.NotEqual(t, want, got, name)
+	}
+}

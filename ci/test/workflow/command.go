@@ -126,9 +126,10 @@ func parseCommand(script string) (command, error) {
 	switch script := c.words[0]; script {
 	case ModuleScript:
 		c.set, c.words = true, append([]string{"dagger", "call"}, c.words[1:]...)
+		c.variables = append(c.variables, "SOURCE")
 	case Script, ReleaseScript:
 		c.set, c.words = true, append([]string{"dagger", "call"}, c.words[1:]...)
-		c.variables = append(c.variables, "AWS_ROLE", "AWS_REGION", "ENVIRONMENT")
+		c.variables = append(c.variables, "SOURCE", "AWS_ROLE", "AWS_REGION", "ENVIRONMENT")
 		if script == ReleaseScript {
 			c.reported = true
 			c.variables = append(c.variables, "DEPLOYMENTS_TOKEN")

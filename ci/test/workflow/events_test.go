@@ -27,6 +27,7 @@ type happening struct {
 	checks  string                       // "fail"; otherwise checks succeed
 	fates   map[string]workflow.Outcome
 	builds  string            // "differ": two builds of a release have other bytes
+	source  string            // the folder that the jobs must use
 	caller  map[string]string // inputs that a caller gives deliver.yml; by default those of ci.yml
 	want    []string
 }
@@ -321,7 +322,7 @@ func (h happening) startAt(release string, set workflow.Set, all map[string]push
 	if given == nil {
 		given = vars
 	}
-	w := &world{release: release, differ: h.builds == "differ", history: all[h.history], changes: map[string]bool{}, fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
+	w := &world{release: release, source: h.source, differ: h.builds == "differ", history: all[h.history], changes: map[string]bool{}, fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
 	for name := range strings.FieldsSeq(cmp.Or(tree, strings.Join(slices.Sorted(maps.Keys(given)), " "))) {
 		w.all = append(w.all, platform.Environment{Name: name})
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -103,4 +104,53 @@ func TestReleaseBuildRefuses(t *testing.T) {
 	out, err = build(t, tree, "022", "v1.2.3", filepath.Join(t.TempDir(), "release"))
 	require.Error(t, err)
 	require.Contains(t, out, "files differ from the commit")
+}
+
+// recordGo is a go command that records its arguments, and prints a digest as crane does.
+const recordGo = `#!/bin/sh
+[ "$1" = list ] && { echo v0.99.0; exit 0; }
+echo "$@" >>"$CALLS"
+[ "$1" = run ] && echo registry@sha256:0
+true
+`
+
+// TestReleaseTools: the scripts run the versions that the pipeline pins, which they read from
+// its files.
+func TestReleaseTools(t *testing.T) {
+	pinned, err := os.ReadFile(filepath.Join(root, "ci", "internal", "exec", "tool", "tool.go"))
+	require.NoError(t, err)
+	lock, err := os.ReadFile(filepath.Join(root, "ci", "images.lock.json"))
+	require.NoError(t, err)
+	dir, bin := t.TempDir(), t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "go"), []byte(recordGo), 0o755))
+	for _, arch := range []string{"amd64", "arm64"} {
+		sourcetest.Write(t, dir, "slipway", arch)
+		require.NoError(t, exec.CommandContext(t.Context(), "tar", "-C", dir, "-czf", filepath.Join(dir, "slipway_1.2.3_linux_"+arch+".tar.gz"), "slipway").Run())
+		sourcetest.Write(t, dir, "slipway_1.2.3_linux_"+arch+".spdx.json", "{}") // of syft
+	}
+	sourcetest.Write(t, dir, "slipway.rb", "")
+	sourcetest.Write(t, dir, "outputs", "")
+	calls := filepath.Join(bin, "calls")
+	for _, args := range [][]string{{"release-sign", dir}, {"release-image", "v1.2.3", dir}} {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(root, workflow.ReleaseSetup, "bin", args[0]), args[1:]...)
+		cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin", "TMPDIR=" + bin, "CALLS=" + calls, "GITHUB_REPOSITORY=Acme/Tool", "GITHUB_ACTOR=x", "REGISTRY_TOKEN=y"}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	recorded, err := os.ReadFile(calls)
+	require.NoError(t, err)
+	for _, tool := range []string{"github.com/anchore/syft/cmd/syft", "github.com/sigstore/cosign/v3/cmd/cosign"} {
+		version := regexp.MustCompile(regexp.QuoteMeta(tool) + `@(v[0-9.]+)`).FindSubmatch(pinned)
+		require.NotNil(t, version, tool)
+		require.Contains(t, string(recorded), "run "+tool+"@"+string(version[1])+" ")
+	}
+	require.Contains(t, string(recorded), "scan file:slipway_1.2.3_linux_arm64.tar.gz --quiet --output=spdx-json=slipway_1.2.3_linux_arm64.spdx.json --source-name=slipway --source-version=v1.2.3\n")
+	base := regexp.MustCompile(`"reference": "(docker\.io/library/golang:[^"]+)"`).FindSubmatch(lock)
+	require.NotNil(t, base)
+	require.Regexp(t, `run github\.com/google/go-containerregistry/cmd/crane@v0\.99\.0 append --platform=linux/amd64 --base=`+regexp.QuoteMeta(string(base[1]))+`(@sha256:[0-9a-f]{64})? `, string(recorded))
+	require.Contains(t, string(recorded), "--new_tag=ghcr.io/acme/tool:v1.2.3-arm64")
+	require.NotContains(t, string(recorded), "@ ", "every tool has a version")
+	sums, err := os.ReadFile(filepath.Join(dir, "checksums.txt"))
+	require.NoError(t, err)
+	require.Equal(t, 5, strings.Count(string(sums), "\n"), "archives, bills of materials and the formula")
 }

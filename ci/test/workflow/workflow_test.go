@@ -40,7 +40,8 @@ func TestActionlint(t *testing.T) {
 	require.Len(t, found, 3, "a call without its input, with another, and a job that is not needed: %v", found)
 }
 
-// The workflows install the engine version that the module requires.
+// The workflows install the engine version that the module requires, and docs/operations.md
+// lists all places that name it.
 func TestEngineVersion(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(root, "dagger.json"))
 	require.NoError(t, err)
@@ -60,6 +61,15 @@ func TestEngineVersion(t *testing.T) {
 		}
 	}
 	require.Contains(t, installers[workflow.Setup], "uses: dagger/dagger-for-github@")
+	operations, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	require.NoError(t, err)
+	list := regexp.MustCompile(`(?m)^\| Dagger engine .*$`).FindString(string(operations))
+	for _, name := range []string{"examples/dagger/dagger.json", "README.md", "ci/internal/config/scaffold/repository.go"} {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		require.Contains(t, string(content), module.EngineVersion, name)
+		require.Contains(t, list, strings.TrimSuffix(name, "/repository.go"))
+	}
 }
 
 // The action keeps the rules for a workflow's actions: its own are pinned, as elsewhere, and

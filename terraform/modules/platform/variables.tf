@@ -15,6 +15,7 @@ variable "services" {
     path          = optional(string, "")
     main          = optional(string, "")
     build_tags    = optional(list(string), [])
+    files         = optional(list(string), [])
     dockerfile    = optional(string, "")
     target        = optional(string, "")
     build_args    = optional(map(string), {})

@@ -31,7 +31,7 @@ var terraformModules = terraformFolder + "/modules/"
 // are in.
 func includeRoot(root string) []string {
 	top, _, _ := strings.Cut(path.Clean(root), "/")
-	return step.IncludeFolder(top)
+	return step.IncludeFolders(top)
 }
 
 // Targets are the parts of a source tree to check. Paths are slash-separated and relative

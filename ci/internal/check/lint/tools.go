@@ -27,7 +27,7 @@ func goTool(t tool.Tool, dir, image string, args ...string) step.Step {
 		Args:    t.Command(args...),
 		Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 		Caches:  step.GoCaches(),
-		Include: step.IncludeFolder(part),
+		Include: step.IncludeFolders(part),
 	}
 }
 

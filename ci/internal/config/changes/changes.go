@@ -69,7 +69,9 @@ func affectsRelease(file string, p platform.Platform) bool {
 		switch {
 		case s.Kind == platform.Dockerfile && (file == s.DockerfilePath() || s.Path == "." || strings.HasPrefix(file, s.Path+"/")):
 			return true // any file may be copied
-		case s.Kind != platform.Prebuilt && strings.HasPrefix(file, s.Path+"/"): // a page may be Markdown, too
+		case s.HasFile(file):
+			return true
+		case s.Kind != platform.Prebuilt && isIn(s, file): // a page may be Markdown, too
 			if file != path.Join(s.Path, "README.md") {
 				return true
 			}
@@ -86,6 +88,15 @@ func affectsRelease(file string, p platform.Platform) bool {
 		return false
 	}
 	return !isMarkdown(file) && file != "LICENSE"
+}
+
+// isIn reports whether a file is in a service's folder. Of a service in the root, what is for
+// Terraform and GitHub is not.
+func isIn(s platform.Service, file string) bool {
+	if s.Path == "." {
+		return file != "LICENSE" && !strings.HasPrefix(file, platformFolder) && !strings.HasPrefix(file, ".github/")
+	}
+	return strings.HasPrefix(file, s.Path+"/")
 }
 
 func isMarkdown(file string) bool { return strings.EqualFold(path.Ext(file), ".md") }

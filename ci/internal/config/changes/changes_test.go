@@ -19,6 +19,12 @@ const kinds = `{"services": {
   "cache": {"kind": "image", "image": "redis:8", "cpu": 256, "memory": 512, "desired_count": 1}
 }}`
 
+// inRoot are services in the root of the tree, of which one has files in its image.
+const inRoot = `{"services": {
+  "app":  {"kind": "go", "path": ".", "main": ".", "files": ["terms.md", "LICENSE", "terraform/rules"], "cpu": 256, "memory": 512, "desired_count": 1},
+  "site": {"kind": "nginx", "path": ".", "cpu": 256, "memory": 512, "desired_count": 1}
+}}`
+
 func TestSince(t *testing.T) {
 	tests := map[string]struct {
 		files        []string
@@ -44,6 +50,13 @@ func TestSince(t *testing.T) {
 		"a README in a build context":    {[]string{"app/README.md"}, true, false, kinds},
 		"a Dockerfile elsewhere":         {[]string{"docs/app.Dockerfile"}, true, false, kinds},
 		"a README of an image":           {[]string{"cache/README.md"}, false, false, kinds},
+		"a page in the root":             {[]string{"about.md"}, true, false, inRoot},
+		"a page below docs":              {[]string{"docs/index.html"}, true, false, inRoot},
+		"a README in the root":           {[]string{"README.md"}, false, false, inRoot},
+		"files of an image":              {[]string{"terms.md"}, true, false, inRoot},
+		"the license in an image":        {[]string{"LICENSE"}, true, false, inRoot},
+		"an image's file of Terraform":   {[]string{"terraform/rules/a.md"}, true, false, inRoot},
+		"the platform of the root":       {[]string{"terraform/alb.tf"}, false, true, inRoot},
 		"documentation, then the rest":   {[]string{"README.md", "api/main.go", "terraform/alb.tf"}, true, true, ""},
 	}
 	for name, tt := range tests {
@@ -52,6 +65,8 @@ func TestSince(t *testing.T) {
 			if tt.services != "" {
 				sourcetest.Write(t, dir, platform.ServicesFile, tt.services)
 				sourcetest.Write(t, dir, "app/main.py", "")
+				sourcetest.Write(t, dir, "go.mod", "module m\n")
+				sourcetest.Write(t, dir, "index.html", "")
 				sourcetest.Write(t, dir, "docs/app.Dockerfile", "FROM scratch")
 				sourcetest.Commit(t, dir, "services")
 			}

@@ -136,6 +136,9 @@ func (b Build) Key() string {
 	if len(b.BuildTags) == 0 {
 		b.BuildTags = nil // as if absent
 	}
+	if len(b.Files) == 0 {
+		b.Files = nil
+	}
 	if len(b.BuildArgs) == 0 {
 		b.BuildArgs = nil
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -104,6 +105,9 @@ type Build struct {
 	Main string `json:"main"`
 	// BuildTags are Go build tags.
 	BuildTags []string `json:"build_tags"`
+	// Files are files and folders of Path that the image of kind [Go] has below "/", which
+	// is the working directory.
+	Files []string `json:"files"`
 	// Dockerfile is relative to Path; empty means "Dockerfile". Target is the stage to
 	// build; empty means the last.
 	Dockerfile string            `json:"dockerfile"`
@@ -361,6 +365,9 @@ type ReleaseTask struct {
 	Memory int `json:"memory"`
 }
 
+// BinaryName is the file name of the binary in the root of an image of kind [Go].
+const BinaryName = "server"
+
 // Defaults of optional fields.
 const (
 	DefaultMain               = "./cmd/server"
@@ -396,6 +403,14 @@ func (b Build) MainPackage() string { return cmp.Or(b.Main, DefaultMain) }
 // DockerfilePath returns the path of the Dockerfile in the source tree.
 func (b Build) DockerfilePath() string {
 	return path.Join(b.Path, cmp.Or(b.Dockerfile, DefaultDockerfile))
+}
+
+// HasFile reports whether Files has a file, by its path in the source tree.
+func (b Build) HasFile(name string) bool {
+	return slices.ContainsFunc(b.Files, func(file string) bool {
+		at := path.Join(b.Path, file)
+		return name == at || strings.HasPrefix(name, at+"/")
+	})
 }
 
 // RequiredFiles returns the files or folders of which the entry's folder must have one,

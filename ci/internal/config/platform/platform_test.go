@@ -131,7 +131,8 @@ func TestSharedImage(t *testing.T) {
 		"another main":    {`"main": "./cmd/worker"`, "ecs-microservices-worker"},
 		"own repository":  {`"repository": "team/worker"`, "team/worker"},
 		"another command": {`"command": ["work"]`, "ecs-microservices-api"},
-		"empty fields":    {`"build_tags": [], "build_args": {}, "build_secrets": []`, "ecs-microservices-api"},
+		"other files":     {`"files": ["a"]`, "ecs-microservices-worker"},
+		"empty fields":    {`"build_tags": [], "files": [], "build_args": {}, "build_secrets": []`, "ecs-microservices-api"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

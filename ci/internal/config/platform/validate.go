@@ -268,6 +268,7 @@ func (c *checker) checkBuild() {
 	}{
 		{"main", s.Main != "", Go},
 		{"build_tags", len(s.BuildTags) > 0, Go},
+		{"files", len(s.Files) > 0, Go},
 		{"dockerfile", s.Dockerfile != "", Dockerfile},
 		{"target", s.Target != "", Dockerfile},
 		{"build_args", len(s.BuildArgs) > 0, Dockerfile},
@@ -284,6 +285,14 @@ func (c *checker) checkBuild() {
 	for _, tag := range s.BuildTags {
 		if !buildTag.MatchString(tag) {
 			c.add("build tag %q must be letters, digits, dots and underscores", tag)
+		}
+	}
+	for _, file := range s.Files {
+		switch first, _, _ := strings.Cut(file, "/"); {
+		case file == "." || path.Clean(file) != file || !filepath.IsLocal(file):
+			c.add(`files %q must be a file or folder below path, such as "templates"`, file)
+		case first == BinaryName:
+			c.add("files %q cannot be in the image, where /%s is the binary: move it to another folder", file, BinaryName)
 		}
 	}
 	if s.Dockerfile != "" && (path.IsAbs(s.Dockerfile) || !filepath.IsLocal(s.DockerfilePath())) {

@@ -74,4 +74,4 @@ func addToWorkspace(dir, folder string) (data []byte, changed bool, err error) {
 }
 
 // oneLine joins the lines of an error.
-func oneLine(err error) error { return errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")) }
+func oneLine(err error) error { return errors.New(outcome.JoinLines(err.Error())) }

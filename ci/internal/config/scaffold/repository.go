@@ -78,11 +78,13 @@ type repository struct {
 	tree    source.Tree
 	options InitOptions
 	data    repositoryData
+	// top is the path from the tree to the root of the repository, such as "../..".
+	top string
 }
 
 // repositoryData is the data of the templates.
 type repositoryData struct {
-	Name, GitHub, Branch, Region, DefaultRegion, Workflow, Version, Repository, Action, Engine string
+	Name, GitHub, Branch, Folder, Region, DefaultRegion, Workflow, Version, Repository, Action, Engine string
 }
 
 // Init adds the pipeline to the repository at dir: the services file, and the files that call
@@ -113,12 +115,6 @@ func openRepository(ctx context.Context, dir string, o InitOptions) (*repository
 	if _, err := tree.Revision(ctx); err != nil {
 		return nil, err
 	}
-	if prefix, err := tree.Git(ctx, "rev-parse", "--show-prefix"); err != nil {
-		return nil, err
-	} else if folder := strings.Trim(strings.TrimSpace(prefix), "/"); folder != "" {
-		top, _ := tree.Git(ctx, "rev-parse", "--show-toplevel")
-		return nil, outcome.Usagef("%s is the folder %s of a repository, and workflows are in its root: run slipway init --source %s --service %s=%s", dir, folder, strings.TrimSpace(top), validName(path.Base(folder)), folder)
-	}
 	r := &repository{tree: tree, options: o}
 	if err := r.describe(ctx); err != nil {
 		return nil, err
@@ -139,8 +135,13 @@ func (r *repository) describe(ctx context.Context) error {
 		return err
 	}
 	_, gitHub, _ := strings.Cut(origin.Repository, "://github.com/")
+	folder, top, err := r.tree.Prefix(ctx)
+	if err != nil {
+		return err
+	}
+	r.top = top
 	r.data = repositoryData{
-		GitHub: cmp.Or(o.GitHub, gitHub), Branch: "main", Region: cmp.Or(o.Region, platform.DefaultRegion), DefaultRegion: platform.DefaultRegion,
+		Folder: folder, GitHub: cmp.Or(o.GitHub, gitHub), Branch: "main", Region: cmp.Or(o.Region, platform.DefaultRegion), DefaultRegion: platform.DefaultRegion,
 		Workflow: cmp.Or(o.Workflow, DefaultWorkflow), Version: o.Version, Repository: version.Repository,
 		Action: strings.TrimPrefix(version.Repository, "github.com/"), Engine: daggerEngine,
 	}
@@ -164,10 +165,10 @@ func (r *repository) describe(ctx context.Context) error {
 	return nil
 }
 
-// name returns the repository's name: that on GitHub, of the Go module in its root, or of
-// its folder.
+// name returns the tree's name: that of the repository on GitHub, of the Go module in its
+// root, or of its folder.
 func (r *repository) name() string {
-	if r.data.GitHub != "" {
+	if r.data.GitHub != "" && r.data.Folder == "" {
 		return path.Base(r.data.GitHub)
 	}
 	if data, err := os.ReadFile(filepath.Join(r.tree.Dir, "go.mod")); err == nil && modfile.ModulePath(data) != "" {
@@ -191,7 +192,7 @@ func (r *repository) targets() []file {
 	add(servicesPart, platform.ServicesFile, "")
 	add("terraform", platformRoot, "main.tf.tmpl")
 	add("terraform", bootstrapRoot, "bootstrap.tf.tmpl")
-	add("workflow", path.Join(workflows, r.data.Workflow), "workflow.yml.tmpl")
+	add("workflow", path.Join(r.top, workflows, r.data.Workflow), "workflow.yml.tmpl")
 	add("dagger", daggerModule, "dagger.json.tmpl")
 	return files
 }
@@ -210,7 +211,7 @@ func (r *repository) checkFiles() error {
 		if err == nil && !r.options.Force {
 			return existsError(target.name)
 		}
-		if ext := path.Ext(target.name); path.Dir(target.name) == workflows && err != nil {
+		if ext := path.Ext(target.name); path.Dir(target.name) == path.Join(r.top, workflows) && err != nil {
 			other := strings.TrimSuffix(target.name, ext) + map[string]string{".yml": ".yaml", ".yaml": ".yml"}[ext]
 			if _, err := os.Lstat(filepath.Join(r.tree.Dir, filepath.FromSlash(other))); err == nil {
 				return existsError(other)
@@ -235,7 +236,7 @@ func existsError(name string) error {
 	switch {
 	case name == platform.ServicesFile:
 		mend = "keep it with --without services, or replace it with --force"
-	case strings.HasPrefix(name, workflows+"/"):
+	case strings.Contains(name, workflows+"/"):
 		mend = "name another with --workflow FILE, such as slipway.yml, or replace it with --force"
 	case name == platformRoot || name == bootstrapRoot:
 		mend = "leave it with --without terraform, or replace it with --force"
@@ -285,6 +286,9 @@ func (r *repository) services(ctx context.Context) (Initialized, error) {
 // nothingFound is the error of a repository without services.
 func (r *repository) nothingFound(ctx context.Context) error {
 	mend := "add one, or read a cluster with --from-ecs CLUSTER"
+	if r.data.Folder != "" {
+		mend = "it is the folder " + r.data.Folder + " of a repository: run slipway init --source " + filepath.Join(r.tree.Dir, r.top)
+	}
 	if list, err := r.tree.Git(ctx, "ls-files", "-s"); err == nil {
 		for line := range strings.Lines(list) {
 			info, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
@@ -368,13 +372,24 @@ func (r *repository) ignore(ctx context.Context) (*file, error) {
 	}
 	const name = ".gitignore"
 	before, err := os.ReadFile(filepath.Join(r.tree.Dir, name))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if err != nil {
+		if _, exists := os.Lstat(filepath.Join(r.tree.Dir, name)); exists == nil {
+			return nil, outcome.Usagef("%s cannot be read (%w): remove it", name, withoutPath(err))
+		}
 	}
 	if len(before) > 0 && !bytes.HasSuffix(before, []byte("\n")) {
 		before = append(before, '\n')
 	}
 	return &file{name, append(before, missing...)}, nil
+}
+
+// withoutPath returns err without its path, for messages that name the file.
+func withoutPath(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // writeFiles writes the files, all or nothing. Without force, one that exists meanwhile is an

@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
@@ -227,8 +228,9 @@ func TestInitBadInput(t *testing.T) {
 			require.NoError(t, os.RemoveAll(filepath.Join(dir, ".git")))
 			return dir
 		}, "is not a git work tree"},
-		"no folder":                {goService("."), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return dir + "x" }, "no source tree at"},
-		"a folder of a repository": {several, scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return filepath.Join(dir, "api") }, "is the folder api of a repository, and workflows are in its root: run slipway init --source "},
+		"no folder":                    {goService("."), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return dir + "x" }, "no source tree at"},
+		"a folder without a service":   {merge(several, map[string]string{"docs/x.md": "x"}), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return filepath.Join(dir, "docs") }, "it is the folder docs of a repository: run slipway init --source "},
+		"a workflow of the repository": {merge(several, map[string]string{".github/workflows/ci.yml": "x"}), scaffold.InitOptions{}, func(_ *testing.T, dir string) string { return filepath.Join(dir, "api") }, "../.github/workflows/ci.yml exists and is not overwritten: name another with --workflow FILE"},
 		"a submodule": {map[string]string{"README.md": "x"}, scaffold.InitOptions{}, func(t *testing.T, dir string) string {
 			inner := filepath.Join(dir, "services", "api")
 			for file, content := range goService(".") {
@@ -256,6 +258,10 @@ func TestInitBadInput(t *testing.T) {
 			require.NoError(t, os.Symlink(t.TempDir(), filepath.Join(dir, ".github")))
 			return dir
 		}, ".github is no folder"},
+		"a link to nowhere": {goService("."), scaffold.InitOptions{}, func(t *testing.T, dir string) string {
+			require.NoError(t, os.Symlink("nowhere/at/all", filepath.Join(dir, ".gitignore")))
+			return dir
+		}, ".gitignore cannot be read (no such file or directory): remove it"},
 		"a folder for a file":      {merge(goService("."), map[string]string{"dagger.json/x": "x"}), scaffold.InitOptions{Force: true}, nil, "dagger.json is no regular file: remove it"},
 		"no services file to keep": {goService("."), scaffold.InitOptions{Without: []string{"services"}}, nil, "no services file at"},
 		"unknown part":             {goService("."), scaffold.InitOptions{Without: []string{"docs"}}, nil, `invalid --without "docs": want of services, terraform, workflow, dagger`},
@@ -296,6 +302,31 @@ func TestInitBadInput(t *testing.T) {
 	}
 }
 
+// TestInitFolder adds the pipeline to a folder of a repository. Only its workflow is in the
+// root, where GitHub reads it; and upgrade in the folder finds it there.
+func TestInitFolder(t *testing.T) {
+	top := repository(t, merge(goService("teams/a b"), goService("other")))
+	dir := filepath.Join(top, "teams", "a b")
+	sourcetest.Git(t, top, "remote", "add", "origin", "git@github.com:team/mono.git")
+	result, err := initialize(t, dir, scaffold.InitOptions{Choices: scaffold.Choices{Services: []string{"api=."}}})
+	require.NoError(t, err)
+	require.Contains(t, result.Files, "../../.github/workflows/ci.yml")
+	written := files(t, top)
+	require.Contains(t, written[".github/workflows/ci.yml"], "    with:\n      source: \"teams/a b\"\n")
+	require.Contains(t, written["teams/a b/terraform/main.tf"], `repository = "team/mono"`)
+	for _, name := range []string{"teams/a b/" + platform.ServicesFile, "teams/a b/dagger.json", "teams/a b/.gitignore"} {
+		require.Contains(t, written, name)
+	}
+
+	tree := source.Tree{Dir: dir}
+	upgraded, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", nil, false)
+	require.NoError(t, err)
+	require.Len(t, upgraded.Pins, 7)
+	for name, content := range files(t, top) {
+		require.NotContains(t, content, "v1.2.3", name)
+	}
+}
+
 // TestInitElsewhere checks work trees whose repository is elsewhere.
 func TestInitElsewhere(t *testing.T) {
 	dir := repository(t, goService("."))
@@ -315,9 +346,8 @@ func TestInitElsewhere(t *testing.T) {
 // TestInitUndone checks that a failure in the middle leaves nothing.
 func TestInitUndone(t *testing.T) {
 	dir := repository(t, goService("."))
-	require.NoError(t, os.Symlink("nowhere/at/all", filepath.Join(dir, ".gitignore"))) // written last
 	before := files(t, dir)
-	_, err := initialize(t, dir, scaffold.InitOptions{})
+	_, err := initialize(t, dir, scaffold.InitOptions{Workflow: strings.Repeat("a", 250) + ".yml"}) // its temporary file's name is longer
 	require.ErrorContains(t, err, "adding the pipeline: ")
 	require.ErrorContains(t, err, ": nothing was written")
 	require.Equal(t, before, files(t, dir))

@@ -62,7 +62,7 @@ func isReferenceFile(name string) bool {
 	case ".tf":
 		return true
 	case ".yml", ".yaml":
-		return strings.HasPrefix(name, ".github/")
+		return strings.HasPrefix(strings.ReplaceAll(name, "../", ""), ".github/")
 	}
 	return path.Base(name) == daggerModule
 }
@@ -73,6 +73,22 @@ func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Rel
 	u := Upgraded{To: to, Check: check, Changes: version.Releases{}}
 	files, err := tree.WorkFiles(ctx)
 	if err != nil {
+		return u, err
+	}
+	if _, top, err := tree.Prefix(ctx); err != nil {
+		return u, err
+	} else if top != "" { // the workflows are in the root of the repository
+		above, err := source.Tree{Dir: filepath.Join(tree.Dir, top)}.WorkFiles(ctx)
+		if err != nil {
+			return u, err
+		}
+		for _, name := range above {
+			if strings.HasPrefix(name, ".github/") {
+				files = append(files, path.Join(top, name))
+			}
+		}
+	}
+	if err := checkInside(tree.Dir, platformRoot, bootstrapRoot); err != nil {
 		return u, err
 	}
 	var changes []change
@@ -105,6 +121,25 @@ func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Rel
 		return u, fmt.Errorf("moving to %s: %w: nothing was written", to, err)
 	}
 	return u, nil
+}
+
+// checkInside checks that no link leads from one of the files to another tree, in which git
+// does not list it.
+func checkInside(dir string, names ...string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		at, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			continue // it does not exist
+		}
+		if inside, err := filepath.Rel(dir, at); err != nil || !filepath.IsLocal(inside) {
+			return outcome.Usagef("%s is a link to %s, in another tree: run slipway upgrade there, and put a copy here instead of the link", name, at)
+		}
+	}
+	return nil
 }
 
 // movePins returns a file with the version of each reference moved.

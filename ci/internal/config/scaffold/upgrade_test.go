@@ -2,6 +2,8 @@ package scaffold_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,11 +71,18 @@ func TestUpgrade(t *testing.T) {
 }
 
 func TestUpgradeBadInput(t *testing.T) {
+	elsewhere, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	sourcetest.Write(t, elsewhere, "main.tf", "")
 	for name, tt := range map[string]struct {
 		files map[string]string
 		want  string
 	}{
 		"no reference": {goService("."), "refers to github.com/slipway-cd/slipway by a version: run slipway init, or name another tree with --source"},
+		"a link to another tree": {
+			map[string]string{"dagger.json": `"github.com/slipway-cd/slipway@v1.2.3"`, "terraform.link": elsewhere},
+			"terraform/main.tf is a link to " + filepath.Join(elsewhere, "main.tf") + ", in another tree: run slipway upgrade there",
+		},
 		"a commit": {
 			map[string]string{"terraform/main.tf": "ref=\n", ".github/workflows/ci.yml": "a\nuses: slipway-cd/slipway/.github/workflows/deliver.yml@0123456789012345678901234567890123456789 # v1.2.3\n"},
 			".github/workflows/ci.yml:2 refers to slipway by the commit 012345678901: write a version such as v1.3.0, or move it by hand",
@@ -81,6 +90,9 @@ func TestUpgradeBadInput(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := repository(t, tt.files)
+			if link, ok := tt.files["terraform.link"]; ok {
+				require.NoError(t, os.Symlink(link, filepath.Join(dir, "terraform")))
+			}
 			before := files(t, dir)
 			_, err := scaffold.Upgrade(t.Context(), source.Tree{Dir: dir}, "v1.3.0", releases, false)
 			require.ErrorContains(t, err, tt.want)

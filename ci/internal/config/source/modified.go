@@ -15,6 +15,17 @@ func (t Tree) TopLevel(ctx context.Context) (string, error) {
 	return filepath.FromSlash(strings.TrimSuffix(top, "\n")), err
 }
 
+// Prefix returns the tree's folder in the repository, "" for its root, and the path from
+// there to the root, such as "../..". Both are slash-separated.
+func (t Tree) Prefix(ctx context.Context) (folder, top string, err error) {
+	prefix, err := t.Git(ctx, "rev-parse", "--show-prefix")
+	folder = strings.TrimSuffix(strings.TrimSuffix(prefix, "\n"), "/")
+	if folder == "" {
+		return "", "", err
+	}
+	return folder, strings.Repeat("../", strings.Count(folder, "/")) + "..", err
+}
+
 // Modified reports whether a file differs from the commit at HEAD; see
 // [Tree.CommittedFiles]. The names are slash-separated and relative to the tree's folder.
 func (t Tree) Modified(ctx context.Context, names []string) (bool, error) {

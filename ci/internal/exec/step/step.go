@@ -83,13 +83,17 @@ func (s Step) PassesEnv(variable string) bool {
 	})
 }
 
-// IncludeFolder returns the [Step.Include] of a step that reads one folder of the tree,
-// slash-separated and relative to its root.
-func IncludeFolder(folder string) []string {
-	if folder = path.Clean(folder); folder != "." {
-		return []string{folder}
+// IncludeFolders returns the [Step.Include] of a step that reads folders of the tree,
+// slash-separated and relative to its root. "." is all of it, which no pattern matches.
+func IncludeFolders(folders ...string) []string {
+	var all []string
+	for _, folder := range folders {
+		if folder = path.Clean(folder); folder == "." {
+			return nil
+		}
+		all = append(all, folder)
 	}
-	return nil
+	return all
 }
 
 // Cache is a cache directory of a tool. On the host the tool uses its own; in a container

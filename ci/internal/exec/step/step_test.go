@@ -65,7 +65,9 @@ func TestPassesEnv(t *testing.T) {
 	require.False(t, step.Step{}.PassesEnv("PATH"))
 }
 
-func TestIncludeFolder(t *testing.T) {
-	require.Equal(t, []string{"apps/api"}, step.IncludeFolder("apps/api/"))
-	require.Nil(t, step.IncludeFolder("."), "all of it")
+func TestIncludeFolders(t *testing.T) {
+	require.Equal(t, []string{"apps/api"}, step.IncludeFolders("apps/api/"))
+	require.Equal(t, []string{"api", "lib"}, step.IncludeFolders("api", "lib"))
+	require.Nil(t, step.IncludeFolders("."), "all of it")
+	require.Nil(t, step.IncludeFolders("api", "lib/.."), "all of it")
 }

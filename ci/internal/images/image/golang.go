@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,15 +25,12 @@ import (
 // GoLabel is the label with the version of Go that compiled an image's binary.
 const GoLabel = "dev.slipway.go"
 
-// binaryName is the file name of a Go service's binary.
-const binaryName = "server"
-
 // nonrootUser is the numeric user and group that Go services run as, the same as in
 // distroless images.
 const nonrootUser = "65532:65532"
 
-// goImage compiles the service for each platform and puts the static binary alone
-// on an empty base.
+// goImage compiles the service for each platform and puts the static binary on an empty
+// base, or on a layer with the service's files.
 func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, error) {
 	if err := b.checkMain(service); err != nil {
 		return Image{}, err
@@ -42,6 +40,10 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 		return Image{}, err
 	}
 	tc, err := b.toolchain(ctx, service)
+	if err != nil {
+		return Image{}, err
+	}
+	base, err := b.goBase(ctx, service)
 	if err != nil {
 		return Image{}, err
 	}
@@ -61,7 +63,7 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 				return b.leakError(ctx, service, found)
 			}
 			notes[n] = tc.note(goVersionOf(binary))
-			images[n], err = binaryImage(cache{b.Cache}, service, target, binary)
+			images[n], err = binaryImage(cache{b.Cache}, base, service, target, binary)
 			return err
 		})
 	}
@@ -107,14 +109,69 @@ func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string
 	return file, line
 }
 
-// binaryImage returns an image that has only a static binary.
-func binaryImage(c cache, service platform.Service, target v1.Platform, binary []byte) (v1.Image, error) {
-	layer, err := newLayer(c, []file{{path: binaryName, mode: 0o555, data: binary, time: time.Unix(0, 0)}})
+// goBase returns the base of a Go service's image: empty, or with the files that the entry
+// names. They are a layer of their own, which platforms and versions share.
+func (b Builder) goBase(ctx context.Context, service platform.Service) (v1.Image, error) {
+	if len(service.Files) == 0 {
+		return scratch(), nil
+	}
+	files, err := b.goFiles(ctx, service)
 	if err != nil {
 		return nil, err
 	}
-	return addLayer(scratch(), layer, target, func(c *v1.Config) {
-		c.Entrypoint = []string{"/" + binaryName}
+	layer, err := newLayer(cache{b.Cache}, files)
+	if err != nil {
+		return nil, err
+	}
+	return addLayer(scratch(), layer, v1.Platform{}, func(*v1.Config) {})
+}
+
+// goFiles reads the files of a Go service that its entry names. Git and [IgnoreFile] select
+// them, as for a site.
+func (b Builder) goFiles(ctx context.Context, service platform.Service) ([]file, error) {
+	rules, err := readIgnore(b.Source.Dir, service.Path)
+	if err != nil {
+		return nil, err
+	}
+	committed, err := b.Source.CommittedFiles(ctx, append(inputFiles(service), service.Path)...)
+	if err != nil {
+		return nil, err
+	}
+	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules, func(name string) bool {
+		return service.HasFile(path.Join(service.Path, name))
+	})
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(service.Path)))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", service.Path, err)
+	}
+	defer root.Close()
+	var files []file
+	for _, name := range names {
+		f, err := readFile(root, name, service.Path, name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	for _, name := range service.Files {
+		if !slices.ContainsFunc(names, func(n string) bool { return n == name || strings.HasPrefix(n, name+"/") }) {
+			return nil, outcome.Usagef("files %q: %s has no such file for an image: git add it, and exclude it neither in %s nor by a name like .env; or correct files in %s", name, service.Path, IgnoreFile, platform.ServicesFile)
+		}
+	}
+	return files, committed.Check(ctx, append(compared, inputFiles(service)...), b.RequireCommitted)
+}
+
+// binaryImage returns base with a static binary.
+func binaryImage(c cache, base v1.Image, service platform.Service, target v1.Platform, binary []byte) (v1.Image, error) {
+	layer, err := newLayer(c, []file{{path: platform.BinaryName, mode: 0o555, data: binary, time: time.Unix(0, 0)}})
+	if err != nil {
+		return nil, err
+	}
+	return addLayer(base, layer, target, func(c *v1.Config) {
+		c.Entrypoint = []string{"/" + platform.BinaryName}
 		c.User = nonrootUser
 		c.WorkingDir = "/"
 		if made := goVersionOf(binary); made != "" {
@@ -138,7 +195,7 @@ func exposedPorts(service platform.Service) map[string]struct{} {
 // toolchain affect the bytes.
 func (b Builder) compileStep(service platform.Service, target v1.Platform, tc toolchain) step.Step {
 	return b.goStep("compile", service, target, tc, "build", append(buildTags(service), "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
-		"-o", step.Out+"/"+binaryName, b.mainPackage(service))...)
+		"-o", step.Out+"/"+platform.BinaryName, b.mainPackage(service))...)
 }
 
 // buildTags returns the flag of the go command with the service's build tags, if any.
@@ -164,7 +221,7 @@ func (b Builder) goStep(verb string, service platform.Service, target v1.Platfor
 		Args:    append([]string{"go", command}, args...),
 		Env:     env,
 		Caches:  step.GoCaches(),
-		Include: b.moduleFolders(service),
+		Include: step.IncludeFolders(b.moduleFolders(service)...),
 	}
 }
 
@@ -205,7 +262,7 @@ func (b Builder) compile(ctx context.Context, service platform.Service, target v
 		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
-	file := filepath.Join(out, binaryName)
+	file := filepath.Join(out, platform.BinaryName)
 	c := cache{b.Cache}
 	key := cacheKey("binary", absolutePath(b.Source.Dir), service.Path, service.Main, strings.Join(service.BuildTags, ","), target.String())
 	if err := c.readFile(key, file); err != nil {

@@ -113,7 +113,7 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	if err != nil {
 		return nil, err
 	}
-	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules)
+	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -185,8 +185,8 @@ type sitePart struct{ folder, target string }
 
 // imageFiles returns the files to include in a service's image, relative to its
 // folder; and the files to compare with the commit, relative to the tree, some of
-// which may be missing.
-func (b Builder) imageFiles(ctx context.Context, committed source.CommittedFiles, folder string, rules ignoreRules) (included, compared []string, err error) {
+// which may be missing. wanted selects them; nil means those of a site.
+func (b Builder) imageFiles(ctx context.Context, committed source.CommittedFiles, folder string, rules ignoreRules, wanted func(name string) bool) (included, compared []string, err error) {
 	known, err := committed.In(folder)
 	if err != nil {
 		return nil, nil, err
@@ -197,17 +197,17 @@ func (b Builder) imageFiles(ctx context.Context, committed source.CommittedFiles
 		if err != nil {
 			return nil, nil, err
 		}
-		if !enters || leak.IsPrivateFile(file.Name) {
+		if !enters || leak.IsPrivateFile(file.Name) || wanted != nil && !wanted(file.Name) {
 			continue
 		}
 		if file.Exists && file.Tracked {
 			names[file.Name] = true
 		}
-		if part, _, _ := strings.Cut(file.Name, "/"); slices.ContainsFunc(siteParts, func(p sitePart) bool { return p.folder == part }) {
+		if part, _, _ := strings.Cut(file.Name, "/"); wanted != nil || slices.ContainsFunc(siteParts, func(p sitePart) bool { return p.folder == part }) {
 			compared = append(compared, path.Join(folder, file.Name))
 		}
 	}
-	if all := slices.Sorted(maps.Keys(names)); b.isWholeFolder(folder, all) {
+	if all := slices.Sorted(maps.Keys(names)); wanted == nil && b.isWholeFolder(folder, all) {
 		for _, name := range all {
 			compared = append(compared, path.Join(folder, name))
 		}
@@ -238,7 +238,7 @@ func (b Builder) imageFiles(ctx context.Context, committed source.CommittedFiles
 		}
 		relative = filepath.ToSlash(relative)
 		enters, err := rules.includes(relative, false)
-		if enters && !leak.IsPrivateFile(relative) {
+		if enters && !leak.IsPrivateFile(relative) && (wanted == nil || wanted(relative)) {
 			names[relative] = true
 		}
 		return err
@@ -289,17 +289,27 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 		if !ok {
 			continue
 		}
-		full := path.Join(service, name)
-		data, err := below.ReadFile(filepath.FromSlash(inside))
+		f, err := readFile(below, inside, service, name)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
-		}
-		if err := checkLeak(full, data, service+"/"+IgnoreFile); err != nil {
 			return nil, err
 		}
-		files = append(files, file{path: path.Join(target, inside), mode: 0o644, data: data, time: contentTime(data)})
+		f.path = path.Join(target, inside)
+		files = append(files, f)
 	}
 	return files, nil
+}
+
+// readFile reads a file of a service, whose path below root is inside.
+func readFile(root *os.Root, inside, service, name string) (file, error) {
+	full := path.Join(service, name)
+	data, err := root.ReadFile(filepath.FromSlash(inside))
+	if err != nil {
+		return file{}, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
+	}
+	if err := checkLeak(full, data, service+"/"+IgnoreFile); err != nil {
+		return file{}, err
+	}
+	return file{path: name, mode: 0o644, data: data, time: contentTime(data)}, nil
 }
 
 // checkLeak refuses a file of the tree that contains a secret.

@@ -270,7 +270,13 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.environment.bootstrap(ctx, r.options.Platform.Services, d)
+	if err := r.environment.bootstrap(ctx, r.options.Platform.Services, d); err != nil {
+		return err
+	}
+	if err := r.smokeTest(ctx, previousVersion); err != nil {
+		return fmt.Errorf("the services fail the smoke test before any release: %s: correct them, or health_path and routes in %s", outcome.JoinLines(err.Error()), platform.ServicesFile)
+	}
+	return nil
 }
 
 // release releases the next version while clients send requests, and verifies the

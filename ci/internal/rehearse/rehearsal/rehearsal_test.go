@@ -141,8 +141,8 @@ func TestWrongVersion(t *testing.T) {
 	require.NoError(t, err)
 	sourcetest.Write(t, o.Source.Dir, "api/main.go", strings.Replace(string(main), `os.Getenv("VERSION")`, `"fixed"`, 1))
 	got := rehearse(t.Context(), o)
-	require.Equal(t, outcome.Unrestored, got.ExitCode, "the smoke test fails for both versions")
-	require.Contains(t, got.Error, `/api/ returned version "fixed", want "previous"`)
+	require.Equal(t, outcome.Failed, got.ExitCode, "nothing was released")
+	require.Contains(t, got.Error, `the services fail the smoke test before any release: /api/ returned version "fixed", want "previous": correct them, or health_path and routes in terraform/services.auto.tfvars.json`)
 }
 
 // TestInterrupted cancels a rehearsal at the beginning of each stage.

@@ -261,7 +261,7 @@ func (d Delivery) finishPreview(ctx context.Context, client preview.Client, p *r
 		}
 		if err != nil {
 			p.ExitCode, p.Next = outcome.Unrestored, next
-			p.Error += "; cannot remove what does not run: " + leak.Redact(strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; "))
+			p.Error += "; cannot remove what does not run: " + leak.Redact(outcome.JoinLines(awsauth.Explain(err).Error()))
 			return
 		}
 		if found == nil || !found.HasTasks() {
@@ -279,7 +279,7 @@ func (d Delivery) finishPreview(ctx context.Context, client preview.Client, p *r
 		err = client.Tag(ctx, *found, sha, p.ExpiresAt)
 	}
 	if err != nil {
-		p.Notes = append(p.Notes, "the expiry was not set: "+leak.Redact(strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; ")))
+		p.Notes = append(p.Notes, "the expiry was not set: "+leak.Redact(outcome.JoinLines(awsauth.Explain(err).Error())))
 	}
 }
 
@@ -342,7 +342,7 @@ func (d Delivery) removePreviews(ctx context.Context, client preview.Client, num
 			one.Removed, err = client.Remove(ctx, *complete)
 		}
 		if err != nil {
-			one.Error = leak.Redact(strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; "))
+			one.Error = leak.Redact(outcome.JoinLines(awsauth.Explain(err).Error()))
 			removal.ExitCode = outcome.Failed
 		}
 		removal.Previews = append(removal.Previews, one)

@@ -97,7 +97,7 @@ func (d Delivery) finishRun(run report.Run, err error) report.Run {
 	if err == nil {
 		return run
 	}
-	run.ExitCode, run.Error = outcome.Of(err), strings.ReplaceAll(leak.Redact(err.Error()), "\n", "; ")
+	run.ExitCode, run.Error = outcome.Of(err), outcome.JoinLines(leak.Redact(err.Error()))
 	if run.Result = report.Failed; errors.Is(err, context.Canceled) {
 		run.Result = report.Interrupted
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/slipway-cd/slipway/ci/internal/awsauth"
@@ -16,6 +15,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 	"github.com/slipway-cd/slipway/ci/internal/release/smoke"
 	"github.com/slipway-cd/slipway/ci/internal/release/traffic"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // trafficShift is what a release knows of the services whose traffic it shifts.
@@ -102,7 +102,7 @@ func (d Delivery) testEndpoints(ctx context.Context, rules map[string]string, o 
 	endpoints, err := smoke.ListenerEndpoints(ctx, d.Account.elb, slices.Collect(maps.Values(rules)), host)
 	var noEndpoint *smoke.NoEndpointError
 	if errors.As(err, &noEndpoint) {
-		d.Recorder.Event("", preflight.NotChecked+"new versions before they get traffic: "+strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; "))
+		d.Recorder.Event("", preflight.NotChecked+"new versions before they get traffic: "+outcome.JoinLines(awsauth.Explain(err).Error()))
 		return nil, nil
 	}
 	if err != nil {

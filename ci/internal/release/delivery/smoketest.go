@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/release/smoke"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // endpoints are the base URLs of web services, by the entry's name.
@@ -46,7 +47,7 @@ func (d Delivery) endpoints(ctx context.Context, o Options) (found endpoints, no
 	err = d.lookUp(ctx, web, found)
 	var noEndpoint *smoke.NoEndpointError
 	if errors.As(err, &noEndpoint) {
-		return found, "no smoke test: " + strings.ReplaceAll(awsauth.Explain(err).Error(), "\n", "; ") + ": set the URL with --url", nil
+		return found, "no smoke test: " + outcome.JoinLines(awsauth.Explain(err).Error()) + ": set the URL with --url", nil
 	}
 	return found, "", awsauth.Explain(err)
 }

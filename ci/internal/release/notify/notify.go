@@ -278,5 +278,5 @@ func (n Notification) text() string {
 	case n.Event == Done && n.URL != "":
 		line += ": " + n.URL
 	}
-	return strings.ReplaceAll(line, "\n", "; ")
+	return outcome.JoinLines(line)
 }

@@ -24,13 +24,14 @@ import (
 
 	"github.com/slipway-cd/slipway/ci/internal/images/registry"
 	"github.com/slipway-cd/slipway/ci/internal/report"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // targets returns the receivers, and the settings that are invalid.
 func (s Settings) targets() (targets []target, problems []string) {
 	add := func(name string, send func(context.Context, *http.Client, Notification) error, errs ...error) {
 		if err := errors.Join(errs...); err != nil {
-			problems = append(problems, fmt.Sprintf("%s is not notified: %s", name, strings.ReplaceAll(err.Error(), "\n", "; ")))
+			problems = append(problems, fmt.Sprintf("%s is not notified: %s", name, outcome.JoinLines(err.Error())))
 			return
 		}
 		targets = append(targets, target{name: name, send: send})

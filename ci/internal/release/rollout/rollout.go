@@ -14,7 +14,6 @@ package rollout
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -25,6 +24,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/images/leak"
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // ECS is the part of the ECS API that a release calls.
@@ -208,7 +208,7 @@ func (e Engine) explain(err error) error {
 
 // oneLine formats an error as one line without secrets: ECS may quote what it rejects.
 func (e Engine) oneLine(err error) string {
-	return strings.ReplaceAll(leak.Redact(e.explain(err).Error()), "\n", "; ")
+	return outcome.JoinLines(leak.Redact(e.explain(err).Error()))
 }
 
 // callTimeout limits one call including its retries.

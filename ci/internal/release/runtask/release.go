@@ -154,7 +154,7 @@ func (t *ReleaseTasks) AddTo(release *report.Release) {
 			continue
 		}
 		s := &release.Services[n]
-		s.Error = strings.ReplaceAll(leak.Redact(t.Runner(s.Name).explain(task.Err).Error()), "\n", "; ")
+		s.Error = outcome.JoinLines(leak.Redact(t.Runner(s.Name).explain(task.Err).Error()))
 		if task.Cause != nil {
 			s.Causes = append(s.Causes, *task.Cause)
 		}

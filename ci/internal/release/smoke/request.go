@@ -82,8 +82,8 @@ func (c Check) run(ctx context.Context, client *http.Client, base string) error 
 	if err := json.Unmarshal(body, &document); err != nil || document.Version == nil || *document.Version == c.Version {
 		return nil
 	}
-	if c.Below != 0 && !commitID.MatchString(*document.Version) {
-		return nil // that of its API, or of the program
+	if c.CommitOnly && !commitID.MatchString(*document.Version) {
+		return nil
 	}
 	return fmt.Errorf("%s returned version %q, want %q", c.Path, *document.Version, c.Version)
 }

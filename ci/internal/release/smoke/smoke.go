@@ -20,9 +20,11 @@ type Check struct {
 	// Version is the expected "version" in the JSON response; "" accepts any. A
 	// response without one passes, because services need not report it.
 	Version string
-	// Below, if not 0, accepts any status below it, does not follow redirects, and ignores
-	// a version that is not a commit id. With 0 the status must be 200.
+	// Below, if not 0, accepts any status below it, and does not follow redirects. With 0
+	// the status must be 200.
 	Below int
+	// CommitOnly ignores a version that is not a commit id: that of the API or the program.
+	CommitOnly bool
 	// HTML requires a response of type text/html.
 	HTML bool
 	// SuccessThreshold is how many consecutive responses must pass; 0 means 1.
@@ -34,9 +36,10 @@ type Check struct {
 // to that service. A service in versions must respond with that version. Workers and jobs
 // have no routes, and so no checks.
 //
-// Only the kinds go and nginx promise what their routes return, unless the service was
-// there before. Any other program may redirect, or answer the root of a prefix with 401 or
-// 404: it has to answer, and not with a server error.
+// Only a health path must be answered with 200, and the page of a site. Any other path may
+// redirect, or be answered with 401 or 404, because the services file does not say what is
+// there: but not with a server error. Of kind go and not there before, a version in the
+// response must be that of the release.
 func Checks(services []platform.Service, versions map[string]string) []Check {
 	var checks []Check
 	for _, s := range services {
@@ -55,13 +58,15 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 			}
 			continue
 		}
-		if s.CatchAll() {
-			add(Check{Path: "/", HTML: s.Kind == platform.Nginx})
+		switch {
+		case s.Kind == platform.Nginx && s.CatchAll():
+			add(Check{Path: "/", HTML: true})
+		case s.CatchAll():
+			add(Check{Path: "/", Below: http.StatusInternalServerError})
 		}
 		for _, route := range s.Routes {
 			if prefix, ok := strings.CutSuffix(route, "/*"); ok && prefix != "" && s.Kind == platform.Go {
 				add(rootCheck(prefix, versions[s.Name]))
-				add(Check{Path: prefix + "/health"})
 			}
 		}
 		add(Check{Path: s.HealthPath})
@@ -78,7 +83,7 @@ func anyProgram(s platform.Service, version string) []Check {
 		if path == "" || strings.ContainsAny(path, "*?") {
 			continue
 		}
-		checks = append(checks, Check{Path: path, Version: version, Below: http.StatusInternalServerError})
+		checks = append(checks, Check{Path: path, Version: version, Below: http.StatusInternalServerError, CommitOnly: true})
 	}
 	if len(checks) > 0 && version != "" {
 		checks[0].SuccessThreshold = versionThreshold
@@ -87,7 +92,7 @@ func anyProgram(s platform.Service, version string) []Check {
 }
 
 func rootCheck(prefix, version string) Check {
-	check := Check{Path: prefix + "/", Version: version}
+	check := Check{Path: prefix + "/", Version: version, Below: http.StatusInternalServerError}
 	if version != "" {
 		check.SuccessThreshold = versionThreshold
 	}

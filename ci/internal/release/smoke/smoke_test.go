@@ -33,14 +33,15 @@ var services = []platform.Service{
 func TestChecks(t *testing.T) {
 	got := smoke.Checks(services, map[string]string{"api": "v2", "web": "v2"})
 	require.Equal(t, []smoke.Check{
-		{Service: "api", Path: "/api/", Version: "v2", SuccessThreshold: 8},
-		{Service: "api", Path: "/api/health"},
+		{Service: "api", Path: "/api/", Version: "v2", Below: 500, SuccessThreshold: 8},
 		{Service: "api", Path: "/health"},
-		{Service: "hidden", Path: "/hidden/"}, // not in versions
-		{Service: "hidden", Path: "/hidden/health"},
+		{Service: "hidden", Path: "/hidden/", Below: 500}, // not in versions
 		{Service: "web", Path: "/", HTML: true},
 		{Service: "web", Path: "/healthz"},
 	}, got, "/ping is routed to web, so it is not checked")
+	require.Equal(t, []smoke.Check{{Service: "all", Path: "/", Below: 500}, {Service: "all", Path: "/up"}}, smoke.Checks([]platform.Service{
+		{Name: "all", Build: platform.Build{Kind: platform.Go}, HealthPath: "/up", Routes: []string{"/*"}},
+	}, map[string]string{"all": "v2"}), "an API need not have a page at /")
 }
 
 // TestChecksOfAnyProgram: what a program of another kind returns is its own matter, as
@@ -54,10 +55,10 @@ func TestChecksOfAnyProgram(t *testing.T) {
 		{Name: "job", Build: platform.Build{Kind: platform.Go}, Schedule: "rate(1 hour)"},
 	}, map[string]string{"shop": "v2", "worker": "v2"})
 	require.Equal(t, []smoke.Check{
-		{Service: "shop", Path: "/shop", Version: "v2", Below: 500, SuccessThreshold: 8},
-		{Service: "shop", Path: "/shop/", Version: "v2", Below: 500},
-		{Service: "site", Path: "/", Below: 500},
-		{Service: "adopted", Path: "/team/", Below: 500},
+		{Service: "shop", Path: "/shop", Version: "v2", Below: 500, CommitOnly: true, SuccessThreshold: 8},
+		{Service: "shop", Path: "/shop/", Version: "v2", Below: 500, CommitOnly: true},
+		{Service: "site", Path: "/", Below: 500, CommitOnly: true},
+		{Service: "adopted", Path: "/team/", Below: 500, CommitOnly: true},
 		{Service: "adopted", Path: "/team/up", Below: 400},
 	}, got, "/up is routed to site, and /shop/up to shop")
 }
@@ -86,9 +87,10 @@ func TestRunAgainstAnyProgram(t *testing.T) {
 		"a redirect is not followed": {smoke.Check{Path: "/login", Below: 500}, ""},
 		"unauthorized":               {smoke.Check{Path: "/private", Below: 500}, ""},
 		"unauthorized health":        {smoke.Check{Path: "/private", Below: 400}, "/private returned 401 Unauthorized, want a status below 400"},
-		"a version of its own":       {smoke.Check{Path: "/api", Below: 500, Version: strings.Repeat("9", 40)}, ""},
-		"another commit":             {smoke.Check{Path: "/commit", Below: 500, Version: strings.Repeat("9", 40)}, `/commit returned version "` + commit + `"`},
-		"the commit":                 {smoke.Check{Path: "/commit", Below: 500, Version: commit}, ""},
+		"a version of its own":       {smoke.Check{Path: "/api", CommitOnly: true, Version: strings.Repeat("9", 40)}, ""},
+		"a version":                  {smoke.Check{Path: "/api", Below: 500, Version: strings.Repeat("9", 40)}, `/api returned version "1.4"`},
+		"another commit":             {smoke.Check{Path: "/commit", Below: 500, CommitOnly: true, Version: strings.Repeat("9", 40)}, `/commit returned version "` + commit + `"`},
+		"the commit":                 {smoke.Check{Path: "/commit", CommitOnly: true, Version: commit}, ""},
 		"unavailable":                {smoke.Check{Path: "/x", Below: 500}, "/x returned 503 Service Unavailable, want a status below 500"},
 	}
 	for name, tt := range tests {
@@ -111,7 +113,7 @@ func TestChecksOfOverlappingRoutes(t *testing.T) {
 		{Name: "landing", Build: platform.Build{Kind: platform.Nginx}, HealthPath: "/healthz", Routes: []string{"/"}},
 		{Name: "web", Build: platform.Build{Kind: platform.Nginx}, HealthPath: "/healthz", Routes: []string{"/*"}},
 	}, nil)
-	require.Equal(t, []smoke.Check{{Service: "api", Path: "/api/"}, {Service: "probes", Path: "/health"}, {Service: "web", Path: "/healthz"}}, got)
+	require.Equal(t, []smoke.Check{{Service: "api", Path: "/api/", Below: 500}, {Service: "probes", Path: "/health"}, {Service: "web", Path: "/healthz"}}, got)
 }
 
 func TestNotes(t *testing.T) {

@@ -8,6 +8,9 @@ import (
 // OneLine returns text as one line.
 func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
+// JoinLines returns a message of several lines, such as that of joined errors, on one line.
+func JoinLines(text string) string { return strings.ReplaceAll(text, "\n", "; ") }
+
 // Count formats a number with a noun whose plural ends in s.
 func Count(n int, noun string) string {
 	if n != 1 {

@@ -28,4 +28,5 @@ func TestNearest(t *testing.T) {
 func TestOneLine(t *testing.T) {
 	require.Equal(t, "a b c", outcome.OneLine("  a\n\tb  c\r\n"))
 	require.Empty(t, outcome.OneLine("\n"))
+	require.Equal(t, "a: x; b: y", outcome.JoinLines("a: x\nb: y"))
 }

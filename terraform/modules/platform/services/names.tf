@@ -27,7 +27,7 @@ locals {
 
   # A text that is equal for entries with the same image.
   build = { for name, s in var.services : name => jsonencode([
-    s.kind, s.path, s.kind == "go" && s.main == "" ? "./cmd/server" : s.main, s.build_tags,
+    s.kind, s.path, s.kind == "go" && s.main == "" ? "./cmd/server" : s.main, s.build_tags, s.files,
     s.kind == "dockerfile" ? abspath("/${s.path}/${s.dockerfile != "" ? s.dockerfile : "Dockerfile"}") : s.dockerfile,
     s.target, s.build_args, s.build_secrets, s.image,
   ]) }

@@ -92,6 +92,7 @@ locals {
     [for field in [
       { name = "main", set = s.main != "", kind = "go" },
       { name = "build_tags", set = length(s.build_tags) > 0, kind = "go" },
+      { name = "files", set = length(s.files) > 0, kind = "go" },
       { name = "dockerfile", set = s.dockerfile != "", kind = "dockerfile" },
       { name = "target", set = s.target != "", kind = "dockerfile" },
       { name = "build_args", set = length(s.build_args) > 0, kind = "dockerfile" },
@@ -102,6 +103,10 @@ locals {
     s.main == "" || s.main == "." || can(regex("^\\./[^/]+(/[^/]+)*$", s.main)) && length(setintersection(slice(split("/", "${s.main}/"), 1, length(split("/", s.main))), [".", ".."])) == 0
     ? "" : "main \"${s.main}\" must be a package below path, such as \"./cmd/server\"",
     [for tag in s.build_tags : "build tag \"${tag}\" must be letters, digits, dots and underscores" if !can(regex(local.patterns.build_tag, tag))],
+    [for file in s.files : !can(regex(local.patterns.path, file)) || length(setintersection(split("/", file), [".", ".."])) > 0
+      ? "files \"${file}\" must be a file or folder below path, such as \"templates\""
+      : split("/", file)[0] == "server" ? "files \"${file}\" cannot be in the image, where /server is the binary: move it to another folder" : ""
+    ],
     s.dockerfile != "" && (startswith(s.dockerfile, "/") || local.dockerfile_leaves[name]) ? "dockerfile \"${s.dockerfile}\" must be a file inside the source tree, relative to path" : "",
     [for variable in concat(keys(s.build_args), s.build_secrets) :
       "build argument or secret \"${variable}\" must be letters, digits and underscores, not beginning with a digit"

@@ -1,6 +1,6 @@
-// Package moto_test applies the repository's Terraform to moto. It is a package of its
-// own so that it runs in parallel with others: it takes minutes, mostly waiting.
-package moto_test
+// Package apply_test applies the repository's Terraform to moto. That takes minutes, mostly
+// of waiting, so it is the module's first package in the order in which Go tests them.
+package apply_test
 
 import (
 	"context"
@@ -108,7 +108,7 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	defer applied.done()
 	site := site{t: t, endpoint: endpoint}
 	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(filepath.Join(dir, platform.EnvironmentsDir), os.DirFS("../testdata/environments")))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, platform.EnvironmentsDir), os.DirFS("../terraform/testdata/environments")))
 	staging, err := platform.SelectEnvironment(dir, "staging")
 	require.NoError(t, err)
 	w := infratest.New(t, ".", environment...)

@@ -134,10 +134,12 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
 	requireMoves(t, w, "platform", variables...)
 	<-planned.Done()
-	w.Plan(append([]string{"-destroy"}, variables...)...)
-	w.Run("apply", "plan")
+	w.Run(slices.Concat(destroy, variables)...)
 	require.Empty(t, managed(w.State()), "what a destroy of staging leaves in the state")
 }
+
+// destroy are the arguments of a destroy of what has just been planned.
+var destroy = []string{"destroy", "-auto-approve", "-refresh=false"}
 
 // requireMoves requires that each resource of a state moves into a module, and that nothing
 // else changes, if the state is as it was before there was the module.
@@ -150,7 +152,7 @@ func requireMoves(t *testing.T, w *infratest.Workspace, module string, variables
 	for _, r := range managed(w.State()) {
 		before = append(before, r.Address)
 	}
-	plan := w.Plan(variables...)
+	plan := w.Plan(append([]string{"-refresh=false"}, variables...)...)
 	require.Empty(t, terraform.Changes(plan), "of a state without the module")
 	for _, r := range plan.ResourceChanges {
 		if r.PreviousAddress != "" {
@@ -236,9 +238,8 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 	requireCreatedFirst(t, made, "/api")
 
 	started = time.Now()
-	destroy := main.Plan(append([]string{"-destroy"}, motoPlatform...)...)
-	main.Run("apply", "plan")
-	t.Logf("platform: %d resources destroyed in %.0f s", terraform.Count(destroy, tfjson.Actions.Delete), time.Since(started).Seconds())
+	main.Run(slices.Concat(destroy, motoPlatform)...)
+	t.Logf("platform: destroyed in %.0f s", time.Since(started).Seconds())
 	require.Empty(t, managed(main.State()), "what a destroy leaves in the state")
 	applier.add(t, world, take(t, recorder))
 	planner.check(t)

@@ -120,7 +120,7 @@ func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 		WithDirectory("/usr/local/go", dag.Container().From(lock.Reference("go")).Directory("/usr/local/go")).
 		WithFile("/usr/local/bin/terraform", dag.Container().From(lock.Reference("terraform")).File(terraformBinary)).
 		WithEnvVariable("GOPATH", "/go").
-		WithExec([]string{"/usr/local/go/bin/go", "test", "-v", "-count=1", "-timeout=30m", "./terraform/moto"})
+		WithExec([]string{"/usr/local/go/bin/go", "test", "-v", "-count=1", "-timeout=30m", "./apply"})
 	said, err := tests.Stdout(ctx)
 	if err == nil && !strings.Contains(said, "--- PASS: TestAppliedTwiceChangesNothing") {
 		return "", errors.New("the rehearsal was skipped, because something is missing:\n" + said)

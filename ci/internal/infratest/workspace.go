@@ -51,9 +51,10 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 	}
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, Source()))
+	// Each command decodes the provider's schemas. A sixth of that is garbage collection.
 	return &Workspace{
 		Dir: filepath.Join(dir, configuration), t: t,
-		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1"), environment...),
+		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1", "GOGC=400"), environment...),
 	}
 }
 
@@ -197,12 +198,40 @@ func (w *Workspace) Console(expression string, value any) {
 	require.NoError(w.t, json.Unmarshal([]byte(quoted), value))
 }
 
-// State returns the current state.
+// State returns the current state, with all resources in the root module. terraform show
+// would decode the provider's schemas first, which takes seconds of CPU time.
 func (w *Workspace) State() *tfjson.State {
 	w.t.Helper()
-	state := &tfjson.State{}
-	require.NoError(w.t, json.Unmarshal([]byte(w.Run("show", "-json")), state))
-	return state
+	var file struct {
+		Outputs   map[string]*tfjson.StateOutput
+		Resources []struct {
+			Module, Mode, Type, Name string
+			Instances                []struct {
+				Index      any `json:"index_key"`
+				Attributes map[string]any
+			}
+		}
+	}
+	require.NoError(w.t, json.Unmarshal([]byte(w.Run("state", "pull")), &file))
+	values := &tfjson.StateValues{Outputs: map[string]*tfjson.StateOutput{}, RootModule: &tfjson.StateModule{}}
+	for name, output := range file.Outputs {
+		values.Outputs[name] = &tfjson.StateOutput{Value: output.Value}
+	}
+	for _, r := range file.Resources {
+		address := strings.TrimPrefix(r.Module+"."+r.Type+"."+r.Name, ".")
+		for _, instance := range r.Instances {
+			resource := &tfjson.StateResource{
+				Address: address, Mode: tfjson.ResourceMode(r.Mode), Type: r.Type, Name: r.Name, Index: instance.Index, AttributeValues: instance.Attributes,
+			}
+			if instance.Index != nil {
+				index, err := json.Marshal(instance.Index)
+				require.NoError(w.t, err)
+				resource.Address += "[" + string(index) + "]"
+			}
+			values.RootModule.Resources = append(values.RootModule.Resources, resource)
+		}
+	}
+	return &tfjson.State{Values: values}
 }
 
 func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) {

@@ -94,6 +94,13 @@ func (lb *loadBalancer) api(w http.ResponseWriter, r *http.Request) {
 	proxy(w, r, to)
 }
 
+// mostConcurrent returns the largest number of API requests that were in progress at once.
+func (lb *loadBalancer) mostConcurrent() int {
+	lb.mu.Lock()
+	defer lb.mu.Unlock()
+	return lb.maxConcurrent
+}
+
 func (lb *loadBalancer) setBackends(backends ...*backend) {
 	lb.mu.Lock()
 	defer lb.mu.Unlock()

@@ -69,7 +69,7 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 		require.LessOrEqual(t, wait, 2000.0)
 	}
 	require.GreaterOrEqual(t, page.asked(d.url+"/api/"), bars)
-	require.Equal(t, 1, d.maxConcurrent, "requests never overlap")
+	require.Equal(t, 1, d.mostConcurrent(), "requests never overlap")
 }
 
 // TestPageShowsRelease replaces the containers of the old version one by one while the
@@ -144,7 +144,7 @@ func TestPageTimeout(t *testing.T) {
 	page.await(live)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	require.Equal(t, 1, d.maxConcurrent, "requests never overlap")
+	require.Equal(t, 1, d.mostConcurrent(), "requests never overlap")
 }
 
 func TestPageDoesNotBelieveEverything(t *testing.T) {

@@ -20,6 +20,7 @@ type progress struct {
 	module  string
 	total   int
 	started time.Time
+	onStart func() // is called when a package's tests start
 
 	mu   sync.Mutex
 	rest []byte // an incomplete line
@@ -38,7 +39,13 @@ func (p *progress) Write(data []byte) (int, error) {
 		}
 		p.rest = rest
 		var e event
-		if json.Unmarshal(line, &e) == nil && e.finishesPackage() {
+		if json.Unmarshal(line, &e) != nil {
+			continue
+		}
+		if e.Action == "start" {
+			p.onStart()
+		}
+		if e.finishesPackage() {
 			p.done++
 		}
 	}

@@ -11,7 +11,8 @@ import (
 
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &progress{module: "app", total: 3, started: time.Now()}
+		starts := 0
+		p := &progress{module: "app", total: 3, started: time.Now(), onStart: func() { starts++ }}
 		var told []string
 		stop := p.report(func(line string) { told = append(told, line) })
 		time.Sleep(progressInterval) // synctest's time
@@ -27,6 +28,7 @@ func TestProgress(t *testing.T) {
 		time.Sleep(progressInterval)
 		synctest.Wait()
 		stop()
+		require.Equal(t, 1, starts)
 		require.Equal(t, []string{
 			"app: compiling, no package of 3 tested yet, 5s",
 			"app: 2 of 3 packages tested, 10s",

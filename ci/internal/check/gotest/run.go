@@ -24,7 +24,7 @@ const noGo = "go is not on PATH: install Go from https://go.dev/dl"
 // insufficient coverage are in the Summary. The error is an [*OptionError] for invalid
 // options, and wraps [exec.ErrNotFound] if Go is missing, [ErrNoCompiler] if the race
 // detector has no C compiler, and the context's cause if the run was cancelled. Modules run
-// concurrently if there are enough cores, and all of them run even if one fails.
+// concurrently, and all of them run even if one fails.
 func Run(ctx context.Context, source string, executor step.Executor, o Options) (Summary, error) {
 	modules, err := o.modules(source)
 	if err != nil {
@@ -89,14 +89,18 @@ func (r *runner) runAll(ctx context.Context, modules []module) ([]outcome, error
 	outcomes := make([]outcome, len(modules))
 	errs := make([]error, len(modules))
 	var group errgroup.Group
-	// go test compiles and runs packages on all cores, but not all of the time: run half
-	// as many modules as there are cores.
-	group.SetLimit(max(1, runtime.GOMAXPROCS(0)/2))
+	if _, ok := r.exec.(step.Host); !ok { // each container compiles: run half as many as there are cores
+		group.SetLimit(max(1, runtime.GOMAXPROCS(0)/2))
+	}
 	for i, m := range modules {
+		started := make(chan struct{})
+		start := sync.OnceFunc(func() { close(started) })
 		group.Go(func() error {
-			outcomes[i], errs[i] = r.runModule(ctx, m)
+			defer start()
+			outcomes[i], errs[i] = r.runModule(ctx, m, start)
 			return nil
 		})
+		<-started // modules share packages, which Go would compile once for each
 	}
 	_ = group.Wait() // its functions return none
 	if ctx.Err() != nil {
@@ -116,11 +120,13 @@ func (r *runner) runAll(ctx context.Context, modules []module) ([]outcome, error
 	return outcomes, errors.Join(errs...)
 }
 
-func (r *runner) runModule(ctx context.Context, m module) (out outcome, err error) {
+// runModule runs a module. It calls started when the first tests start, which is after
+// most packages are compiled, or at once if the executor does not show when.
+func (r *runner) runModule(ctx context.Context, m module, started func()) (out outcome, err error) {
 	if ctx.Err() != nil {
 		return outcome{}, context.Cause(ctx)
 	}
-	reporter := &progress{module: m.dir, total: m.packages(), started: time.Now()}
+	reporter := &progress{module: m.dir, total: m.packages(), started: time.Now(), onStart: started}
 	r.log("%s: compiling and testing %d packages", m.dir, reporter.total)
 	dir, err := os.MkdirTemp("", "slipway-test-*")
 	if err != nil {
@@ -148,6 +154,8 @@ func (r *runner) runModule(ctx context.Context, m module) (out outcome, err erro
 		host.Tee = reporter
 		executor = host
 		defer reporter.report(func(line string) { r.log("%s", line) })()
+	} else {
+		started()
 	}
 	result, err := executor.Run(ctx, invocation, dir)
 	switch {

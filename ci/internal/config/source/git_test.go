@@ -1,11 +1,6 @@
 package source_test
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -132,41 +127,4 @@ func TestParentRepository(t *testing.T) {
 		_, err = tree.Revision(t.Context())
 		require.ErrorContains(t, err, "commit first")
 	})
-}
-
-// TestGitIsCalledInOnePlace checks that all code calls git through [source.Tree.Git], which
-// cleans the environment.
-func TestGitIsCalledInOnePlace(t *testing.T) {
-	module := sourcetest.Repository("ci")
-	files := 0
-	require.NoError(t, filepath.WalkDir(module, func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".gen.go") {
-			return err
-		}
-		files++
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return nil //nolint:nilerr // test data, which need not be Go
-		}
-		below, _ := filepath.Rel(module, name)
-		ast.Inspect(file, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok {
-				return true
-			}
-			for _, argument := range call.Args {
-				if text, ok := argument.(*ast.BasicLit); ok && text.Value == `"git"` {
-					require.Contains(t, []string{
-						"internal/config/source/git.go", "internal/sourcetest/sourcetest.go",
-						"internal/check/doctor/doctor.go", // looks whether it is there
-					}, filepath.ToSlash(below), "call source.Tree.Git")
-				}
-			}
-			return true
-		})
-		return nil
-	}))
-	require.Greater(t, files, 300)
-	_, err := os.Stat(filepath.Join(module, "internal", "config", "source", "git.go"))
-	require.NoError(t, err)
 }

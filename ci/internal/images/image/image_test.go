@@ -408,7 +408,7 @@ func TestReadLock(t *testing.T) {
 			require.Equal(t, tt.want, lock)
 		})
 	}
-	repository, err := image.ReadLockFile(sourcetest.Repository())
+	repository, err := image.ReadLockFile(sourcetest.Root(image.LockFile))
 	require.NoError(t, err)
 	require.Equal(t, repository, builtIn, "run slipway lock: it writes both files")
 	lock := image.Lock{Images: map[string]image.Pin{"a": {Reference: "r", Digest: "sha256:1"}, "b": {Reference: "r"}}}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/report"
@@ -40,12 +41,12 @@ func TestPipeline(t *testing.T) {
 		{rehearsal.Replaced, "staging", report.Failed, report.Unchanged, outcome.Unrestored, outcome.Unrestored, "not promoted to production: the release in staging is failed"},
 		{rehearsal.Killed, "production", report.Succeeded, report.Succeeded, outcome.Done, outcome.Done, ""},
 	}
-	dir, cache := sourcetest.New(t), t.TempDir()
+	dir := sourcetest.New(t)
 	for _, tt := range tests {
 		t.Run(strings.TrimSuffix(string(tt.scenario)+" in "+tt.faultIn, " in "), func(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, tt.scenario)
-			o.Live, o.Cache = true, cache
+			o.Live, o.Cache = true, image.CacheDir()
 			got := rehearsal.RunPipeline(t.Context(), o, rehearsal.PipelineOptions{FaultIn: tt.faultIn, Soak: 10 * time.Millisecond}, report.NewRecorder(time.Now, silent{}))
 			details := fmt.Sprintf("%+v\n%+v", got, got.Staging)
 			require.Equal(t, tt.code, got.ExitCode, details)

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/report"
@@ -21,13 +21,13 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { sourcetest.RunTests(m) }
 
 // options returns the options of a rehearsal of a small tree.
 func options(t *testing.T, scenario rehearsal.Scenario) rehearsal.Options {
 	t.Helper()
 	o := rehearsaltest.Options(t, sourcetest.New(t), scenario)
-	o.Live = true
+	o.Live, o.Cache = true, image.CacheDir()
 	return o
 }
 
@@ -65,12 +65,12 @@ func TestScenarios(t *testing.T) {
 		{rehearsal.Throttled, report.Succeeded, outcome.Done, "", nil, ""},
 		{rehearsal.Outage, report.Succeeded, outcome.Done, "", nil, ""},
 	}
-	dir, cache := sourcetest.New(t), t.TempDir() // all deliver the same
+	dir := sourcetest.New(t) // all deliver the same
 	for _, tt := range tests {
 		t.Run(string(tt.scenario), func(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, tt.scenario)
-			o.Live, o.Cache = true, cache
+			o.Live, o.Cache = true, image.CacheDir()
 			got := rehearse(t.Context(), o)
 			details := fmt.Sprintf("%+v", got)
 			require.Equal(t, tt.result, got.Result, details)
@@ -147,12 +147,12 @@ func TestWrongVersion(t *testing.T) {
 
 // TestInterrupted cancels a rehearsal at the beginning of each stage.
 func TestInterrupted(t *testing.T) {
-	dir, cache := sourcetest.New(t), t.TempDir()
+	dir := sourcetest.New(t)
 	for _, at := range []string{"build …", "publish …", "bootstrap …", "deploy …"} {
 		t.Run(at, func(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, rehearsal.Happy)
-			o.Live, o.Cache = true, cache
+			o.Live, o.Cache = true, image.CacheDir()
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			view := trigger{at: at, do: func() { cancel(outcome.Interruption("interrupted by the test")) }}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/report"
@@ -39,12 +40,12 @@ func TestShifts(t *testing.T) {
 		{rehearsal.OneOfThreeBad, "", report.Restored, outcome.Restored, `testing the new version: /api/ returned version "of yesterday"`, "BLUE_GREEN", "none"},
 		{rehearsal.Cancel, "canary", report.Interrupted, outcome.Interrupted, "interrupted", "CANARY", "none"},
 	}
-	dir, cache := sourcetest.New(t), t.TempDir()
+	dir := sourcetest.New(t)
 	for _, tt := range tests {
 		t.Run(string(tt.scenario), func(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, tt.scenario)
-			o.Live, o.Cache, o.Strategy = true, cache, tt.strategy
+			o.Live, o.Cache, o.Strategy = true, image.CacheDir(), tt.strategy
 			got := rehearse(t.Context(), o)
 			details := fmt.Sprintf("%+v", got)
 			require.Equal(t, tt.result, got.Result, details)

@@ -492,19 +492,17 @@ func TestRollbackOfAJobKilledAtEveryCall(t *testing.T) {
 		}
 		whole := released()
 		whole.rollBack(t)
-		for n := range whole.ecs.calls {
-			for _, late := range []bool{false, true} {
-				b := released()
-				killAt(b, n, late)
-				if targets, err := b.engine.LastKnownGood(t.Context(), b.services(), ""); err == nil {
-					b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
-				}
-				restartProcess(b)
-				for range 2 {
-					got := b.rollBack(t)
-					require.Equal(t, outcome.Done, got.ExitCode, "call %d: %s\n%s", n, got.Error, b.log())
-					require.Equal(t, []string{oldImage, oldImage, oldImage}, []string{b.ecs.running("a"), b.ecs.running("b"), b.ecs.running("j")}, "%s, call %d, takes effect %v\n%s", status, n, late, b.log())
-				}
+		for n, late := range killPoints(whole.ecs.calls) {
+			b := released()
+			killAt(b, n, late)
+			if targets, err := b.engine.LastKnownGood(t.Context(), b.services(), ""); err == nil {
+				b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
+			}
+			restartProcess(b)
+			for range 2 {
+				got := b.rollBack(t)
+				require.Equal(t, outcome.Done, got.ExitCode, "call %d: %s\n%s", n, got.Error, b.log())
+				require.Equal(t, []string{oldImage, oldImage, oldImage}, []string{b.ecs.running("a"), b.ecs.running("b"), b.ecs.running("j")}, "%s, call %d, takes effect %v\n%s", status, n, late, b.log())
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,20 +21,39 @@ import (
 // errKilled is the error of every call of a killed process.
 var errKilled = errors.New("killed")
 
-// killAt kills the process after n calls. With late, the last one takes effect, but its
-// response is lost.
+// killAt kills the process after n calls. With late, a further one takes effect, the next
+// that changes anything, but its response is lost.
 func killAt(b *fixture, n int, late bool) {
 	seen, dead := 0, false
-	b.ecs.failCall = func(string, string) error {
+	b.ecs.failCall = func(operation, _ string) error {
 		if dead || seen == n && !late {
 			dead = true
 			return errKilled
 		}
-		dead = seen == n
+		dead = seen >= n && isWrite(operation)
 		seen++
 		return nil
 	}
 	b.ecs.loseResponse = func(string, string) bool { return dead }
+}
+
+// isWrite reports whether an operation changes anything.
+func isWrite(operation string) bool {
+	return !slices.ContainsFunc([]string{"Describe", "Get", "List"}, func(verb string) bool { return strings.HasPrefix(operation, verb) })
+}
+
+// killPoints returns the arguments of killAt for a process that makes these calls: to be
+// killed before each call, after the last one, and between the effect of each write and its
+// response. After the response of a call is before the next one.
+func killPoints(calls []string) iter.Seq2[int, bool] {
+	return func(yield func(n int, late bool) bool) {
+		for n, call := range calls {
+			if !yield(n, false) || isWrite(call) && !yield(n, true) {
+				return
+			}
+		}
+		yield(len(calls), false)
+	}
 }
 
 // restartProcess lets calls succeed again, as for the next process.
@@ -67,18 +88,15 @@ func TestKilledAtEveryCall(t *testing.T) {
 			whole := shaped()
 			whole.request.Timeout = killTimeout
 			whole.engine.Release(t.Context(), whole.request)
-			calls := len(whole.ecs.calls)
-			require.Greater(t, calls, 10)
-			for n := range calls {
-				for _, late := range []bool{false, true} {
-					for _, later := range []bool{false, true} {
-						t.Run(fmt.Sprintf("%s, %s, call %d, takes effect %v, rested %v", name, shape, n, late, later), func(t *testing.T) {
-							b := killed(shaped(), n, late, later)
-							b.request.WaitForTurn = maxWait
-							requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
-							b.requireOtherServiceUntouched(t)
-						})
-					}
+			require.Greater(t, len(whole.ecs.calls), 10)
+			for n, late := range killPoints(whole.ecs.calls) {
+				for _, later := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s, %s, call %d, takes effect %v, rested %v", name, shape, n, late, later), func(t *testing.T) {
+						b := killed(shaped(), n, late, later)
+						b.request.WaitForTurn = maxWait
+						requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
+						b.requireOtherServiceUntouched(t)
+					})
 				}
 			}
 		}
@@ -134,30 +152,28 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 		whole := newFirstBench(f[0], f[1])
 		whole.request.Timeout = killTimeout
 		whole.engine.Release(t.Context(), whole.request)
-		for n := range len(whole.ecs.calls) {
-			for _, late := range []bool{false, true} {
-				for _, later := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
-						b := killed(newFirstBench(f[0], f[1]), n, late, later)
-						b.request.WaitForTurn = maxWait
-						got := b.engine.Release(t.Context(), b.request)
-						if got.ExitCode == outcome.Refused {
-							// ECS retries its rollback to a missing image indefinitely.
-							require.Contains(t, got.Error, "restores release 012345678901.")
-							require.Contains(t, got.Error, "slipway rollback")
-							require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
-							got = b.engine.Release(t.Context(), b.request)
-						}
-						requireAll(t, b, got, name == "good")
-						want := int32(0)
-						if name == "good" {
-							want = 2
-						}
-						for _, s := range b.ecs.services {
-							require.Equal(t, want, s.desired, "%s\n%s", s.name, b.log())
-						}
-					})
-				}
+		for n, late := range killPoints(whole.ecs.calls) {
+			for _, later := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
+					b := killed(newFirstBench(f[0], f[1]), n, late, later)
+					b.request.WaitForTurn = maxWait
+					got := b.engine.Release(t.Context(), b.request)
+					if got.ExitCode == outcome.Refused {
+						// ECS retries its rollback to a missing image indefinitely.
+						require.Contains(t, got.Error, "restores release 012345678901.")
+						require.Contains(t, got.Error, "slipway rollback")
+						require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
+						got = b.engine.Release(t.Context(), b.request)
+					}
+					requireAll(t, b, got, name == "good")
+					want := int32(0)
+					if name == "good" {
+						want = 2
+					}
+					for _, s := range b.ecs.services {
+						require.Equal(t, want, s.desired, "%s\n%s", s.name, b.log())
+					}
+				})
 			}
 		}
 	}
@@ -168,26 +184,28 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 	whole := newFirstReleaseFixture(stays, stays)
 	whole.request.Timeout = killTimeout
 	whole.engine.Release(t.Context(), whole.request)
-	for n := callsUntil(t, "RegisterTaskDefinition", stays, stays) + 1; n < len(whole.ecs.calls); n++ {
-		for _, late := range []bool{false, true} {
-			t.Run(fmt.Sprintf("call %d, takes effect %v", n, late), func(t *testing.T) {
-				b := killed(newFirstReleaseFixture(stays, stays), n, late, false)
-				verified := false
-				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
-				b.request.Preflight = func(_ context.Context, changes []rollout.ServiceChange) error {
-					require.Empty(t, changes, "no image is needed")
-					return nil
-				}
-				got := b.rollBack(t)
-				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
-				require.False(t, verified, "no task runs")
-				b.ecs.settleAll()
-				for _, target := range b.request.Targets {
-					require.Equal(t, noImage, b.ecs.running(target.Service.Name))
-					require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
-				}
-			})
+	first := callsUntil(t, "RegisterTaskDefinition", stays, stays) + 1
+	for n, late := range killPoints(whole.ecs.calls) {
+		if n < first || n == len(whole.ecs.calls) {
+			continue
 		}
+		t.Run(fmt.Sprintf("call %d, takes effect %v", n, late), func(t *testing.T) {
+			b := killed(newFirstReleaseFixture(stays, stays), n, late, false)
+			verified := false
+			b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
+			b.request.Preflight = func(_ context.Context, changes []rollout.ServiceChange) error {
+				require.Empty(t, changes, "no image is needed")
+				return nil
+			}
+			got := b.rollBack(t)
+			require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+			require.False(t, verified, "no task runs")
+			b.ecs.settleAll()
+			for _, target := range b.request.Targets {
+				require.Equal(t, noImage, b.ecs.running(target.Service.Name))
+				require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
+			}
+		})
 	}
 }
 
@@ -210,23 +228,21 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 		}
 		whole := released()
 		whole.rollBack(t)
-		for n := range len(whole.ecs.calls) {
-			for _, late := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
-					b := released()
-					killAt(b, n, late)
-					if targets, err := b.engine.LastKnownGood(t.Context(), b.services(), ""); err == nil {
-						b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
-					}
-					restartProcess(b)
-					for range 2 {
-						got := b.rollBack(t)
-						require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
-						require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
-						require.Equal(t, "good@sha256:b1", b.ecs.running("b"), b.log())
-					}
-				})
-			}
+		for n, late := range killPoints(whole.ecs.calls) {
+			t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
+				b := released()
+				killAt(b, n, late)
+				if targets, err := b.engine.LastKnownGood(t.Context(), b.services(), ""); err == nil {
+					b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
+				}
+				restartProcess(b)
+				for range 2 {
+					got := b.rollBack(t)
+					require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+					require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
+					require.Equal(t, "good@sha256:b1", b.ecs.running("b"), b.log())
+				}
+			})
 		}
 	}
 }

@@ -110,16 +110,14 @@ func TestReleaseTaskKilledAtEveryCall(t *testing.T) {
 	whole := newTaskFixture(completes, completes)
 	whole.run(t.Context())
 	require.Positive(t, whole.ecs.count("RunTask"))
-	for n := range len(whole.ecs.calls) {
-		for _, late := range []bool{false, true} {
-			for _, rested := range []bool{false, true} {
-				t.Run(fmt.Sprintf("call %d, takes effect %v, rested %v", n, late, rested), func(t *testing.T) {
-					b := killed(newTaskFixture(completes, completes), n, late, rested)
-					b.request.WaitForTurn = maxWait
-					requireAll(t, b, b.run(t.Context()), true)
-					require.Equal(t, [2]int{1, 1}, [2]int{b.executions("a"), b.executions("b")}, b.log())
-				})
-			}
+	for n, late := range killPoints(whole.ecs.calls) {
+		for _, rested := range []bool{false, true} {
+			t.Run(fmt.Sprintf("call %d, takes effect %v, rested %v", n, late, rested), func(t *testing.T) {
+				b := killed(newTaskFixture(completes, completes), n, late, rested)
+				b.request.WaitForTurn = maxWait
+				requireAll(t, b, b.run(t.Context()), true)
+				require.Equal(t, [2]int{1, 1}, [2]int{b.executions("a"), b.executions("b")}, b.log())
+			})
 		}
 	}
 }

@@ -161,31 +161,29 @@ func TestShiftKilledAtEveryCall(t *testing.T) {
 		whole := shaped()
 		whole.request.Timeout = killTimeout
 		whole.run(t.Context())
-		for n := range len(whole.ecs.calls) {
-			for _, late := range []bool{false, true} {
-				for _, rest := range []time.Duration{0, 48 * time.Hour} {
-					rows++
-					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %s", name, n, late, rest), func(t *testing.T) {
-						b := killed(shaped(), n, late, false)
-						_ = b.ecs.clock.Sleep(t.Context(), rest)
-						b.ecs.settleAll()
-						b.request.WaitForTurn = maxWait
-						got := b.run(t.Context())
-						for again := 0; got.Result == report.Paused && again < 3; again++ {
-							require.Equal(t, outcome.Done, got.ExitCode)
-							if n%2 == 0 { // a person aborts it
-								got = b.engine.Abort(t.Context(), b.entries(), 0)
-								require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
-								requireVersion(t, b, oldImage)
-								return
-							}
-							b.request.Continue = true
-							got = b.run(t.Context())
+		for n, late := range killPoints(whole.ecs.calls) {
+			for _, rest := range []time.Duration{0, 48 * time.Hour} {
+				rows++
+				t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %s", name, n, late, rest), func(t *testing.T) {
+					b := killed(shaped(), n, late, false)
+					_ = b.ecs.clock.Sleep(t.Context(), rest)
+					b.ecs.settleAll()
+					b.request.WaitForTurn = maxWait
+					got := b.run(t.Context())
+					for again := 0; got.Result == report.Paused && again < 3; again++ {
+						require.Equal(t, outcome.Done, got.ExitCode)
+						if n%2 == 0 { // a person aborts it
+							got = b.engine.Abort(t.Context(), b.entries(), 0)
+							require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+							requireVersion(t, b, oldImage)
+							return
 						}
-						requireShifted(t, b)
-						requireAll(t, b, got, name == "good" || strings.HasPrefix(name, "paused"))
-					})
-				}
+						b.request.Continue = true
+						got = b.run(t.Context())
+					}
+					requireShifted(t, b)
+					requireAll(t, b, got, name == "good" || strings.HasPrefix(name, "paused"))
+				})
 			}
 		}
 	}
@@ -204,18 +202,16 @@ func TestAbortKilledAtEveryCall(t *testing.T) {
 		}
 		whole := paused()
 		require.Equal(t, outcome.Done, whole.engine.Abort(t.Context(), whole.entries(), 0).ExitCode)
-		for n := range len(whole.ecs.calls) {
-			for _, late := range []bool{false, true} {
-				b := paused()
-				killAt(b, n, late)
-				b.engine.Abort(t.Context(), b.entries(), 0)
-				restartProcess(b)
-				got := b.engine.Abort(t.Context(), b.entries(), 0)
-				if got.ExitCode != outcome.Refused {
-					require.Equal(t, outcome.Done, got.ExitCode, "%s, call %d: %s\n%s", stage, n, got.Error, b.log())
-				}
-				requireVersion(t, b, oldImage)
+		for n, late := range killPoints(whole.ecs.calls) {
+			b := paused()
+			killAt(b, n, late)
+			b.engine.Abort(t.Context(), b.entries(), 0)
+			restartProcess(b)
+			got := b.engine.Abort(t.Context(), b.entries(), 0)
+			if got.ExitCode != outcome.Refused {
+				require.Equal(t, outcome.Done, got.ExitCode, "%s, call %d: %s\n%s", stage, n, got.Error, b.log())
 			}
+			requireVersion(t, b, oldImage)
 		}
 	}
 }

@@ -1,6 +1,6 @@
-// Package moto_test applies the repository's Terraform to moto. It is a package of its
-// own so that it runs in parallel with others: it takes minutes, mostly waiting.
-package moto_test
+// Package apply_test applies the repository's Terraform to moto. That takes minutes, mostly
+// of waiting, so it is the module's first package in the order in which Go tests them.
+package apply_test
 
 import (
 	"context"
@@ -108,7 +108,7 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	defer applied.done()
 	site := site{t: t, endpoint: endpoint}
 	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(filepath.Join(dir, platform.EnvironmentsDir), os.DirFS("../testdata/environments")))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, platform.EnvironmentsDir), os.DirFS("../terraform/testdata/environments")))
 	staging, err := platform.SelectEnvironment(dir, "staging")
 	require.NoError(t, err)
 	w := infratest.New(t, ".", environment...)
@@ -134,10 +134,12 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
 	requireMoves(t, w, "platform", variables...)
 	<-planned.Done()
-	w.Plan(append([]string{"-destroy"}, variables...)...)
-	w.Run("apply", "plan")
+	w.Run(slices.Concat(destroy, variables)...)
 	require.Empty(t, managed(w.State()), "what a destroy of staging leaves in the state")
 }
+
+// destroy are the arguments of a destroy of what has just been planned.
+var destroy = []string{"destroy", "-auto-approve", "-refresh=false"}
 
 // requireMoves requires that each resource of a state moves into a module, and that nothing
 // else changes, if the state is as it was before there was the module.
@@ -150,7 +152,7 @@ func requireMoves(t *testing.T, w *infratest.Workspace, module string, variables
 	for _, r := range managed(w.State()) {
 		before = append(before, r.Address)
 	}
-	plan := w.Plan(variables...)
+	plan := w.Plan(append([]string{"-refresh=false"}, variables...)...)
 	require.Empty(t, terraform.Changes(plan), "of a state without the module")
 	for _, r := range plan.ResourceChanges {
 		if r.PreviousAddress != "" {
@@ -236,9 +238,8 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 	requireCreatedFirst(t, made, "/api")
 
 	started = time.Now()
-	destroy := main.Plan(append([]string{"-destroy"}, motoPlatform...)...)
-	main.Run("apply", "plan")
-	t.Logf("platform: %d resources destroyed in %.0f s", terraform.Count(destroy, tfjson.Actions.Delete), time.Since(started).Seconds())
+	main.Run(slices.Concat(destroy, motoPlatform)...)
+	t.Logf("platform: destroyed in %.0f s", time.Since(started).Seconds())
 	require.Empty(t, managed(main.State()), "what a destroy leaves in the state")
 	applier.add(t, world, take(t, recorder))
 	planner.check(t)

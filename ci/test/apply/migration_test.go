@@ -1,4 +1,4 @@
-package moto_test
+package apply_test
 
 import (
 	"net/http"
@@ -24,7 +24,7 @@ const oldBucket = "my-terraform-state"
 // and what the pipeline depends on must be imported, not replaced.
 func TestTheReferenceSystemMovesIn(t *testing.T) {
 	if os.Getenv("SLIPWAY_MIGRATION") == "" {
-		t.Skip("two applies to moto take minutes, and the way is gone once: SLIPWAY_MIGRATION=1 go -C ci/test test -run ReferenceSystem ./terraform/moto")
+		t.Skip("two applies to moto take minutes, and the way is gone once: SLIPWAY_MIGRATION=1 go -C ci/test test -run ReferenceSystem ./apply")
 	}
 	t.Parallel()
 	endpoint, environment := infratest.Moto(t)

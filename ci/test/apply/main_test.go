@@ -1,4 +1,4 @@
-package moto_test
+package apply_test
 
 import (
 	"testing"

@@ -298,18 +298,32 @@ func stages(r report.Release) []string {
 // testSmokeTest: a failure of the released service restores it, one of another is a note.
 func testSmokeTest(t *testing.T, p *project) {
 	var broken atomic.Value // the prefix of paths that fail
+	var removed atomic.Bool // the new version has no /s000/
+	before := p.running(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, broken.Load().(string)) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, broken.Load().(string)):
 			w.WriteHeader(http.StatusInternalServerError)
+		case r.URL.Path == "/s000/health", r.URL.Path == "/s000/" && removed.Load() && p.running(t)["s000"] != before["s000"]:
+			w.WriteHeader(http.StatusNotFound)
 		}
 	}))
 	defer server.Close()
 	d := p.delivery(t)
 	d.Services, d.SmokeTimeout = d.Services[:1], 100*time.Millisecond
 	o := delivery.Options{SHA: p.second, URL: server.URL + "/"}
-	before := p.running(t)
-	broken.Store("/s000/")
+	broken.Store("none")
+	removed.Store(true)
 	got := d.Deploy(t.Context(), o)
+	require.Equal(t, outcome.Restored, got.ExitCode, got.Error)
+	require.Contains(t, got.Error, "/s000/ returned 404 Not Found, want a status below 400 as before the release")
+	require.NotContains(t, got.Error, "/s000/health", "it was not there before, either")
+	require.Equal(t, before, p.running(t))
+
+	removed.Store(false)
+	d.Recorder = p.delivery(t).Recorder
+	broken.Store("/s000/")
+	got = d.Deploy(t.Context(), o)
 	require.Equal(t, outcome.Restored, got.ExitCode, got.Error)
 	require.Contains(t, got.Error, "/s000/ returned 500 Internal Server Error, want a status below 500")
 	require.Equal(t, before, p.running(t))

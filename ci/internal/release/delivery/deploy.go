@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
 	"github.com/slipway-cd/slipway/ci/internal/release/notify"
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/smoke"
 	"github.com/slipway-cd/slipway/ci/internal/report"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
@@ -202,7 +203,11 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("cannot look up the URL of the smoke test (set it with --url, or use --skip-smoke): %w", err))
 	}
-	shift, err := d.shiftTraffic(ctx, &request, o)
+	var succeeded smoke.Succeeded
+	if !o.SkipSmoke && !request.TakeOver { // an older version need not have what a newer one has
+		succeeded = d.succeeded(ctx, found)
+	}
+	shift, err := d.shiftTraffic(ctx, &request, succeeded, o)
 	if err != nil {
 		return d.Failed(request.Version, err)
 	}
@@ -213,7 +218,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	}
 	if !o.SkipSmoke {
 		request.Verify = func(ctx context.Context, versions map[string]string) error {
-			reported, err := d.smokeTest(ctx, found, versions)
+			reported, err := d.smokeTest(ctx, found, succeeded, versions)
 			notes = append(notes, reported...)
 			return err
 		}
@@ -278,7 +283,7 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 	}
 	request := d.request(sha, o)
 	request.Targets = d.imageTargets(images)
-	if _, err := d.shiftTraffic(ctx, &request, Options{SkipSmoke: true}); err != nil {
+	if _, err := d.shiftTraffic(ctx, &request, nil, Options{SkipSmoke: true}); err != nil {
 		return report.Diff{}, err
 	}
 	diff, err := d.engine().Diff(ctx, request)

@@ -37,9 +37,9 @@ func (s trafficShift) report() {
 const lookupTimeout = time.Minute
 
 // shiftTraffic finds what ECS shifts the traffic of the request's services with, and adds it
-// to the request, with the checks while it is shifted. Without such a service, it calls
-// nothing.
-func (d Delivery) shiftTraffic(ctx context.Context, request *rollout.Request, o Options) (trafficShift, error) {
+// to the request, with the checks while it is shifted; succeeded is that of the smoke test.
+// Without such a service, it calls nothing.
+func (d Delivery) shiftTraffic(ctx context.Context, request *rollout.Request, succeeded smoke.Succeeded, o Options) (trafficShift, error) {
 	shift := trafficShift{}
 	for _, target := range request.Targets {
 		s := target.Service
@@ -88,7 +88,9 @@ func (d Delivery) shiftTraffic(ctx context.Context, request *rollout.Request, o 
 	if shift.tested, err = d.testEndpoints(ctx, testRules, o); err != nil {
 		return shift, err
 	}
-	request.TestNew = func(ctx context.Context, versions map[string]string) error { return d.testNew(ctx, shift, versions) }
+	request.TestNew = func(ctx context.Context, versions map[string]string) error {
+		return d.testNew(ctx, shift, succeeded, versions)
+	}
 	return shift, nil
 }
 
@@ -119,9 +121,9 @@ func (d Delivery) testEndpoints(ctx context.Context, rules map[string]string, o 
 
 // testNew runs the smoke test of the new versions on the listener for test traffic, before
 // they receive any of production.
-func (d Delivery) testNew(ctx context.Context, shift trafficShift, versions map[string]string) error {
+func (d Delivery) testNew(ctx context.Context, shift trafficShift, succeeded smoke.Succeeded, versions map[string]string) error {
 	checks, tested := map[smoke.Endpoint][]smoke.Check{}, map[string]bool{}
-	for _, check := range smoke.Checks(d.All, versions) {
+	for _, check := range succeeded.Require(smoke.Checks(d.All, versions)) {
 		_, changed := versions[check.Service]
 		if at, ok := shift.tested[check.Service]; ok && changed {
 			checks[at], tested[check.Service] = append(checks[at], check), true

@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/localawstest"
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/smoke"
 	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
@@ -111,7 +112,7 @@ func (f *shiftFixture) respond(service string, actions []types.Action) {
 func TestShiftTraffic(t *testing.T) {
 	f := newShiftFixture(t)
 	request := f.request()
-	_, err := f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	_, err := f.delivery.shiftTraffic(t.Context(), &request, smoke.Succeeded{"api/api/": true}, Options{})
 	require.NoError(t, err)
 	require.True(t, request.Targets[0].Shift != nil && request.Targets[1].Shift != nil)
 	require.Equal(t, f.rules["api production"], request.Targets[0].Shift.ProductionRule)
@@ -133,6 +134,8 @@ func TestShiftTraffic(t *testing.T) {
 	err = request.TestNew(t.Context(), versions)
 	require.ErrorContains(t, err, `/api/ returned version "`+commitID+`", want "`+version+`"`)
 	require.ErrorContains(t, err, "/healthz returned 500", "every one that fails is named")
+	f.respond("api", response("404", "text/plain", "no"))
+	require.ErrorContains(t, request.TestNew(t.Context(), map[string]string{"api": version}), "/api/ returned 404 Not Found, want a status below 400 as before the release")
 	require.Empty(t, f.events)
 }
 
@@ -154,7 +157,7 @@ func TestShiftTrafficWithoutLoadBalancer(t *testing.T) {
 	require.NoError(t, err)
 	f.delivery.Services = f.delivery.All[:1]
 	request := f.request()
-	shift, err := f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	shift, err := f.delivery.shiftTraffic(t.Context(), &request, nil, Options{})
 	require.NoError(t, err)
 	require.Empty(t, shift.services)
 	require.True(t, request.CheckTraffic == nil && request.Targets[0].Shift == nil)
@@ -165,7 +168,7 @@ func TestShiftTrafficOfOthers(t *testing.T) {
 	before := len(f.Server.Calls())
 	f.delivery.Services = f.delivery.All[2:]
 	request := f.request()
-	shift, err := f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	shift, err := f.delivery.shiftTraffic(t.Context(), &request, nil, Options{})
 	require.NoError(t, err)
 	require.Empty(t, shift.services)
 	require.Len(t, f.Server.Calls(), before, "rolling services and workers need no lookup")
@@ -175,22 +178,22 @@ func TestShiftTrafficOfOthers(t *testing.T) {
 	f.delivery.Services = f.delivery.All[:1]
 	request = f.request()
 	request.Targets[0].Strategy = &platform.Strategy{Type: platform.Rolling}
-	shift, err = f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	shift, err = f.delivery.shiftTraffic(t.Context(), &request, nil, Options{})
 	require.NoError(t, err)
 	require.Empty(t, shift.services, "this release rolls")
 
 	request = f.request()
-	_, err = f.delivery.shiftTraffic(t.Context(), &request, Options{SkipSmoke: true})
+	_, err = f.delivery.shiftTraffic(t.Context(), &request, nil, Options{SkipSmoke: true})
 	require.NoError(t, err)
 	require.Nil(t, request.TestNew)
 
 	f.delivery.Environment.TestListener = 10081
-	_, err = f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	_, err = f.delivery.shiftTraffic(t.Context(), &request, nil, Options{})
 	require.EqualError(t, err, "service api: the load balancer has no listener on port 10081 for test traffic, so ECS cannot shift traffic: apply the services file with Terraform (slipway plan, slipway apply)")
 
 	f.delivery.Environment.TestListener = 0
 	f.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribeLoadBalancers"})
-	shift, err = f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	shift, err = f.delivery.shiftTraffic(t.Context(), &request, nil, Options{})
 	require.NoError(t, err)
 	require.Empty(t, shift.tested)
 	require.Contains(t, f.events[0], "not checked: new versions before they get traffic: load balancer ecs-alb: ")
@@ -199,6 +202,6 @@ func TestShiftTrafficOfOthers(t *testing.T) {
 	require.Contains(t, f.events[1], "its new version is not tested before it gets traffic: no request reaches it through the listener for test traffic")
 
 	f.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribeRules"})
-	_, err = f.delivery.shiftTraffic(t.Context(), &request, Options{})
+	_, err = f.delivery.shiftTraffic(t.Context(), &request, nil, Options{})
 	require.ErrorContains(t, err, "elasticloadbalancing:DescribeRules")
 }

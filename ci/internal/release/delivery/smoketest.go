@@ -94,17 +94,35 @@ func (d Delivery) lookUp(ctx context.Context, web []platform.Service, found endp
 	return err
 }
 
+// checks returns the checks of the smoke test by URL.
+func (d Delivery) checks(found endpoints, versions map[string]string) map[string][]smoke.Check {
+	checks := map[string][]smoke.Check{}
+	for _, url := range found {
+		services := slices.DeleteFunc(slices.Clone(d.All), func(s platform.Service) bool { return found[s.Name] != url })
+		checks[url] = smoke.Checks(services, versions)
+	}
+	return checks
+}
+
+// succeeded returns which paths of the services are answered without an error now.
+func (d Delivery) succeeded(ctx context.Context, found endpoints) smoke.Succeeded {
+	succeeded := smoke.Succeeded{}
+	for url, checks := range d.checks(found, nil) {
+		succeeded.Add(ctx, url, d.host, checks)
+	}
+	return succeeded
+}
+
 // smokeTest runs the smoke test. The routes of the services in versions, which the
 // release changes, decide the release: a failure there fails it, even if the route
-// failed before. Failures of other services are returned as notes, because restoring
+// failed before. Those in succeeded must not return an error now. Failures of other services are returned as notes, because restoring
 // would not fix them.
-func (d Delivery) smokeTest(ctx context.Context, found endpoints, versions map[string]string) (notes []string, err error) {
+func (d Delivery) smokeTest(ctx context.Context, found endpoints, succeeded smoke.Succeeded, versions map[string]string) (notes []string, err error) {
 	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout), Host: d.host}
 	own, others := map[string][]smoke.Check{}, map[string][]smoke.Check{} // by URL
 	tested := map[string]bool{}
-	for _, url := range slices.Compact(slices.Sorted(maps.Values(found))) {
-		services := slices.DeleteFunc(slices.Clone(d.All), func(s platform.Service) bool { return found[s.Name] != url })
-		for _, check := range smoke.Checks(services, versions) {
+	for url, checks := range d.checks(found, versions) {
+		for _, check := range succeeded.Require(checks) {
 			if _, changed := versions[check.Service]; changed {
 				own[url], tested[check.Service] = append(own[url], check), true
 			} else {

@@ -3,6 +3,7 @@ package smoke
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -10,20 +11,19 @@ import (
 )
 
 const (
-	noteJobs    = 8                // concurrent requests
-	noteTimeout = 10 * time.Second // for all of them
+	onceJobs    = 8                // concurrent requests
+	onceTimeout = 10 * time.Second // for all of them
 )
 
-// Notes runs checks that do not decide the release, each once and all within
-// [noteTimeout]. host, if set, is the header Host of requests. It returns one line for each service with a failed check.
-func Notes(ctx context.Context, base, host string, checks []Check) []string {
-	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
+// runOnce runs each check once, and all within [onceTimeout]. It returns the error of each.
+func runOnce(ctx context.Context, base, host string, checks []Check) []error {
+	ctx, cancel := context.WithTimeout(ctx, onceTimeout)
 	defer cancel()
 	client := newClient(base, host)
 	defer client.CloseIdleConnections()
 	errs := make([]error, len(checks))
 	var group errgroup.Group
-	group.SetLimit(noteJobs)
+	group.SetLimit(onceJobs)
 	for n, check := range checks {
 		group.Go(func() error {
 			errs[n] = check.run(ctx, client, base)
@@ -31,6 +31,38 @@ func Notes(ctx context.Context, base, host string, checks []Check) []string {
 		})
 	}
 	_ = group.Wait() // errs has the errors
+	return errs
+}
+
+// Succeeded has the checks whose paths were answered with a status below 400, by service and
+// path.
+type Succeeded map[string]bool
+
+// Add sends one request for each check to the system at base. host, if set, is the header
+// Host of requests.
+func (s Succeeded) Add(ctx context.Context, base, host string, checks []Check) {
+	requests := make([]Check, len(checks))
+	for n, check := range checks {
+		requests[n] = Check{Path: check.Path, Below: http.StatusBadRequest}
+	}
+	for n, err := range runOnce(ctx, base, host, requests) {
+		s[checks[n].Service+checks[n].Path] = err == nil
+	}
+}
+
+// Require sets AsBefore of the checks of paths that have succeeded, if they accept any status
+// below 500, and the program is of kind go and was not there before.
+func (s Succeeded) Require(checks []Check) []Check {
+	for n, check := range checks {
+		checks[n].AsBefore = check.Below == http.StatusInternalServerError && !check.CommitOnly && s[check.Service+check.Path]
+	}
+	return checks
+}
+
+// Notes runs checks that do not decide the release, each once and all within
+// [onceTimeout]. host, if set, is the header Host of requests. It returns one line for each service with a failed check.
+func Notes(ctx context.Context, base, host string, checks []Check) []string {
+	errs := runOnce(ctx, base, host, checks)
 	var order []string
 	failures := map[string][]string{}
 	for n, err := range errs {

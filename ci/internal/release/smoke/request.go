@@ -65,6 +65,8 @@ func (c Check) run(ctx context.Context, client *http.Client, base string) error 
 		return fmt.Errorf("%s: reading the response: %w", c.Path, err)
 	}
 	switch {
+	case c.AsBefore && response.StatusCode >= http.StatusBadRequest:
+		return fmt.Errorf("%s returned %s, want a status below 400 as before the release", c.Path, response.Status)
 	case c.Below != 0 && response.StatusCode >= c.Below:
 		return fmt.Errorf("%s returned %s, want a status below %d", c.Path, response.Status, c.Below)
 	case c.Below == 0 && response.StatusCode != http.StatusOK:

@@ -23,6 +23,9 @@ type Check struct {
 	// Below, if not 0, accepts any status below it, and does not follow redirects. With 0
 	// the status must be 200.
 	Below int
+	// AsBefore means that the path was answered with a status below 400 before the release,
+	// and must be so after it.
+	AsBefore bool
 	// CommitOnly ignores a version that is not a commit id: that of the API or the program.
 	CommitOnly bool
 	// HTML requires a response of type text/html.
@@ -38,8 +41,9 @@ type Check struct {
 //
 // Only a health path must be answered with 200, and the page of a site. Any other path may
 // redirect, or be answered with 401 or 404, because the services file does not say what is
-// there: but not with a server error. Of kind go and not there before, a version in the
-// response must be that of the release.
+// there: but not with a server error, nor with an error if it was answered without one before
+// the release: see [Succeeded]. Of kind go and not there before, a version in the response must be that
+// of the release.
 func Checks(services []platform.Service, versions map[string]string) []Check {
 	var checks []Check
 	for _, s := range services {
@@ -67,6 +71,7 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 		for _, route := range s.Routes {
 			if prefix, ok := strings.CutSuffix(route, "/*"); ok && prefix != "" && s.Kind == platform.Go {
 				add(rootCheck(prefix, versions[s.Name]))
+				add(Check{Path: prefix + "/health", Below: http.StatusInternalServerError})
 			}
 		}
 		add(Check{Path: s.HealthPath})

@@ -34,8 +34,10 @@ func TestChecks(t *testing.T) {
 	got := smoke.Checks(services, map[string]string{"api": "v2", "web": "v2"})
 	require.Equal(t, []smoke.Check{
 		{Service: "api", Path: "/api/", Version: "v2", Below: 500, SuccessThreshold: 8},
+		{Service: "api", Path: "/api/health", Below: 500},
 		{Service: "api", Path: "/health"},
 		{Service: "hidden", Path: "/hidden/", Below: 500}, // not in versions
+		{Service: "hidden", Path: "/hidden/health", Below: 500},
 		{Service: "web", Path: "/", HTML: true},
 		{Service: "web", Path: "/healthz"},
 	}, got, "/ping is routed to web, so it is not checked")
@@ -91,6 +93,8 @@ func TestRunAgainstAnyProgram(t *testing.T) {
 		"a version":                  {smoke.Check{Path: "/api", Below: 500, Version: strings.Repeat("9", 40)}, `/api returned version "1.4"`},
 		"another commit":             {smoke.Check{Path: "/commit", Below: 500, CommitOnly: true, Version: strings.Repeat("9", 40)}, `/commit returned version "` + commit + `"`},
 		"the commit":                 {smoke.Check{Path: "/commit", CommitOnly: true, Version: commit}, ""},
+		"as before the release":      {smoke.Check{Path: "/private", Below: 500, AsBefore: true}, "/private returned 401 Unauthorized, want a status below 400 as before the release"},
+		"redirected as before":       {smoke.Check{Path: "/login", Below: 500, AsBefore: true}, ""},
 		"unavailable":                {smoke.Check{Path: "/x", Below: 500}, "/x returned 503 Service Unavailable, want a status below 500"},
 	}
 	for name, tt := range tests {
@@ -103,6 +107,33 @@ func TestRunAgainstAnyProgram(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSucceeded: what a Go program answered before the release, it must answer after it.
+func TestSucceeded(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/gone" {
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	checks := []smoke.Check{
+		{Service: "a", Path: "/", Below: 500}, {Service: "a", Path: "/gone", Below: 500}, {Service: "a", Path: "/health"},
+		{Service: "b", Path: "/b", Below: 500, CommitOnly: true},
+	}
+	succeeded := smoke.Succeeded{}
+	succeeded.Add(t.Context(), server.URL, "", checks)
+	require.Equal(t, smoke.Succeeded{"a/": true, "a/gone": false, "a/health": true, "b/b": true}, succeeded)
+	asBefore := func(checks []smoke.Check) (paths []string) {
+		for _, check := range checks {
+			if check.AsBefore {
+				paths = append(paths, check.Path)
+			}
+		}
+		return paths
+	}
+	require.Equal(t, []string{"/"}, asBefore(succeeded.Require(checks)), "the others have a rule of their own")
+	require.Empty(t, asBefore(smoke.Succeeded(nil).Require(checks)))
 }
 
 // TestChecksOfOverlappingRoutes: a path is checked for the service that handles it.

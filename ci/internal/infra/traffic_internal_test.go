@@ -33,7 +33,7 @@ func TestGuardTraffic(t *testing.T) {
 	}{
 		"before the release": {
 			changes: group + "," + rule + "," + role + "," + stays, shifts: shifted, called: true, code: outcome.Refused,
-			want: `replace aws_lb_listener_rule.test["api"] (lost: the traffic of ecs-api-service, until a release with the strategy rolling): release ecs-api-service with the strategy rolling first (slipway deploy --force), then plan again; to destroy it anyway, add --allow-destroy`,
+			want: `release ecs-api-service with the strategy rolling first (slipway deploy --force), then plan again: the plan would `,
 		},
 		"after the release":      {changes: group + "," + rule + "," + stays, called: true},
 		"another target group":   {changes: other + "," + stays, shifts: shifted, called: true},

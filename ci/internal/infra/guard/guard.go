@@ -84,8 +84,8 @@ func Check(destroyed []Destroyed, allowed []string) error {
 		return nil
 	}
 	if len(shifted) > 0 {
-		return outcome.Refusedf("the plan would %s: release %s with the strategy rolling first (slipway deploy --force), then plan again; to destroy it anyway, add %s",
-			strings.Join(refused, ", "), strings.Join(shifted, ", "), strings.Join(flags, " "))
+		return outcome.Refusedf("release %s with the strategy rolling first (slipway deploy --force), then plan again: the plan would %s; to destroy it anyway, add %s",
+			strings.Join(shifted, ", "), strings.Join(refused, ", "), strings.Join(flags, " "))
 	}
 	return outcome.Refusedf("the plan would %s: to allow it, add %s", strings.Join(refused, ", "), strings.Join(flags, " "))
 }

@@ -39,9 +39,9 @@ func TestCheck(t *testing.T) {
 		"another address":              {[]guard.Destroyed{vpc}, []string{"aws_lb.main.xyz"}, outcome.Usage, "--allow-destroy aws_lb.main.xyz: the plan does not destroy it (it destroys aws_vpc.main)"},
 		"what ECS shifts traffic with": {
 			[]guard.Destroyed{vpc, shifted("aws_lb_listener_rule.test"), shifted("aws_lb_target_group.green")}, []string{"aws_vpc.main"}, outcome.Refused,
-			"the plan would destroy aws_lb_listener_rule.test (lost: the traffic of ecs-api-service, until a release with the strategy rolling), " +
-				"destroy aws_lb_target_group.green (lost: the traffic of ecs-api-service, until a release with the strategy rolling): " +
-				"release ecs-api-service with the strategy rolling first (slipway deploy --force), then plan again; " +
+			"release ecs-api-service with the strategy rolling first (slipway deploy --force), then plan again: " +
+				"the plan would destroy aws_lb_listener_rule.test (lost: the traffic of ecs-api-service, until a release with the strategy rolling), " +
+				"destroy aws_lb_target_group.green (lost: the traffic of ecs-api-service, until a release with the strategy rolling); " +
 				"to destroy it anyway, add --allow-destroy aws_lb_listener_rule.test --allow-destroy aws_lb_target_group.green",
 		},
 		"what ECS shifts traffic with, allowed": {[]guard.Destroyed{shifted("aws_lb_target_group.green")}, []string{"aws_lb_target_group.green"}, outcome.Done, ""},

@@ -114,7 +114,8 @@ plan (exit code 5)
   - if its commit, configuration, providers, variables, state, account or hash
     have changed since;
   - if it destroys or replaces a resource that cannot be created again as it was,
-    or whose type slipway does not know: name each with --allow-destroy;
+    or whose type slipway does not know, or with which ECS shifts the traffic of a
+    service: name each with --allow-destroy;
   - if it omits a part of the configuration (-target in TF_CLI_ARGS_plan), unless
     --allow-partial is given.
 

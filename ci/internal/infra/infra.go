@@ -47,6 +47,10 @@ type Stage struct {
 	Backend terraform.Backend
 	// Identity finds the AWS account; if nil, the account is unknown.
 	Identity Identity
+	// Shifts returns the ARNs of what ECS shifts the traffic of services with, and the name
+	// of the service of each. It is called with the ARNs of services, and only if a plan
+	// destroys a target group or listener rule; if nil, such a plan is not guarded.
+	Shifts func(ctx context.Context, services []string) (map[string]string, error)
 	// Environ is the environment with Terraform's variables; if nil, that of this
 	// process.
 	Environ []string

@@ -182,7 +182,11 @@ func (s Stage) show(ctx context.Context, w *workDir, refreshOnly bool, vars, var
 	if err != nil {
 		return shownPlan{}, err
 	}
-	return newShownPlan(terraform.JSONDocument(document), refreshOnly, secrets...)
+	shown, err := newShownPlan(terraform.JSONDocument(document), refreshOnly, secrets...)
+	if err != nil {
+		return shown, err
+	}
+	return shown, s.guardTraffic(ctx, shown.plan, &shown.summary)
 }
 
 // newShownPlan parses and redacts a plan in JSON. Its redact function also removes

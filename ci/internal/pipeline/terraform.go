@@ -6,7 +6,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
@@ -15,6 +20,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/infra"
 	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 	"github.com/slipway-cd/slipway/ci/internal/report"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
@@ -61,6 +67,9 @@ func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, 
 			return s, e, err
 		}
 		s.Identity = caller
+		s.Shifts = func(ctx context.Context, services []string) (map[string]string, error) {
+			return shifts(ctx, caller.Options, services)
+		}
 	}
 	s.Exec = p.exec(s.Tree, env)
 	if host, ok := s.Exec.(step.Host); ok {
@@ -71,6 +80,36 @@ func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, 
 	lock, err := image.ReadLock(p.Dir)
 	s.Image, s.Environ = lock.Reference("terraform"), []string{} // containers do not get this process's environment
 	return s, e, err
+}
+
+// shifts returns the ARNs of what ECS shifts the traffic of services with, and the name of the
+// service of each. The services are given by ARN.
+func shifts(ctx context.Context, options awsauth.Options, services []string) (map[string]string, error) {
+	config, err := awsauth.Load(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for _, service := range services {
+		of, err := arn.Parse(service)
+		parts := strings.Split(of.Resource, "/") // service/CLUSTER/NAME
+		if err != nil || len(parts) != 3 {
+			continue // not of ECS
+		}
+		client := ecs.NewFromConfig(config, func(o *ecs.Options) { o.Region = of.Region })
+		out, err := client.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &parts[1], Services: []string{service}})
+		if err != nil {
+			return nil, fmt.Errorf("describing the ECS service %s, whose load balancing the plan changes: %w", parts[2], awsauth.Explain(err))
+		}
+		for _, described := range out.Services {
+			if shift := rollout.ShiftOf(described.LoadBalancers); shift != nil {
+				for _, resource := range []string{shift.TargetGroup, shift.AlternateTargetGroup, shift.ProductionRule, shift.TestRule, shift.Role} {
+					found[resource] = aws.ToString(described.ServiceName)
+				}
+			}
+		}
+	}
+	return found, nil
 }
 
 // Validate validates the Terraform configuration; see [infra.Stage.Validate].

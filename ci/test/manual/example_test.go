@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -36,9 +35,9 @@ func TestExamples(t *testing.T) {
 			case b.is("json", "services"):
 				_, err := platform.Parse([]byte(`{"services": ` + b.code + `}`))
 				require.NoError(t, err, where)
-				for _, name := range regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(b.code, -1) {
-					fields[name[1]] = true
-				}
+				var example map[string]any
+				require.NoError(t, json.Unmarshal([]byte(b.code), &example), where)
+				markFields(reflect.TypeFor[map[string]platform.Service](), example, fields)
 				checked["service"]++
 			case b.is("json", "environment"):
 				var file struct{ Environment string }
@@ -58,6 +57,37 @@ func TestExamples(t *testing.T) {
 	require.ElementsMatch(t, []string{"hcl", "service", "environment", "exceptions"}, slices.Collect(maps.Keys(checked)), "none is left of the others")
 	for _, name := range jsonFields(reflect.TypeFor[platform.Service]()) {
 		require.True(t, fields[name], "no example has the field %s of the services file", name)
+	}
+}
+
+// markFields marks the fields that a JSON value of a type has, as jsonFields names them.
+func markFields(t reflect.Type, value any, found map[string]bool) {
+	switch value := value.(type) {
+	case []any:
+		for _, element := range value {
+			markFields(t.Elem(), element, found)
+		}
+	case map[string]any:
+		switch t.Kind() {
+		case reflect.Pointer:
+			markFields(t.Elem(), value, found)
+		case reflect.Map:
+			for _, element := range value {
+				markFields(t.Elem(), element, found)
+			}
+		case reflect.Struct:
+			for field := range t.Fields() {
+				name := field.Tag.Get("json")
+				element, ok := value[name]
+				switch {
+				case field.Anonymous:
+					markFields(field.Type, value, found)
+				case ok:
+					found[t.Name()+"."+name] = true
+					markFields(field.Type, element, found)
+				}
+			}
+		}
 	}
 }
 
@@ -82,11 +112,13 @@ func checkEnvironments(t *testing.T, files map[string]string) {
 		require.NoError(t, err)
 	}
 	for _, name := range jsonFields(reflect.TypeFor[platform.Environment]()) {
+		_, name, _ = strings.Cut(name, ".")
 		require.Contains(t, all, `"`+name+`":`, "no example has this key of an environment's file")
 	}
 }
 
-// jsonFields returns the JSON names of the fields of a type and of the types in it.
+// jsonFields returns the JSON names of the fields of a type and of the types in it, each
+// after the name of its type and a dot.
 func jsonFields(t reflect.Type) []string {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -95,7 +127,7 @@ func jsonFields(t reflect.Type) []string {
 		var names []string
 		for field := range t.Fields() {
 			if name := field.Tag.Get("json"); name != "" && name != "-" {
-				names = append(names, name)
+				names = append(names, t.Name()+"."+name)
 			}
 			names = append(names, jsonFields(field.Type)...)
 		}

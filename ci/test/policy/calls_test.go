@@ -103,11 +103,10 @@ func (u usage) add(t *testing.T, calls []localaws.Call) {
 func (u usage) unused() []policy.Grant { return slices.Concat(u.Unused()) }
 
 // unrehearsed are statements, and grants of statements, of the deploy role that the
-// rehearsed tree does not need: it has web services without secrets only. They are tested
-// by TestDeployRoleRunsTasks.
+// rehearsed trees do not need: their tasks have the execution role of services without
+// secrets. They are tested by TestDeployRoleRunsTasks and TestAdoptedNames.
 var unrehearsed = map[string]string{
 	"TagTasksAsTheyAreRun": "tasks of services that propagate tags",
-	"UpdateSchedules":      "jobs", "PassTheSchedulesRoles": "jobs",
 	"PassTheTasksRoles arn:aws:iam::" + account + ":role/ecs-*-task-execution-role": "services with secrets",
 }
 
@@ -180,9 +179,11 @@ func rehearseTree(t *testing.T, dir string, scenario rehearsal.Scenario, steps f
 		}
 	}
 	release := rehearsaltest.Run(t, o)
-	services := 2
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	services := len(p.Services)
 	if scenario == rehearsal.OneOfThreeBad {
-		services = 3
+		services++
 	}
 	require.Len(t, release.Services, services, "%+v", release)
 	// Requests to the registry use its login and have no access key.
@@ -248,9 +249,12 @@ func TestDeployRole(t *testing.T) {
 			at(outcome.Done, "status")
 		}))
 	})
-	t.Run("traffic that is shifted", func(t *testing.T) {
+	t.Run("traffic that is shifted, a secret and a job", func(t *testing.T) {
 		dir := sourcetest.New(t)
-		sourcetest.Write(t, dir, platform.ServicesFile, strings.ReplaceAll(sourcetest.Services, `"cpu"`, `"strategy": {"type": "blue_green", "bake_minutes": 0}, "cpu"`))
+		services := strings.ReplaceAll(sourcetest.Services, `"cpu"`, `"strategy": {"type": "blue_green", "bake_minutes": 0}, "cpu"`)
+		services = strings.Replace(services, `{"path": "api",`, `{"secrets": {"KEY": "/ecs/key", "TOKEN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:ecs/token-AbCdEf"}, "path": "api",`, 1)
+		services = strings.Replace(services, `"web":`, `"clock": {"path": "api", "kind": "go", "command": ["exit", "0"], "cpu": 256, "memory": 512, "schedule": "rate(1 day)"}, "web":`, 1)
+		sourcetest.Write(t, dir, platform.ServicesFile, services)
 		sourcetest.Commit(t, dir, "strategy")
 		role.add(t, rehearseTree(t, dir, rehearsal.Happy, func(dir, endpoint string) {
 			rehearsaltest.SetEnv(t, endpoint)

@@ -234,6 +234,7 @@ var escalations = map[string]policy.Request{
 	"an image away":                        {Action: "ecr:BatchDeleteImage", Resource: "arn:aws:ecr" + regional + "repository/ecs-microservices-backend"},
 	"who may pull":                         {Action: "ecr:SetRepositoryPolicy", Resource: "arn:aws:ecr" + regional + "repository/ecs-microservices-backend"},
 	"a secret":                             {Action: "secretsmanager:GetSecretValue", Resource: "arn:aws:secretsmanager" + regional + "secret:ecs/a"},
+	"another's secret described":           {Action: "secretsmanager:DescribeSecret", Resource: "arn:aws:secretsmanager" + regional + "secret:other/a"},
 	"a parameter":                          {Action: "ssm:GetParameter", Resource: "arn:aws:ssm" + regional + "parameter/ecs/a"},
 	"the trail off":                        {Action: "cloudtrail:StopLogging", Resource: "arn:aws:cloudtrail" + regional + "trail/a"},
 	"another account of the organisation":  {Action: "organizations:CreateAccount", Resource: "*"},
@@ -314,8 +315,10 @@ func TestDeployRoleRunsTasks(t *testing.T) {
 		}
 	}
 	for name, request := range map[string]policy.Request{
-		"a schedule's revision":       {Action: "scheduler:UpdateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"},
-		"a role passed to a schedule": {Action: "iam:PassRole", Resource: schedule, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
+		"whether a secret is there":    {Action: "secretsmanager:DescribeSecret", Resource: "arn:aws:secretsmanager" + regional + "secret:ecs/a-AbCdEf"},
+		"whether a parameter is there": {Action: "ssm:DescribeParameters", Resource: "arn:aws:ssm" + regional + "*"},
+		"a schedule's revision":        {Action: "scheduler:UpdateSchedule", Resource: "arn:aws:scheduler" + regional + "schedule/default/ecs-clock-schedule"},
+		"a role passed to a schedule":  {Action: "iam:PassRole", Resource: schedule, Context: conditionContext("iam:PassedToService", "scheduler.amazonaws.com")},
 	} {
 		require.Equal(t, policy.Allowed, decide(t, deploy, request).Decision, name)
 	}

@@ -1,10 +1,9 @@
 package terraform_test
 
 import (
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +11,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
 	"github.com/slipway-cd/slipway/ci/internal/infratest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/internal/version"
 )
 
 // suite tests a root that slipway init wrote: without an environment, and in one.
@@ -48,10 +48,18 @@ run "staging" {
 }
 `
 
-// TestInitializedRepository plans the platform as slipway init calls it, from the modules of
-// this tree, and validates bootstrap.
+// TestInitializedRepository plans what slipway init wrote, unedited: git gets the modules of
+// this tree in place of those of the release on GitHub.
 func TestInitializedRepository(t *testing.T) {
 	t.Parallel()
+	release, configuration := t.TempDir(), filepath.Join(t.TempDir(), "gitconfig")
+	require.NoError(t, os.CopyFS(filepath.Join(release, "terraform"), infratest.Source()))
+	sourcetest.Git(t, release, "init", "-q", "-b", "main")
+	sourcetest.Commit(t, release, "a release")
+	sourcetest.Git(t, release, "tag", "v1.2.3")
+	content := fmt.Sprintf("[url %q]\n\tinsteadOf = https://%s.git\n", filepath.ToSlash(release), version.Repository)
+	require.NoError(t, os.WriteFile(configuration, []byte(content), 0o644))
+
 	dir := t.TempDir()
 	sourcetest.Git(t, dir, "init", "-q", "-b", "main")
 	sourcetest.Write(t, dir, "go.mod", "module example.com/shop\n")
@@ -59,30 +67,17 @@ func TestInitializedRepository(t *testing.T) {
 	sourcetest.Commit(t, dir, "a service")
 	_, err := scaffold.Init(t.Context(), dir, scaffold.InitOptions{Version: "v1.2.3", GitHub: "acme/shop", Region: "eu-west-1", Choices: scaffold.Choices{Services: []string{"shop=."}}})
 	require.NoError(t, err)
+	sourcetest.Write(t, dir, "terraform/environments/staging.tfvars.json", `{"environment": "staging", "name_prefix": "stg", "service_overrides": {"shop": {"desired_count": 1}}, "state_key": "staging"}`)
+	sourcetest.Write(t, dir, "terraform/tests/environments.tftest.hcl", suite)
 
-	open := func(name string) *infratest.Workspace {
-		main, err := os.ReadFile(filepath.Join(dir, name, "main.tf"))
-		require.NoError(t, err)
-		w := infratest.NewFromSource(t, regexp.MustCompile(`git::https://[^"]*//terraform/(modules/\w+)\?ref=v1\.2\.3`).ReplaceAllString(string(main), "./$1"))
-		modules, err := fs.Sub(infratest.Source(), "modules")
-		require.NoError(t, err)
-		require.NoError(t, os.CopyFS(filepath.Join(w.Dir, "modules"), modules))
-		require.Empty(t, w.Run("fmt", "-check"))
-		return w
-	}
-	w := open("terraform")
-	for _, name := range []string{"environments", "tests"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(w.Dir, name), 0o755))
-	}
-	services, err := os.ReadFile(filepath.Join(dir, "terraform/services.auto.tfvars.json"))
-	require.NoError(t, err)
-	w.Write("services.auto.tfvars.json", string(services))
-	w.Write("environments/staging.tfvars.json", `{"environment": "staging", "name_prefix": "stg", "service_overrides": {"shop": {"desired_count": 1}}, "state_key": "staging"}`)
-	w.Write("tests/environments.tftest.hcl", suite)
-	w.Init("-backend=false")
+	w := infratest.New(t, ".", "GIT_CONFIG_GLOBAL="+configuration)
+	w.Dir = filepath.Join(dir, "terraform")
+	w.Init("-backend=false", "-lockfile=readonly") // as slipway plan does
+	require.Empty(t, w.Run("fmt", "-check", "-recursive"))
 	require.Contains(t, w.Run("test"), "2 passed, 0 failed")
 
-	w = open("terraform/bootstrap")
-	w.Init()
+	w = infratest.New(t, ".", "GIT_CONFIG_GLOBAL="+configuration)
+	w.Dir = filepath.Join(dir, "terraform", "bootstrap")
+	w.Init("-lockfile=readonly")
 	w.Run("validate")
 }

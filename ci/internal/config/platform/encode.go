@@ -38,7 +38,7 @@ func encodedFields(v reflect.Value) []encodedField {
 		switch name := of.Tag.Get("json"); {
 		case of.Anonymous:
 			list = append(list, encodedFields(v.Field(i))...)
-		case name != "-" && (!v.Field(i).IsZero() || name == "desired_count"):
+		case of.IsExported() && name != "-" && (!v.Field(i).IsZero() || name == "desired_count"):
 			list = append(list, encodedField{name, v.Field(i)})
 		}
 	}

@@ -103,15 +103,31 @@ func TestEntries(t *testing.T) {
 			maps.Copy(entry, tt.Change)
 			file, err := json.Marshal(map[string]any{"services": map[string]any{tt.Name: entry}})
 			require.NoError(t, err)
-			_, err = platform.Parse(file)
+			p, err := platform.Parse(file)
 			if tt.Error == "" {
 				require.NoError(t, err)
+				requireEncodes(t, p)
 				return
 			}
 			require.ErrorContains(t, err, tt.Error)
 			require.NotContains(t, err.Error(), "\n", "one line")
 		})
 	}
+}
+
+// requireEncodes requires that entries are the same after they were encoded and parsed.
+func requireEncodes(t *testing.T, p platform.Platform) {
+	t.Helper()
+	again, err := platform.Parse(platform.Encode(p.Services))
+	require.NoError(t, err)
+	require.Equal(t, p, again)
+}
+
+// TestExampleEncodes encodes entries that share images.
+func TestExampleEncodes(t *testing.T) {
+	p, err := platform.Read("../../../../examples/shop")
+	require.NoError(t, err)
+	requireEncodes(t, p)
 }
 
 // worker returns a services file of two entries: one of valid and one with fields changed.

@@ -91,6 +91,8 @@ var (
 	rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\)$`)
 	timezone       = regexp.MustCompile(`^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$`)
 	action         = regexp.MustCompile(`^(\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$`)
+	resourceARN    = regexp.MustCompile(`^(\*|arn:([^:]*:){4}.+)$`)
+	everything     = regexp.MustCompile(`^(\*|[a-z0-9-]+:[*?]+|arn:([^:]*:){4}[*?/:]+)$`) // all actions or resources
 	efsFileSystem  = regexp.MustCompile(`^fs-[0-9a-f]{8,40}$`)
 	efsAccessPoint = regexp.MustCompile(`^fsap-[0-9a-f]{8,40}$`)
 )
@@ -478,21 +480,20 @@ func (c *checker) checkPermissions() {
 		if len(permission.Actions) == 0 || len(permission.Resources) == 0 {
 			c.add("%s needs actions and resources", at)
 		}
-		wildcard := false
 		for _, name := range permission.Actions {
 			if !action.MatchString(name) {
 				c.add(`%s: action %q must be like "s3:GetObject"`, at, name)
 			}
-			wildcard = wildcard || name == "*" || strings.HasSuffix(name, ":*")
 		}
 		for _, resource := range permission.Resources {
-			if resource != "*" && !strings.HasPrefix(resource, "arn:") {
+			if !resourceARN.MatchString(resource) {
 				c.add(`%s: resource %q must be an ARN, or "*"`, at, resource)
 			}
-			wildcard = wildcard || resource == "*"
 		}
-		if wildcard && strings.TrimSpace(permission.Reason) == "" {
-			c.add(`%s has the action or resource "*": name what the code needs, or give a reason`, at)
+		for _, name := range slices.Concat(permission.Actions, permission.Resources) {
+			if everything.MatchString(name) && strings.TrimSpace(permission.Reason) == "" {
+				c.add(`%s has the action or resource %q: name what the code needs, or give a reason`, at, name)
+			}
 		}
 	}
 }

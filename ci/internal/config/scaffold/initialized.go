@@ -54,7 +54,7 @@ type Next struct {
 var followingCommands = []Next{
 	{"slipway rehearse", "tests, builds and releases the services on this machine, with an embedded AWS"},
 	{`git add --all && git commit -m "Deliver with Slipway"`, "releases are of commits"},
-	{"slipway plan --backend-config=bucket=BUCKET", "plans the platform, after bootstrap: terraform -chdir=terraform/bootstrap apply"},
+	{"slipway plan --backend-config=bucket=BUCKET", "plans the platform, after bootstrap: terraform -chdir=terraform/bootstrap init, then apply"},
 }
 
 // JSON writes the result as one JSON document.

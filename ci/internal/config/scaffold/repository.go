@@ -33,7 +33,9 @@ var repositoryTemplates embed.FS
 // The files that [Init] writes, beside the services file.
 const (
 	platformRoot  = "terraform/main.tf"
+	platformLock  = "terraform/.terraform.lock.hcl"
 	bootstrapRoot = "terraform/bootstrap/main.tf"
+	bootstrapLock = "terraform/bootstrap/.terraform.lock.hcl"
 	daggerModule  = "dagger.json"
 	workflows     = ".github/workflows"
 )
@@ -191,7 +193,9 @@ func (r *repository) targets() []file {
 	}
 	add(servicesPart, platform.ServicesFile, "")
 	add("terraform", platformRoot, "main.tf.tmpl")
+	add("terraform", platformLock, "terraform.lock.hcl") // plan does not write one
 	add("terraform", bootstrapRoot, "bootstrap.tf.tmpl")
+	add("terraform", bootstrapLock, "terraform.lock.hcl")
 	add("workflow", path.Join(r.top, workflows, r.data.Workflow), "workflow.yml.tmpl")
 	add("dagger", daggerModule, "dagger.json.tmpl")
 	return files
@@ -238,7 +242,7 @@ func existsError(name string) error {
 		mend = "keep it with --without services, or replace it with --force"
 	case strings.Contains(name, workflows+"/"):
 		mend = "name another with --workflow FILE, such as slipway.yml, or replace it with --force"
-	case name == platformRoot || name == bootstrapRoot:
+	case strings.HasPrefix(name, "terraform/"):
 		mend = "leave it with --without terraform, or replace it with --force"
 	case name == daggerModule:
 		mend = "leave it with --without dagger and run dagger install, or replace it with --force"
@@ -356,15 +360,15 @@ func (r *repository) render(name string) ([]byte, error) {
 	return content.Bytes(), nil
 }
 
-// ignored are the files of tools that git must not track.
-var ignored = []string{".slipway/", ".terraform/"}
+// ignored are the files of tools that git must not track: a pattern and a file of each.
+var ignored = [][2]string{{".slipway/", ".slipway/file"}, {".terraform/", ".terraform/file"}, {"*.tfstate*", "bootstrap/terraform.tfstate"}}
 
 // ignore returns the .gitignore with what tools write; nil if git ignores that already.
 func (r *repository) ignore(ctx context.Context) (*file, error) {
 	var missing string
-	for _, pattern := range ignored {
-		if _, err := r.tree.Git(ctx, "check-ignore", "--quiet", "--no-index", "terraform/"+pattern+"file"); err != nil {
-			missing += pattern + "\n"
+	for _, i := range ignored {
+		if _, err := r.tree.Git(ctx, "check-ignore", "--quiet", "--no-index", "terraform/"+i[1]); err != nil {
+			missing += i[0] + "\n"
 		}
 	}
 	if missing == "" {

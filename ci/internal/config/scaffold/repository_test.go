@@ -167,10 +167,13 @@ func TestInitFiles(t *testing.T) {
 	result, err := initialize(t, dir, scaffold.InitOptions{Region: "eu-west-1", Workflow: "deliver.yaml"})
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		platform.ServicesFile, "terraform/main.tf", "terraform/bootstrap/main.tf", ".github/workflows/deliver.yaml", "dagger.json", ".gitignore (extended)",
+		platform.ServicesFile, "terraform/main.tf", "terraform/.terraform.lock.hcl", "terraform/bootstrap/main.tf", "terraform/bootstrap/.terraform.lock.hcl", ".github/workflows/deliver.yaml", "dagger.json", ".gitignore (extended)",
 	}, result.Files)
 	written := files(t, dir)
-	require.Equal(t, "*.log\n.slipway/\n.terraform/\n", written[".gitignore"])
+	require.Equal(t, "*.log\n.slipway/\n.terraform/\n*.tfstate*\n", written[".gitignore"])
+	for _, root := range []string{"terraform", "terraform/bootstrap"} {
+		require.Equal(t, read(t, sourcetest.Repository("terraform/.terraform.lock.hcl")), written[root+"/.terraform.lock.hcl"], "run cp terraform/.terraform.lock.hcl ci/internal/config/scaffold/repository/terraform.lock.hcl")
+	}
 	require.Contains(t, written["terraform/main.tf"], `source = "git::https://github.com/slipway-cd/slipway.git//terraform/modules/environment?ref=v1.2.3"`)
 	require.Contains(t, written["terraform/main.tf"], `region = "eu-west-1", repository = "team/shop", azs = ["eu-west-1a", "eu-west-1b"]`)
 	require.Contains(t, written["terraform/main.tf"], `region       = "eu-west-1"`, "of the state")
@@ -252,6 +255,7 @@ func TestInitBadInput(t *testing.T) {
 		"a workflow's other name": {merge(goService("."), map[string]string{".github/workflows/ci.yaml": "x"}), scaffold.InitOptions{}, nil, ".github/workflows/ci.yaml exists and is not overwritten"},
 		"a services file":         {merge(goService("."), map[string]string{platform.ServicesFile: "{}"}), scaffold.InitOptions{}, nil, platform.ServicesFile + " exists and is not overwritten: keep it with --without services, or replace it with --force"},
 		"Terraform's root":        {merge(goService("."), map[string]string{"terraform/main.tf": "x"}), scaffold.InitOptions{}, nil, "terraform/main.tf exists and is not overwritten: leave it with --without terraform, or replace it with --force"},
+		"a provider lock":         {merge(goService("."), map[string]string{"terraform/bootstrap/.terraform.lock.hcl": "x"}), scaffold.InitOptions{}, nil, "terraform/bootstrap/.terraform.lock.hcl exists and is not overwritten: leave it with --without terraform, or replace it with --force"},
 		"a Dagger module":         {merge(goService("."), map[string]string{"dagger.json": "{}"}), scaffold.InitOptions{}, nil, "dagger.json exists and is not overwritten: leave it with --without dagger"},
 		"a file for a folder":     {merge(goService("."), map[string]string{"terraform": "x"}), scaffold.InitOptions{}, nil, "terraform is no folder, so terraform/services.auto.tfvars.json cannot be written: rename it"},
 		"a link for a folder": {goService("."), scaffold.InitOptions{Force: true}, func(t *testing.T, dir string) string {

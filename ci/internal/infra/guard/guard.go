@@ -34,8 +34,18 @@ func Loss(kind string) string {
 
 // Destroyed is a resource that a plan destroys or replaces.
 type Destroyed struct {
-	Address, Type string
-	Replaced      bool
+	Address  string
+	Replaced bool
+	// Loss is what is lost with it, as of [Loss]; "" if nothing is.
+	Loss string
+	// Shifted is the name of the ECS service whose traffic ECS shifts with it, if any.
+	Shifted string
+}
+
+// TrafficLoss returns what is lost when something that ECS shifts a service's traffic with
+// is destroyed.
+func TrafficLoss(service string) string {
+	return "the traffic of " + service + ", until a release with the strategy rolling"
 }
 
 // Check refuses a plan that destroys protected resources, except those whose
@@ -55,21 +65,27 @@ func Check(destroyed []Destroyed, allowed []string) error {
 		}
 		return outcome.Usagef("--allow-destroy %s: the plan does not destroy it (it destroys %s)", address, orNothing(addresses))
 	}
-	var refused, flags []string
+	var refused, flags, shifted []string
 	for _, d := range destroyed {
-		loss := Loss(d.Type)
-		if loss == "" || slices.Contains(allowed, d.Address) {
+		if d.Loss == "" || slices.Contains(allowed, d.Address) {
 			continue
+		}
+		if d.Shifted != "" && !slices.Contains(shifted, d.Shifted) {
+			shifted = append(shifted, d.Shifted)
 		}
 		verb := "destroy"
 		if d.Replaced {
 			verb = "replace"
 		}
-		refused = append(refused, fmt.Sprintf("%s %s (lost: %s)", verb, d.Address, loss))
+		refused = append(refused, fmt.Sprintf("%s %s (lost: %s)", verb, d.Address, d.Loss))
 		flags = append(flags, "--allow-destroy "+quote(d.Address))
 	}
 	if len(refused) == 0 {
 		return nil
+	}
+	if len(shifted) > 0 {
+		return outcome.Refusedf("release %s with the strategy rolling first (slipway deploy --force), then plan again: the plan would %s; to destroy it anyway, add %s",
+			strings.Join(shifted, ", "), strings.Join(refused, ", "), strings.Join(flags, " "))
 	}
 	return outcome.Refusedf("the plan would %s: to allow it, add %s", strings.Join(refused, ", "), strings.Join(flags, " "))
 }

@@ -15,9 +15,12 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	vpc := guard.Destroyed{Address: "aws_vpc.main", Type: "aws_vpc"}
-	repository := guard.Destroyed{Address: `aws_ecr_repository.service["backend"]`, Type: "aws_ecr_repository", Replaced: true}
-	rule := guard.Destroyed{Address: "aws_lb_listener_rule.api", Type: "aws_lb_listener_rule"}
+	vpc := guard.Destroyed{Address: "aws_vpc.main", Loss: guard.Loss("aws_vpc")}
+	repository := guard.Destroyed{Address: `aws_ecr_repository.service["backend"]`, Loss: guard.Loss("aws_ecr_repository"), Replaced: true}
+	rule := guard.Destroyed{Address: "aws_lb_listener_rule.api", Loss: guard.Loss("aws_lb_listener_rule")}
+	shifted := func(address string) guard.Destroyed {
+		return guard.Destroyed{Address: address, Loss: guard.TrafficLoss("ecs-api-service"), Shifted: "ecs-api-service"}
+	}
 	tests := map[string]struct {
 		doomed  []guard.Destroyed
 		allowed []string
@@ -29,12 +32,20 @@ func TestCheck(t *testing.T) {
 		"a guarded one":                {[]guard.Destroyed{rule, vpc}, nil, outcome.Refused, "the plan would destroy aws_vpc.main (lost: the network, with everything in it): to allow it, add --allow-destroy aws_vpc.main"},
 		"a guarded one, allowed":       {[]guard.Destroyed{vpc}, []string{"aws_vpc.main"}, outcome.Done, ""},
 		"two, one of them allowed":     {[]guard.Destroyed{vpc, repository}, []string{"aws_vpc.main"}, outcome.Refused, `replace aws_ecr_repository.service["backend"] (lost: every image in it, those to roll back to included): to allow it, add --allow-destroy 'aws_ecr_repository.service["backend"]'`},
-		"an unknown one":               {[]guard.Destroyed{{Address: "acme_thing.x", Type: "acme_thing"}}, nil, outcome.Refused, "destroy acme_thing.x (lost: unknown: slipway does not know this resource type): to allow it, add --allow-destroy acme_thing.x"},
-		"a deposed one":                {[]guard.Destroyed{{Address: "aws_ebs_volume.a (deposed 0badcafe)", Type: "aws_ebs_volume"}}, nil, outcome.Refused, "--allow-destroy 'aws_ebs_volume.a (deposed 0badcafe)'"},
+		"an unknown one":               {[]guard.Destroyed{{Address: "acme_thing.x", Loss: guard.Loss("acme_thing")}}, nil, outcome.Refused, "destroy acme_thing.x (lost: unknown: slipway does not know this resource type): to allow it, add --allow-destroy acme_thing.x"},
+		"a deposed one":                {[]guard.Destroyed{{Address: "aws_ebs_volume.a (deposed 0badcafe)", Loss: guard.Loss("aws_ebs_volume")}}, nil, outcome.Refused, "--allow-destroy 'aws_ebs_volume.a (deposed 0badcafe)'"},
 		"an unguarded one, allowed":    {[]guard.Destroyed{rule}, []string{rule.Address}, outcome.Done, ""},
 		"a type instead of an address": {[]guard.Destroyed{vpc}, []string{"aws_vpc"}, outcome.Usage, "--allow-destroy aws_vpc: the plan does not destroy it: did you mean aws_vpc.main?"},
 		"another address":              {[]guard.Destroyed{vpc}, []string{"aws_lb.main.xyz"}, outcome.Usage, "--allow-destroy aws_lb.main.xyz: the plan does not destroy it (it destroys aws_vpc.main)"},
-		"an address, and no change":    {nil, []string{"aws_vpc.main"}, outcome.Usage, "(it destroys nothing)"},
+		"what ECS shifts traffic with": {
+			[]guard.Destroyed{vpc, shifted("aws_lb_listener_rule.test"), shifted("aws_lb_target_group.green")}, []string{"aws_vpc.main"}, outcome.Refused,
+			"release ecs-api-service with the strategy rolling first (slipway deploy --force), then plan again: " +
+				"the plan would destroy aws_lb_listener_rule.test (lost: the traffic of ecs-api-service, until a release with the strategy rolling), " +
+				"destroy aws_lb_target_group.green (lost: the traffic of ecs-api-service, until a release with the strategy rolling); " +
+				"to destroy it anyway, add --allow-destroy aws_lb_listener_rule.test --allow-destroy aws_lb_target_group.green",
+		},
+		"what ECS shifts traffic with, allowed": {[]guard.Destroyed{shifted("aws_lb_target_group.green")}, []string{"aws_lb_target_group.green"}, outcome.Done, ""},
+		"an address, and no change":             {nil, []string{"aws_vpc.main"}, outcome.Usage, "(it destroys nothing)"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -72,7 +72,10 @@ type Resource struct {
 	ID              string `json:"id,omitempty"`
 	// Loss is what is lost when it is destroyed; empty for types that apply
 	// recreates without loss.
-	Loss       string      `json:"loss,omitempty"`
+	Loss string `json:"loss,omitempty"`
+	// Shifted is the name of the ECS service whose traffic ECS shifts with it, if it is
+	// destroyed.
+	Shifted    string      `json:"-"`
 	Attributes []Attribute `json:"attributes"`
 	// Recomputed counts the computed attributes of a replaced resource, which are
 	// known after apply.
@@ -157,10 +160,18 @@ func (s Summary) Destroyed() []guard.Destroyed {
 	var destroyed []guard.Destroyed
 	for _, r := range s.Resources {
 		if r.Action == Destroy || r.Action == Replace {
-			destroyed = append(destroyed, guard.Destroyed{Address: r.Address, Type: r.Type, Replaced: r.Action == Replace})
+			destroyed = append(destroyed, guard.Destroyed{Address: r.Address, Loss: r.Loss, Shifted: r.Shifted, Replaced: r.Action == Replace})
 		}
 	}
 	return destroyed
+}
+
+// Address returns the address of a changed resource in a summary.
+func Address(change *tfjson.ResourceChange) string {
+	if change.DeposedKey != "" {
+		return change.Address + " (deposed " + change.DeposedKey + ")"
+	}
+	return change.Address
 }
 
 // resource converts a change; it returns false for a no-op.
@@ -169,10 +180,7 @@ func resource(change *tfjson.ResourceChange) (Resource, bool) {
 		return Resource{}, false
 	}
 	c := change.Change
-	r := Resource{Address: change.Address, Type: change.Type, Action: action(c.Actions)}
-	if change.DeposedKey != "" {
-		r.Address += " (deposed " + change.DeposedKey + ")"
-	}
+	r := Resource{Address: Address(change), Type: change.Type, Action: action(c.Actions)}
 	if change.PreviousAddress != "" && change.PreviousAddress != change.Address {
 		r.PreviousAddress = change.PreviousAddress
 	}

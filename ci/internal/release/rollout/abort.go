@@ -49,8 +49,8 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 		return nil, err
 	}
 	u := &UnfinishedRelease{ID: last.id, SHA: last.sha}
-	over := true
-	for n, s := range all {
+	over, deploys := true, false
+	for n, s := range all { // jobs are last
 		inProgress := !s.service.IsJob() && deploying(s.described)
 		switch r := releases[n]; {
 		case r.id != last.id || r.skipped:
@@ -63,6 +63,9 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 				u.Services = append(u.Services, s.service.Name)
 			}
 			continue
+		case r.restored && s.service.IsJob() && deploys: // its schedule is changed after the services
+			u.Services = append(u.Services, s.service.Name)
+			continue
 		case r.restored:
 			u.RolledBack = append(u.RolledBack, s.service.Name)
 			if inProgress {
@@ -74,6 +77,7 @@ func (e Engine) Unfinished(ctx context.Context, services []platform.Service) (*U
 		}
 		over = over && !inProgress && !releases[n].restored
 		if inProgress && !releases[n].restored {
+			deploys = true
 			if err := e.addStage(ctx, u, s.described); err != nil {
 				return nil, err
 			}

@@ -277,6 +277,34 @@ func TestRolledBackWhilePaused(t *testing.T) {
 	}
 }
 
+// TestPauseWithJob pauses a release with a job, whose schedule is changed last.
+func TestPauseWithJob(t *testing.T) {
+	for _, stage := range machine.PauseStages() {
+		for _, aborts := range []bool{false, true} {
+			b := newShiftFixture(blueGreen)
+			b.addJob(oldImage, "good@sha256:new")
+			b.request.PauseAt, b.request.PauseLimit = stage, time.Hour
+			require.Equal(t, report.Paused, b.run(t.Context()).Result, b.log())
+			u, err := b.engine.Unfinished(t.Context(), b.entries())
+			require.NoError(t, err)
+			require.Empty(t, u.RolledBack)
+			require.True(t, u.Paused)
+			require.Contains(t, u.Services, "j")
+			want := oldImage
+			if aborts {
+				got := b.engine.Abort(t.Context(), b.entries(), 0)
+				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+			} else {
+				want = "good@sha256:new"
+				b.request.PauseAt, b.request.Continue = "", true
+				got := b.run(t.Context())
+				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+			}
+			require.Equal(t, []string{want, want}, []string{b.ecs.running("a"), b.ecs.running("j")}, "%s\n%s", stage, b.log())
+		}
+	}
+}
+
 // TestTwoProcesses drives one release from two processes, which both started it. The second one
 // takes part in what the first one updates.
 func TestTwoProcesses(t *testing.T) {

@@ -21,6 +21,8 @@ locals {
     cron           = "^cron\\(${local.cron.minutes} ${local.cron.hours} (\\? ${local.cron.months} ${local.cron.weekdays}|${local.cron.days} ${local.cron.months} \\?) ${local.cron.years}\\)$"
     timezone       = "^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$"
     action         = "^(\\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$"
+    resource       = "^(\\*|arn:([^:]*:){4}.+)$"
+    everything     = "^(\\*|[a-z0-9-]+:[*?]+|arn:([^:]*:){4}[*?/:]+)$" # all actions or resources
     build_tag      = "^[A-Za-z0-9_.]+$"
     efs            = "^fs-[0-9a-f]{8,40}$"
     access_point   = "^fsap-[0-9a-f]{8,40}$"
@@ -239,9 +241,9 @@ locals {
   permission_problems = { for name, s in var.services : name => flatten([for n, p in s.permissions : [
     length(p.actions) > 0 && length(p.resources) > 0 ? "" : "permissions[${n}] needs actions and resources",
     [for action in p.actions : "permissions[${n}]: action \"${action}\" must be like \"s3:GetObject\"" if !can(regex(local.patterns.action, action))],
-    [for resource in p.resources : "permissions[${n}]: resource \"${resource}\" must be an ARN, or \"*\"" if resource != "*" && !startswith(resource, "arn:")],
-    trimspace(p.reason) == "" && anytrue(concat([for action in p.actions : action == "*" || endswith(action, ":*")], [for resource in p.resources : resource == "*"]))
-    ? "permissions[${n}] has the action or resource \"*\": name what the code needs, or give a reason" : "",
+    [for resource in p.resources : "permissions[${n}]: resource \"${resource}\" must be an ARN, or \"*\"" if !can(regex(local.patterns.resource, resource))],
+    [for name in concat(p.actions, p.resources) : "permissions[${n}] has the action or resource \"${name}\": name what the code needs, or give a reason"
+    if trimspace(p.reason) == "" && can(regex(local.patterns.everything, name))],
   ]]) }
 }
 

@@ -65,7 +65,15 @@ func TestPassesEnv(t *testing.T) {
 	require.False(t, step.Step{}.PassesEnv("PATH"))
 }
 
-func TestIncludeFolder(t *testing.T) {
-	require.Equal(t, []string{"apps/api"}, step.IncludeFolder("apps/api/"))
-	require.Nil(t, step.IncludeFolder("."), "all of it")
+func TestFilter(t *testing.T) {
+	for _, tt := range []struct{ parts, include, exclude []string }{
+		{nil, nil, nil},
+		{[]string{"apps/api/", ".golangci.*"}, []string{"apps/api", ".golangci.*"}, nil},
+		{[]string{"."}, nil, []string{".git"}},
+		{[]string{"apps", "./"}, nil, []string{".git"}},
+	} {
+		include, exclude := step.Step{Include: tt.parts}.Filter()
+		require.Equal(t, tt.include, include, tt.parts)
+		require.Equal(t, tt.exclude, exclude, tt.parts)
+	}
 }

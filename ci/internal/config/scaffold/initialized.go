@@ -53,7 +53,7 @@ type Next struct {
 // followingCommands are the commands that follow after a repository got the pipeline.
 var followingCommands = []Next{
 	{"slipway rehearse", "tests, builds and releases the services on this machine, with an embedded AWS"},
-	{`git add --all && git commit -m "Deliver with Slipway"`, "releases are of commits"},
+	{`git add --all && git commit -m "Deliver with Slipway"`, "releases are of commits; terraform -chdir=terraform init -backend=false first writes .terraform.lock.hcl, which a plan needs"},
 	{"slipway plan --backend-config=bucket=BUCKET", "plans the platform, after bootstrap: terraform -chdir=terraform/bootstrap apply"},
 }
 

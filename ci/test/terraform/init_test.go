@@ -60,9 +60,16 @@ func TestInitializedRepository(t *testing.T) {
 	_, err := scaffold.Init(t.Context(), dir, scaffold.InitOptions{Version: "v1.2.3", GitHub: "acme/shop", Region: "eu-west-1", Choices: scaffold.Choices{Services: []string{"shop=."}}})
 	require.NoError(t, err)
 
+	versions, err := os.ReadFile(sourcetest.Repository("terraform", "modules", "environment", "terraform.tf"))
+	require.NoError(t, err)
+	constraints := regexp.MustCompile(`(?m)^.*version +=.*$`).FindAllString(string(versions), -1)
+	require.Len(t, constraints, 2, "of Terraform and of the provider")
 	open := func(name string) *infratest.Workspace {
 		main, err := os.ReadFile(filepath.Join(dir, name, "main.tf"))
 		require.NoError(t, err)
+		for _, constraint := range constraints { // which tflint requires of a root module
+			require.Contains(t, string(main), constraint)
+		}
 		w := infratest.NewFromSource(t, regexp.MustCompile(`git::https://[^"]*//terraform/(modules/\w+)\?ref=v1\.2\.3`).ReplaceAllString(string(main), "./$1"))
 		modules, err := fs.Sub(infratest.Source(), "modules")
 		require.NoError(t, err)

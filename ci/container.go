@@ -153,8 +153,8 @@ func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\'
 // step reads, so that other changes do not invalidate its cache.
 func (c containers) prepare(s step.Step) *dagger.Container {
 	tree := c.source
-	if len(s.Include) > 0 {
-		tree = tree.Filter(dagger.DirectoryFilterOpts{Include: s.Include})
+	if include, exclude := s.Filter(); len(include)+len(exclude) > 0 {
+		tree = tree.Filter(dagger.DirectoryFilterOpts{Include: include, Exclude: exclude})
 	}
 	container := dag.Container().From(s.Image)
 	for _, cache := range s.Caches {

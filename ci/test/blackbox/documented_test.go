@@ -200,6 +200,8 @@ func documentedTree(t *testing.T) string {
 	tree := platformTree(t, "resource \"terraform_data\" \"a\" {}\n")
 	sourcetest.Write(t, tree, "terraform/main.tf", strings.Replace(readFile(t, tree, "terraform/main.tf"), `"s3" {`, "\"s3\" {\n    bucket       = \"state\"\n    region       = \"us-east-1\"", 1))
 	sourcetest.Write(t, tree, "terraform/services.auto.tfvars.json", strings.Replace(sourcetest.Services, `"api": {"path"`, `"backend": {"path"`, 1))
+	// The server's own branches that end the process cannot be covered.
+	sourcetest.Write(t, tree, "api/sum.go", "package main\n\nfunc sum(values ...int) (total int) {\n\tfor _, value := range values {\n\t\ttotal += value\n\t}\n\tif total < 0 {\n\t\ttotal = 0\n\t}\n\treturn total\n}\n")
 	sourcetest.Write(t, tree, "api/main_test.go", `package main
 
 import (
@@ -208,6 +210,12 @@ import (
 	"os"
 	"testing"
 )
+
+func TestSum(t *testing.T) {
+	if sum(1, 2) != 3 || sum(-1) != 0 {
+		t.Fatal(sum(1, 2), sum(-1))
+	}
+}
 
 func TestTask(t *testing.T) {
 	os.Args = []string{"server", "sleep", "1ns"}
@@ -269,7 +277,7 @@ func documentedEnvironment(t *testing.T, tree string) []string {
 		"PATH=" + strings.Join([]string{bin, filepath.Join(module, ".github", "actions", "setup", "bin"), os.Getenv("PATH")}, string(filepath.ListSeparator)), "DAGGER=" + dagger, "MODULE=" + module, "BEYOND=",
 		"RUNNER_TEMP=" + temp, "GITHUB_OUTPUT=" + filepath.Join(temp, "output"), "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"),
 		"GITHUB_SHA=" + sha, "GITHUB_RUN_ID=1", "GITHUB_SERVER_URL=https://github.com", "GITHUB_WORKFLOW_REF=local/local/.github/workflows/ci.yml@refs/heads/main",
-		"ACTIONS_ID_TOKEN_REQUEST_TOKEN=any", "AWS_ROLE=arn:aws:iam::000000000000:role/ci", "AWS_REGION=us-east-1", "STATE_BUCKET=state", "SINCE=" + sha, "TO=",
+		"ACTIONS_ID_TOKEN_REQUEST_TOKEN=any", "AWS_ROLE=arn:aws:iam::000000000000:role/ci", "AWS_REGION=us-east-1", "STATE_BUCKET=state", "SINCE=" + sha, "TO=", "PULL_REQUEST=7", "DOMAIN=", "ENVIRONMENT=staging",
 	}
 }
 

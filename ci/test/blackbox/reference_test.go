@@ -24,6 +24,20 @@ func foreignTree(t *testing.T) string {
 	return tree
 }
 
+// rootTree is a repository whose root is its only service.
+func rootTree(t *testing.T) string {
+	t.Helper()
+	tree := sourcetest.New(t)
+	for _, folder := range []string{"ci", "web"} {
+		require.NoError(t, os.RemoveAll(filepath.Join(tree, folder)))
+	}
+	sourcetest.Git(t, tree, "mv", "api/main.go", "api/go.mod", ".")
+	sourcetest.Write(t, tree, "main_test.go", passing)
+	sourcetest.Write(t, tree, "terraform/services.auto.tfvars.json", `{"services": {"api": {"path": ".", "kind": "go", "port": 8000, "health_path": "/health", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`)
+	sourcetest.Commit(t, tree, "one service")
+	return tree
+}
+
 // call runs dagger call for a module from a tree. It returns what it printed to standard
 // output, and everything that it printed.
 func call(t *testing.T, tree, module string, args ...string) (stdout, all string, err error) {
@@ -41,19 +55,22 @@ func call(t *testing.T, tree, module string, args ...string) (stdout, all string
 // TestByReference calls the module for a repository that has nothing of slipway's.
 func TestByReference(t *testing.T) {
 	needsEngine(t)
-	tree := foreignTree(t)
+	tree, root := foreignTree(t), rootTree(t)
 	for _, tt := range []struct {
-		name, call, want, refused string
+		name, tree, call, want, refused string
 	}{
-		{"test", "test --min-coverage=0 file --path=summary.md contents", "api", ""},
-		{"build", "build --without-base file --path=images.json contents", `"service": "api"`, ""},
-		{"image", "image --service=api entrypoint", "/server", ""},
-		{"rehearse", "rehearse --skip-tests result", "succeeded", ""},
-		{"validate", "validate", "", "terraform has no Terraform configuration"},
-		{"rehearse-infra", "rehearse-infra", "", "works only in its repository"},
+		{"test", tree, "test --min-coverage=0 file --path=summary.md contents", "api", ""},
+		{"build", tree, "build --without-base file --path=images.json contents", `"service": "api"`, ""},
+		{"image", tree, "image --service=api entrypoint", "/server", ""},
+		{"rehearse", tree, "rehearse --skip-tests result", "succeeded", ""},
+		{"validate", tree, "validate", "", "terraform has no Terraform configuration"},
+		{"rehearse-infra", tree, "rehearse-infra", "", "works only in its repository"},
+		{"test of a root", root, "test --min-coverage=0 file --path=summary.md contents", "passed", ""},
+		{"build of a root", root, "build file --path=images.json contents", `"service": "api"`, ""},
+		{"formatted root", root, "check-fmt", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			stdout, all, err := call(t, tree, dir, strings.Fields(tt.call)...)
+			stdout, all, err := call(t, tt.tree, dir, strings.Fields(tt.call)...)
 			if tt.refused != "" {
 				require.Error(t, err)
 				require.Contains(t, all, tt.refused)

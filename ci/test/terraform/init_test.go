@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,6 +70,18 @@ func TestInitializedRepository(t *testing.T) {
 	require.NoError(t, err)
 	sourcetest.Write(t, dir, "terraform/environments/staging.tfvars.json", `{"environment": "staging", "name_prefix": "stg", "service_overrides": {"shop": {"desired_count": 1}}, "state_key": "staging"}`)
 	sourcetest.Write(t, dir, "terraform/tests/environments.tftest.hcl", suite)
+
+	versions, err := os.ReadFile(sourcetest.Repository("terraform", "modules", "environment", "terraform.tf"))
+	require.NoError(t, err)
+	constraints := regexp.MustCompile(`(?m)^.*version +=.*$`).FindAllString(string(versions), -1)
+	require.Len(t, constraints, 2, "of Terraform and of the provider")
+	for _, root := range []string{"terraform/main.tf", "terraform/bootstrap/main.tf"} {
+		main, err := os.ReadFile(filepath.Join(dir, root))
+		require.NoError(t, err)
+		for _, constraint := range constraints { // which tflint requires of a root module
+			require.Contains(t, string(main), constraint)
+		}
+	}
 
 	w := infratest.New(t, ".", "GIT_CONFIG_GLOBAL="+configuration)
 	w.Dir = filepath.Join(dir, "terraform")

@@ -48,7 +48,7 @@ func Go(module, image string) Formatter {
 			Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 			Caches:  step.GoCaches(),
 			Stdout:  diffFile,
-			Include: step.IncludeFolders(module),
+			Include: []string{module},
 		},
 		syntaxErrorPattern: regexp.MustCompile(`(?m)^(?P<file>[^:\n]+\.go):(?P<line>\d+):(?P<column>\d+): (?P<text>.+)$`),
 	}
@@ -67,7 +67,7 @@ func Terraform(folder, image string) Formatter {
 			Args:    tool.Terraform.Command("fmt", "-check", "-diff", "-recursive", "-no-color"),
 			Env:     map[string]string{"CHECKPOINT_DISABLE": "1"},
 			Stdout:  diffFile,
-			Include: step.IncludeFolders(folder),
+			Include: []string{folder},
 		},
 		prefix:             "new/",
 		syntaxErrorPattern: regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),

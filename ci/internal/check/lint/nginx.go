@@ -21,7 +21,7 @@ func NginxStep(service platform.Service, image string) step.Step {
 		Image:   image,
 		Dir:     service.Path,
 		Args:    tool.Nginx.Command("-p", ".", "-c", nginxFile, "-e", "stderr", "-t", "-q"),
-		Include: step.IncludeFolders(service.Path),
+		Include: []string{service.Path},
 	}
 }
 

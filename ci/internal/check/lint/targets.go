@@ -10,7 +10,6 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
-	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
 const (
@@ -31,7 +30,7 @@ var terraformModules = terraformFolder + "/modules/"
 // are in.
 func includeRoot(root string) []string {
 	top, _, _ := strings.Cut(path.Clean(root), "/")
-	return step.IncludeFolders(top)
+	return []string{top}
 }
 
 // Targets are the parts of a source tree to check. Paths are slash-separated and relative

@@ -27,7 +27,7 @@ func goTool(t tool.Tool, dir, image string, args ...string) step.Step {
 		Args:    t.Command(args...),
 		Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 		Caches:  step.GoCaches(),
-		Include: step.IncludeFolders(part),
+		Include: []string{part},
 	}
 }
 
@@ -38,9 +38,7 @@ func golangci(module, image string) scanner {
 		"--output.sarif.path="+step.Out+"/"+sarifFile(tool.GolangciLint), "--path-mode=abs", "--show-stats=false", "--issues-exit-code=0",
 		"--max-issues-per-linter=0", "--max-same-issues=0", "--allow-parallel-runners", "./...")
 	s.Caches = append(s.Caches, step.Cache{Name: "golangci-lint", Path: "/root/.cache/golangci-lint"})
-	if len(s.Include) > 0 {
-		s.Include = append(s.Include, ".golangci.*") // .yml, .yaml, .toml or .json; optional
-	}
+	s.Include = append(s.Include, ".golangci.*") // .yml, .yaml, .toml or .json; optional
 	return scanner{kind: GolangciLint, tool: tool.GolangciLint, step: s}
 }
 

@@ -49,8 +49,8 @@ type Step struct {
 	// progress themselves.
 	LogFilter string
 	// Include lists the parts of the source tree that the step reads,
-	// slash-separated and relative to its root; empty means all. A container gets only
-	// these, so that other changes do not invalidate its cache.
+	// slash-separated and relative to its root; empty means all, and "." all but .git. A
+	// container gets only these, so that other changes do not invalidate its cache.
 	Include []string
 	// Inputs lists the files and folders in the output directory that the step reads:
 	// those of earlier steps or of the stage. They are mounted in a container if they
@@ -83,17 +83,16 @@ func (s Step) PassesEnv(variable string) bool {
 	})
 }
 
-// IncludeFolders returns the [Step.Include] of a step that reads folders of the tree,
-// slash-separated and relative to its root. "." is all of it, which no pattern matches.
-func IncludeFolders(folders ...string) []string {
-	var all []string
-	for _, folder := range folders {
-		if folder = path.Clean(folder); folder == "." {
-			return nil
+// Filter returns the patterns of the parts of the tree that a container of s gets, and of
+// those that it does not get. Without any, it gets the whole tree.
+func (s Step) Filter() (include, exclude []string) {
+	for _, part := range s.Include {
+		if part = path.Clean(part); part == "." { // as a pattern, it matches nothing
+			return nil, []string{".git"}
 		}
-		all = append(all, folder)
+		include = append(include, part)
 	}
-	return all
+	return include, nil
 }
 
 // Cache is a cache directory of a tool. On the host the tool uses its own; in a container

@@ -65,9 +65,15 @@ func TestPassesEnv(t *testing.T) {
 	require.False(t, step.Step{}.PassesEnv("PATH"))
 }
 
-func TestIncludeFolders(t *testing.T) {
-	require.Equal(t, []string{"apps/api"}, step.IncludeFolders("apps/api/"))
-	require.Equal(t, []string{"api", "lib"}, step.IncludeFolders("api", "lib"))
-	require.Nil(t, step.IncludeFolders("."), "all of it")
-	require.Nil(t, step.IncludeFolders("api", "lib/.."), "all of it")
+func TestFilter(t *testing.T) {
+	for _, tt := range []struct{ parts, include, exclude []string }{
+		{nil, nil, nil},
+		{[]string{"apps/api/", ".golangci.*"}, []string{"apps/api", ".golangci.*"}, nil},
+		{[]string{"."}, nil, []string{".git"}},
+		{[]string{"apps", "./"}, nil, []string{".git"}},
+	} {
+		include, exclude := step.Step{Include: tt.parts}.Filter()
+		require.Equal(t, tt.include, include, tt.parts)
+		require.Equal(t, tt.exclude, exclude, tt.parts)
+	}
 }

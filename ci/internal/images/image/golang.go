@@ -221,7 +221,7 @@ func (b Builder) goStep(verb string, service platform.Service, target v1.Platfor
 		Args:    append([]string{"go", command}, args...),
 		Env:     env,
 		Caches:  step.GoCaches(),
-		Include: step.IncludeFolders(b.moduleFolders(service)...),
+		Include: b.moduleFolders(service),
 	}
 }
 

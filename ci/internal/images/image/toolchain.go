@@ -147,7 +147,7 @@ func (b Builder) goEnv(ctx context.Context, service platform.Service, choice str
 		Env:     map[string]string{"GOWORK": "off", "GOFLAGS": ""},
 		Caches:  step.GoCaches(),
 		Stdout:  output,
-		Include: step.IncludeFolders(service.Path),
+		Include: []string{service.Path},
 	}
 	if choice != "" {
 		query.Env["GOTOOLCHAIN"] = choice

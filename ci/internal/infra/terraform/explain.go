@@ -45,7 +45,7 @@ var knownErrors = []knownError{
 	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), missingBackendSetting},
 	{outcome.Usage, regexp.MustCompile(`for (?:\S+/)?([^/\s]+/[^/\s]+) (\S+)(?: \(in [^)]*\))? (?:doesn't|does not) match any of the checksums`), missingChecksum},
 	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), providerNotInstalled},
-	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), fixed("the dependency lock file does not match the configuration: run terraform init in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), fixed("the dependency lock file is missing or does not match the configuration: run terraform -chdir=%s init -backend=false and commit .terraform.lock.hcl")},
 	{outcome.Usage, regexp.MustCompile(`flag provided but not defined: (-\S+)`), unknownFlag},
 	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), fixed("TF_CLI_ARGS_init has -upgrade, which the dependency lock file forbids: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
 	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), ephemeralNotSet},

@@ -199,7 +199,7 @@ func TestExplain(t *testing.T) {
 		},
 		"the lock file of the providers": {
 			errs: []terraform.Diagnostic{{Summary: "Provider dependency changes detected", Detail: "x"}}, code: outcome.Usage,
-			want: "run terraform init in terraform and commit .terraform.lock.hcl",
+			want: "is missing or does not match the configuration: run terraform -chdir=terraform init -backend=false and commit .terraform.lock.hcl",
 		},
 		"a lock file of another platform": {
 			errs: []terraform.Diagnostic{{Summary: "Failed to install provider", Detail: "Error while installing hashicorp/aws v5.100.0: the local package for registry.terraform.io/hashicorp/aws 5.100.0 doesn't match any of the checksums previously recorded in the dependency lock file (this might be because the available checksums are for packages targeting different platforms); for more information: https://developer.hashicorp.com/terraform/language/files/dependency-lock#checksum-verification"}},

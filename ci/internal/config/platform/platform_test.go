@@ -226,7 +226,8 @@ func TestLoad(t *testing.T) {
 		"go without go.mod": {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
 		"a folder as Dockerfile": {
 			`{"services": {"app": {"path": "app", "kind": "dockerfile", "dockerfile": "docker", "cpu": 256, "memory": 512, "desired_count": 1}}}`,
-			[]string{"app/docker/Dockerfile"}, `service "app": dockerfile app/docker is a folder: name the file in it`,
+			[]string{"app/docker/Dockerfile"},
+			`service "app": dockerfile app/docker is a folder: name the file in it`,
 		},
 		"nginx without site": {valid, []string{"web/page.html", "apps/api/go.mod"}, `service "web": web has no site`},
 	}

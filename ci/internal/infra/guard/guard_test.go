@@ -38,7 +38,9 @@ func TestCheck(t *testing.T) {
 		"a type instead of an address": {[]guard.Destroyed{vpc}, []string{"aws_vpc"}, outcome.Usage, "--allow-destroy aws_vpc: the plan does not destroy it: did you mean aws_vpc.main?"},
 		"another address":              {[]guard.Destroyed{vpc}, []string{"aws_lb.main.xyz"}, outcome.Usage, "--allow-destroy aws_lb.main.xyz: the plan does not destroy it (it destroys aws_vpc.main)"},
 		"what ECS shifts traffic with": {
-			[]guard.Destroyed{vpc, shifted("aws_lb_listener_rule.test"), shifted("aws_lb_target_group.green")}, []string{"aws_vpc.main"}, outcome.Refused,
+			[]guard.Destroyed{vpc, shifted("aws_lb_listener_rule.test"), shifted("aws_lb_target_group.green")},
+			[]string{"aws_vpc.main"},
+			outcome.Refused,
 			"release ecs-api-service with the strategy rolling first (slipway deploy --force), then plan again: " +
 				"the plan would destroy aws_lb_listener_rule.test (lost: the traffic of ecs-api-service, until a release with the strategy rolling), " +
 				"destroy aws_lb_target_group.green (lost: the traffic of ecs-api-service, until a release with the strategy rolling); " +

@@ -118,7 +118,9 @@ func TestSucceeded(t *testing.T) {
 	}))
 	defer server.Close()
 	checks := []smoke.Check{
-		{Service: "a", Path: "/", Below: 500}, {Service: "a", Path: "/gone", Below: 500}, {Service: "a", Path: "/health"},
+		{Service: "a", Path: "/", Below: 500},
+		{Service: "a", Path: "/gone", Below: 500},
+		{Service: "a", Path: "/health"},
 		{Service: "b", Path: "/b", Below: 500, CommitOnly: true},
 	}
 	succeeded := smoke.Succeeded{}

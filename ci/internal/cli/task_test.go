@@ -132,9 +132,12 @@ func testLogs(t *testing.T, dir, task string) {
 	require.Equal(t, "task exit 0 ", logs.Lines[0].Text)
 	require.Equal(t, id, logs.Lines[0].Task)
 	require.Equal(t, logs, decode[report.Logs](t, ran(t, dir, "logs", "--task", id[:8])), "by the id as each line has it")
-	require.Empty(t, decode[report.Logs](t, ran(t, dir, "logs", "--task", "none")).Lines)
+	code, stdout, stderr := run(t, "logs", "--source", dir, "--task", "none")
+	require.Equal(t, outcome.Failed, code)
+	require.Empty(t, stdout)
+	require.Contains(t, stderr, `slipway: no task "none" of api, web: ECS lists none`)
 
-	code, stdout, stderr := run(t, "logs", "api", "--source", dir)
+	code, stdout, stderr = run(t, "logs", "api", "--source", dir)
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, "api/"+id[:8]+"  task exit 0")
 

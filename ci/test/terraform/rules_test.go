@@ -249,7 +249,8 @@ func TestNamesAgree(t *testing.T) {
 		return map[string]any{"kind": "dockerfile", "path": path, "dockerfile": dockerfile}
 	}
 	all := map[string]any{
-		"shifted": entry(16, map[string]any{"strategy": map[string]any{"type": "canary"}}), "rolled": entry(17, map[string]any{"strategy": map[string]any{"type": "rolling"}}),
+		"uncounted": entry(19, map[string]any{"desired_count": nil}),
+		"shifted":   entry(16, map[string]any{"strategy": map[string]any{"type": "canary"}}), "rolled": entry(17, map[string]any{"strategy": map[string]any{"type": "rolling"}}),
 		"shifted-worker": entry(18, map[string]any{"port": nil, "health_path": nil, "routes": nil, "strategy": map[string]any{"type": "canary"}}),
 		"plain":          entry(1, map[string]any{"environment": map[string]any{"MODE": "live"}, "secrets": map[string]any{"KEY": "key", "TOKEN": "token"}}), "main": entry(2, map[string]any{"main": "./cmd/server"}), "other": entry(3, map[string]any{"main": "./cmd/other"}),
 		"root": entry(4, map[string]any{"main": "."}), "empty": entry(5, map[string]any{"build_tags": []string{}, "command": []string{"work"}}),

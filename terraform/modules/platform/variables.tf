@@ -55,7 +55,7 @@ variable "services" {
     # Tasks.
     cpu               = optional(number, 0) # in Fargate's CPU units
     memory            = optional(number, 0) # in MiB
-    desired_count     = optional(number, 0)
+    desired_count     = optional(number)    # null for 1, and for 0 if it is a job
     min_count         = optional(number)
     max_count         = optional(number)
     spot              = optional(number, 0)
@@ -122,7 +122,7 @@ variable "services" {
     schedule_timezone = optional(string, "")
     release_task = optional(object({
       command = optional(list(string), [])
-      timeout = optional(number, 0)
+      timeout = optional(number) # null for 600 s
       cpu     = optional(number, 0)
       memory  = optional(number, 0)
     }))

@@ -96,6 +96,13 @@ func Parse(data []byte) (Platform, error) {
 		if err := decodeStrictly(entries[name], &service); err != nil {
 			return Platform{}, fmt.Errorf("service %q: %w", name, err)
 		}
+		var given struct {
+			DesiredCount *int `json:"desired_count"`
+		}
+		_ = json.Unmarshal(entries[name], &given) // was decoded before
+		if given.DesiredCount == nil && !service.IsJob() {
+			service.DesiredCount = DefaultDesiredCount
+		}
 		p.Services = append(p.Services, service)
 	}
 	p.shareImages()

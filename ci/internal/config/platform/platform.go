@@ -59,8 +59,10 @@ type Service struct {
 	GracePeriod *int `json:"grace_period"`
 
 	// CPU is in CPU units, 1024 per vCPU. Memory is in MiB.
-	CPU          int `json:"cpu"`
-	Memory       int `json:"memory"`
+	CPU    int `json:"cpu"`
+	Memory int `json:"memory"`
+	// DesiredCount is the number of tasks. [Parse] sets [DefaultDesiredCount] for a service
+	// without one.
 	DesiredCount int `json:"desired_count"`
 	// MinCount and MaxCount limit autoscaling; nil means the desired count, and four times
 	// that.
@@ -358,8 +360,8 @@ type Volume struct {
 // ReleaseTask is a task that runs once a release, before any service is updated.
 type ReleaseTask struct {
 	Command []string `json:"command"`
-	// Timeout limits the task, in seconds; 0 means [DefaultReleaseTaskTimeout].
-	Timeout int `json:"timeout"`
+	// Timeout limits the task, in seconds; nil means [DefaultReleaseTaskTimeout].
+	Timeout *int `json:"timeout"`
 	// CPU and Memory are the task's size; 0 means the entry's.
 	CPU    int `json:"cpu"`
 	Memory int `json:"memory"`
@@ -372,6 +374,7 @@ const BinaryName = "server"
 const (
 	DefaultMain               = "./cmd/server"
 	DefaultDockerfile         = "Dockerfile"
+	DefaultDesiredCount       = 1
 	DefaultReleaseTaskTimeout = 600 // seconds
 	DefaultTestListenerPort   = 10080
 )

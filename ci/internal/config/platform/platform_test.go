@@ -72,6 +72,7 @@ func TestParseErrors(t *testing.T) {
 		"cpu":                 {`"cpu": 256`, `"cpu": 300`, "cpu 300 is not a Fargate size: want one of [256 512"},
 		"memory":              {`"memory": 512`, `"memory": 1536`, "memory 1536 is not available with cpu 256: want one of [512 1024 2048]"},
 		"count":               {`"desired_count": 2`, `"desired_count": -1`, "desired_count -1 must be"},
+		"no such time zone":   {`"api": {`, `"job": {"path": "job", "kind": "go", "cpu": 256, "memory": 512, "schedule": "rate(1 day)", "schedule_timezone": "Europe/Berln"}, "api": {`, `service "job": schedule_timezone "Europe/Berln" is no time zone: write it like "Europe/Berlin"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -175,6 +176,34 @@ func TestNamesAreUnique(t *testing.T) {
 	p, err := platform.Parse(worker(t, `"service": "ecs-api-service", "cluster": "other"`))
 	require.NoError(t, err)
 	require.Equal(t, "other", p.Services[2].ClusterName())
+}
+
+func TestDesiredCount(t *testing.T) {
+	for fields, want := range map[string]int{
+		`"schedule": ""`: 1, `"desired_count": null`: 1, `"desired_count": 0`: 0, `"desired_count": 3`: 3, `"schedule": "rate(1 day)"`: 0,
+	} {
+		p, err := platform.Parse([]byte(`{"services": {"worker": {"path": "a", "kind": "go", "cpu": 256, "memory": 512, ` + fields + `}}}`))
+		require.NoError(t, err)
+		require.Equal(t, want, p.Services[0].DesiredCount, fields)
+	}
+}
+
+func TestSecretPartition(t *testing.T) {
+	for arn, want := range map[string]string{
+		"arn:aws-cn:ssm:cn-north-1:000000000000:parameter/key":         "",
+		"arn:aws-us-gov:ssm:us-gov-west-1:000000000000:parameter/key":  "",
+		"arn:aws-iso-b:ssm:us-isob-east-1:000000000000:parameter/key":  "",
+		"arn:aws-eusc:ssm:eusc-de-east-1:000000000000:parameter/key":   "",
+		"arn:aws-us-gov:ssm:cn-north-1:000000000000:parameter/key":     "secret KEY is in partition aws-us-gov, but region cn-north-1 is in aws-cn: correct the ARN",
+		"arn:aws:secretsmanager:us-iso-east-1:000000000000:secret:key": "secret KEY is in partition aws, but region us-iso-east-1 is in aws-iso: correct the ARN",
+	} {
+		_, err := platform.Parse(worker(t, `"secrets": {"KEY": "`+arn+`"}`))
+		if want == "" {
+			require.NoError(t, err, arn)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestCheckRegion(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
+	_ "time/tzdata" // 450 KB: not every machine has the time zones
 )
 
 // serviceName allows fewer names than ECS does, so that every derived name is valid, such
@@ -89,7 +91,7 @@ var (
 	containerUser = regexp.MustCompile(`^[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?$`)
 	// https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 	rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\)$`)
-	timezone       = regexp.MustCompile(`^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$`)
+	timezone       = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$`)
 	action         = regexp.MustCompile(`^(\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$`)
 	resourceARN    = regexp.MustCompile(`^(\*|arn:([^:]*:){4}.+)$`)
 	everything     = regexp.MustCompile(`^(\*|[a-z0-9-]+:[*?]+|arn:([^:]*:){4}[*?/:]+)$`) // all actions or resources
@@ -173,6 +175,23 @@ func (p Platform) CheckRegion(region string) error {
 	return joinOneLine(problems)
 }
 
+// regionPartition matches the beginning of the regions that are in one of partitions.
+var (
+	regionPartition = regexp.MustCompile(`^(cn|us-gov|us-iso[bf]?|eu-isoe|eusc)-`)
+	partitions      = map[string]string{
+		"cn": "aws-cn", "us-gov": "aws-us-gov", "us-iso": "aws-iso", "us-isob": "aws-iso-b", "us-isof": "aws-iso-f",
+		"eu-isoe": "aws-iso-e", "eusc": "aws-eusc",
+	}
+)
+
+// partition returns the partition of a region.
+func partition(region string) string {
+	if match := regionPartition.FindStringSubmatch(region); match != nil {
+		return partitions[match[1]]
+	}
+	return "aws"
+}
+
 // secretRegions returns the regions of the secrets that are given by ARN, with the name of
 // one of them.
 func (s Service) secretRegions() map[string]string {
@@ -235,7 +254,9 @@ func (s Service) validate(p Platform) []error {
 		if len(task.Command) == 0 {
 			c.add("release_task has no command: give one, such as [\"migrate\"]")
 		}
-		c.optional("release_task: timeout", task.Timeout, 1, 86400)
+		if task.Timeout != nil {
+			c.within("release_task: timeout", *task.Timeout, 1, 86400)
+		}
 		c.checkFargate("release_task: ", cmp.Or(task.CPU, s.CPU), cmp.Or(task.Memory, s.Memory))
 		if s.IsJob() {
 			c.add("release_task needs a service, and a job has none: give it to another entry")
@@ -402,12 +423,18 @@ func (c *checker) checkSchedule() {
 	if !rateExpression.MatchString(s.Schedule) && !cronExpression().MatchString(s.Schedule) {
 		c.add(`schedule %q is no expression of EventBridge Scheduler: write it like "rate(5 minutes)" or "cron(0 3 * * ? *)"`, s.Schedule)
 	}
-	if s.ScheduleTimezone != "" && !timezone.MatchString(s.ScheduleTimezone) {
+	if s.ScheduleTimezone != "" && !isTimezone(s.ScheduleTimezone) {
 		c.add(`schedule_timezone %q is no time zone: write it like "Europe/Berlin"`, s.ScheduleTimezone)
 	}
 	if s.Port != 0 || s.DesiredCount != 0 || s.MinCount != nil || s.MaxCount != nil || s.Scaling != nil {
 		c.add("a job with a schedule has no port, desired_count, min_count, max_count or scaling: remove them")
 	}
+}
+
+// isTimezone reports whether a time zone has a name. Go takes "Local" for the machine's.
+func isTimezone(name string) bool {
+	_, err := time.LoadLocation(name)
+	return err == nil && name != "Local" && timezone.MatchString(name)
 }
 
 // maxRulePatterns is how many path patterns a listener rule has at most.
@@ -557,6 +584,8 @@ func (c *checker) checkContainer(prefix string, container Container) {
 		}
 		if !secretARN.MatchString(from) && !parameterARN.MatchString(from) && !parameterName.MatchString(from) {
 			c.add("%ssecret %s must be the ARN of a Secrets Manager secret, with a JSON key as arn:…:secret:NAME:KEY::, or the name of a parameter", prefix, name)
+		} else if part := strings.Split(from, ":"); part[0] == "arn" && part[1] != partition(part[3]) {
+			c.add("%ssecret %s is in partition %s, but region %s is in %s: correct the ARN", prefix, name, part[1], part[3], partition(part[3]))
 		}
 	}
 	if container.User != "" && !containerUser.MatchString(container.User) {

@@ -60,8 +60,11 @@ func hostPlatform() *types.RuntimePlatform {
 
 func (d definitions) mainContainer(s platform.Service) types.ContainerDefinition {
 	settings := s.Container
-	if settings.HealthCheck == nil && s.HasHealthCheck() && s.Kind == platform.Go {
-		settings.HealthCheck = &platform.HealthCheck{Command: []string{"CMD", "/server", "healthcheck"}}
+	if settings.HealthCheck == nil && s.HasHealthCheck() {
+		settings.HealthCheck = &platform.HealthCheck{Path: s.HealthPath}
+		if s.Kind == platform.Go {
+			settings.HealthCheck = &platform.HealthCheck{Command: []string{"CMD", "/server", "healthcheck"}}
+		}
 	}
 	c := d.container(s, s.ContainerName(), settings, d.standIns[s.Name])
 	c.Image, c.Essential = aws.String(d.images[s.Name]), aws.Bool(true)

@@ -34,6 +34,7 @@ const entries = `{"services": {
   },
   "page": {"kind": "image", "image": "nginx:1.29", "port": 80, "health_path": "/", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1, "health_check": {"path": "/up"}, "readonly_root_filesystem": true},
   "web": {"path": "web", "kind": "go", "port": 8000, "health_path": "/health", "routes": ["/web/*"], "cpu": 256, "memory": 512, "desired_count": 1},
+  "site": {"path": "site", "kind": "nginx", "port": 8080, "health_path": "/healthz", "routes": ["/site/*"], "cpu": 256, "memory": 512, "desired_count": 1},
   "worker": {"path": "web", "kind": "go", "cpu": 256, "memory": 512, "desired_count": 1}
 }}`
 
@@ -89,7 +90,8 @@ func TestDefine(t *testing.T) {
 	main := d.define(page).ContainerDefinitions[0]
 	require.Equal(t, []string{"CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:80/up || exit 1"}, main.HealthCheck.Command)
 	require.True(t, *main.ReadonlyRootFilesystem)
-	web, worker := d.define(p.Services[2]).ContainerDefinitions[0], d.define(p.Services[3]).ContainerDefinitions[0]
+	site, web, worker := d.define(p.Services[2]).ContainerDefinitions[0], d.define(p.Services[3]).ContainerDefinitions[0], d.define(p.Services[4]).ContainerDefinitions[0]
+	require.Equal(t, []string{"CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:8080/healthz || exit 1"}, site.HealthCheck.Command, "a sidecar may wait for it to be HEALTHY")
 	require.Equal(t, &types.HealthCheck{Command: []string{"CMD", "/server", "healthcheck"}, Interval: seconds(10), Timeout: seconds(5), Retries: seconds(3), StartPeriod: seconds(10)}, web.HealthCheck)
 	require.Nil(t, worker.HealthCheck)
 }

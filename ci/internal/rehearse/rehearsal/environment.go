@@ -29,6 +29,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/clock"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/report"
 )
 
 // Settings of the rehearsed platform, in real time. They are shorter than production's, so
@@ -436,6 +437,7 @@ func (e *environment) stoppedReason(ctx context.Context, service platform.Servic
 	}
 	task := out.Tasks[0]
 	reason := aws.ToString(task.StoppedReason)
+	hint := rollout.Hint(report.Cause{Reason: reason}, service)
 	for _, container := range task.Containers {
 		if aws.ToString(container.Name) != service.ContainerName() {
 			continue
@@ -447,6 +449,9 @@ func (e *environment) stoppedReason(ctx context.Context, service platform.Servic
 		if err == nil && len(lines) > 0 {
 			reason += "; its log ends with: " + lines[len(lines)-1]
 		}
+	}
+	if hint != "" {
+		reason += "; " + hint
 	}
 	return reason
 }

@@ -470,9 +470,19 @@ func testLogs(t *testing.T, p *project) {
 	require.NoError(t, err)
 	require.Empty(t, none.Lines)
 	require.Contains(t, none.Notes, "s000: ECS knows no task of commit "+commitID("9")+": it shows stopped tasks for about an hour")
-	none, err = d.Logs(t.Context(), delivery.LogOptions{Task: strings.Repeat("0", 32)})
+	for _, unknown := range []delivery.LogOptions{
+		{Task: strings.Repeat("0", 32)}, {Task: "unknown"}, {Task: "unknown", SHA: p.second}, {Task: "unknown", Follow: func([]report.LogLine) bool { return true }},
+	} {
+		_, err = d.Logs(t.Context(), unknown)
+		require.EqualError(t, err, fmt.Sprintf("no task %q of s000: ECS lists none, and CloudWatch has no lines of it in the last 10m0s: check the id, or choose a longer --since", unknown.Task))
+		require.Equal(t, outcome.Failed, outcome.Of(err))
+	}
+	none, err = d.Logs(t.Context(), delivery.LogOptions{Task: task, Since: time.Nanosecond})
 	require.NoError(t, err)
-	require.Equal(t, []string{"log group /ecs/ecs-s000 does not exist, or has no stream of the task"}, none.Notes)
+	require.Equal(t, []string{"no lines in the last 1ns: choose a longer --since"}, none.Notes)
+	none, err = d.Logs(t.Context(), delivery.LogOptions{Task: task[:8], Since: time.Nanosecond})
+	require.NoError(t, err, "ECS lists it")
+	require.Empty(t, none.Lines)
 	for want, o := range map[string]delivery.LogOptions{
 		"invalid --since -1s": {Since: -time.Second}, `invalid --task "a b"`: {Task: "a b"}, "abcdef1": {SHA: "abcdef1"},
 	} {

@@ -75,6 +75,11 @@ func (d Delivery) Logs(ctx context.Context, o LogOptions) (report.Logs, error) {
 	if err != nil {
 		return report.Logs{}, awsauth.Explain(err)
 	}
+	if o.Task != "" && len(lines) == 0 && !reader.found {
+		if err := d.checkTask(ctx, o); err != nil {
+			return report.Logs{}, awsauth.Explain(err)
+		}
+	}
 	for _, s := range sources {
 		if s.tasks != nil && reader.found { // a task's log is in one group only
 			continue
@@ -100,6 +105,20 @@ func (d Delivery) Logs(ctx context.Context, o LogOptions) (report.Logs, error) {
 		return logs, nil
 	}
 	return logs, awsauth.Explain(reader.follow(ctx, sources, since, o.Follow))
+}
+
+// checkTask returns an error if ECS lists no task that o selects.
+func (d Delivery) checkTask(ctx context.Context, o LogOptions) error {
+	id := taskID.FindStringSubmatch(o.Task)[1]
+	var names []string
+	for _, s := range d.Services {
+		if known, err := d.engine().HasTask(ctx, s, id); known || err != nil {
+			return err
+		}
+		names = append(names, s.Name)
+	}
+	return fmt.Errorf("no task %q of %s: ECS lists none, and CloudWatch has no lines of it in the last %s: check the id, or choose a longer --since",
+		o.Task, strings.Join(names, ", "), cmp.Or(o.Since, DefaultLogSince))
 }
 
 // logSources returns the logs of the selected services.

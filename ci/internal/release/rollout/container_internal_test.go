@@ -137,3 +137,22 @@ func TestHintsForWorkers(t *testing.T) {
 	require.Contains(t, hintFor(report.Cause{Reason: "the task runs, but its container health check fails"}, worker, 0), "container health check fails")
 	require.Empty(t, hintFor(report.Cause{Reason: "Task failed ELB health checks"}, worker, 0))
 }
+
+func TestDefaultHealthCheckHint(t *testing.T) {
+	own := platform.Service{Port: 8000, Build: platform.Build{Kind: platform.Go}}
+	checked, site := own, own
+	checked.HealthCheck, site.Kind = &platform.HealthCheck{Command: []string{"CMD", "/server", "check"}}, platform.Nginx
+	const general, of = "the container health check fails: run its command in the image", `the container health check "/server healthcheck" fails`
+	for _, tt := range []struct {
+		reason, want string
+		service      platform.Service
+	}{
+		{"Task failed container health checks", of, own},
+		{"the task runs, but its container health check fails", of, own},
+		{"Task failed container health checks (container proxy)", general, own},
+		{"Task failed container health checks", general, checked},
+		{"Task failed container health checks", general, site},
+	} {
+		require.Contains(t, hintFor(report.Cause{Reason: tt.reason}, tt.service, 1), tt.want)
+	}
+}

@@ -135,7 +135,7 @@ func (f *fakeECS) StopTask(_ context.Context, in *ecs.StopTaskInput, _ ...func(*
 // addReleaseTasks gives both services a release task.
 func (b *fixture) addReleaseTasks() {
 	for n := range b.request.Targets {
-		b.request.Targets[n].Service.ReleaseTask = &platform.ReleaseTask{Command: []string{"migrate"}, Timeout: 60}
+		b.request.Targets[n].Service.ReleaseTask = &platform.ReleaseTask{Command: []string{"migrate"}, Timeout: new(60)}
 	}
 	b.tasks = &runtask.ReleaseTasks{
 		Event: b.engine.Event,

@@ -202,9 +202,16 @@ var stopReasonHints = []hintRule{
 	},
 }
 
+// defaultCheckHint is the hint for a Go service whose entry has no health_check.
+const defaultCheckHint = `the container health check "/server healthcheck" fails: add this subcommand to the program, or give the entry a health_check, with the command ["NONE"] for none`
+
 const unreachableRegistry = "the task cannot reach the registry: give its subnet a NAT or VPC endpoints for ecr.api, ecr.dkr and s3, and allow port 443 out of its security group"
 
 func matchAll(all ...*regexp.Regexp) []*regexp.Regexp { return all }
+
+// mainCheckFailed matches the reason of a task without "(container NAME)", which a sidecar
+// has.
+var mainCheckFailed = regexp.MustCompile(`container health checks?(?: fails)?$`)
 
 // unhealthyTarget matches the reason of a task whose target is unhealthy.
 var unhealthyTarget = regexp.MustCompile(`ELB health checks|target is not healthy`)
@@ -230,6 +237,9 @@ func hintFor(cause report.Cause, service platform.Service, targetGroups int) str
 	text := cause.Reason + " " + cause.StopCode
 	if len(cause.LogTail) == 1 && execFailure.MatchString(cause.LogTail[0]) {
 		text += " " + cause.LogTail[0]
+	}
+	if service.Kind == platform.Go && service.HealthCheck == nil && service.HasHealthCheck() && mainCheckFailed.MatchString(cause.Reason) {
+		return defaultCheckHint
 	}
 	if hint, ok := findHint(stopReasonHints, text); ok {
 		return hint

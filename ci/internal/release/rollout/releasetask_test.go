@@ -159,7 +159,7 @@ func TestReleaseTaskInterruptedAtEveryCall(t *testing.T) {
 			return nil
 		}
 		if b.ecs.runTask.endless {
-			b.request.Targets[0].Service.ReleaseTask.Timeout = 5
+			b.request.Targets[0].Service.ReleaseTask.Timeout = new(5)
 		}
 		got := b.run(ctx)
 		if got.Result != report.Succeeded && !strings.Contains(got.Error, "did not end within") {

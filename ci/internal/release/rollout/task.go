@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -213,6 +214,20 @@ func (e Engine) RevisionOf(ctx context.Context, s platform.Service, running type
 	}
 	e.Event(s.Name, "registered "+machine.ShortARN(arn))
 	return registered(arn, input), nil
+}
+
+// HasTask reports whether ECS lists a task of a service whose id begins with id: one that
+// runs, or has stopped lately.
+func (e Engine) HasTask(ctx context.Context, s platform.Service, id string) (bool, error) {
+	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		tasks, err := e.familyTasks(ctx, s, status)
+		if err != nil || slices.ContainsFunc(tasks, func(task types.Task) bool {
+			return strings.HasPrefix(machine.ShortARN(aws.ToString(task.TaskArn)), id)
+		}) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // TasksOf returns the ids of a service's tasks that run a commit, or ran it until lately.

@@ -114,13 +114,13 @@ func (t *ReleaseTasks) result(ctx context.Context, p rollout.Prepared, u rollout
 
 func releaseTaskSpec(p rollout.Prepared, u rollout.Update) Spec {
 	task := u.Service.ReleaseTask
-	timeout := time.Duration(task.Timeout) * time.Second
-	if timeout == 0 {
-		timeout = platform.DefaultReleaseTaskTimeout * time.Second
+	timeout := platform.DefaultReleaseTaskTimeout
+	if task.Timeout != nil {
+		timeout = *task.Timeout
 	}
 	return Spec{
 		Service: u.Service, Definition: u.Definition, Placement: PlacementOf(u.ECSService),
-		Command: task.Command, CPU: task.CPU, Memory: task.Memory, Timeout: timeout, StartedBy: rollout.StartedBy(p.ID),
+		Command: task.Command, CPU: task.CPU, Memory: task.Memory, Timeout: time.Duration(timeout) * time.Second, StartedBy: rollout.StartedBy(p.ID),
 	}
 }
 

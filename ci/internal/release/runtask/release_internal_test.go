@@ -151,7 +151,7 @@ func TestReleaseTaskFails(t *testing.T) {
 		},
 		"takes too long": {
 			func(f *releaseFixture, _ context.CancelCauseFunc) {
-				f.ecs.takes, f.prepared.Updates[0].Service.ReleaseTask.Timeout = 0, 60
+				f.ecs.takes, f.prepared.Updates[0].Service.ReleaseTask.Timeout = 0, new(60)
 			},
 			"the release task of a failed: the task did not end within 1m0s", "explained: the task did not end within 1m0s", outcome.Failed, report.Failed,
 			[]string{undone},

@@ -16,6 +16,8 @@ locals {
     alternate    = "${var.prefix}-${name}-t2" # target group of every other version, if traffic is shifted
     derived      = "${var.prefix}-${name}"
 
+    desired_count = s.desired_count != null ? s.desired_count : s.schedule == "" ? 1 : 0
+
     web    = s.port != 0
     job    = s.schedule != ""
     shifts = local.shifts[name]

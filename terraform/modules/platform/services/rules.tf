@@ -1,8 +1,8 @@
 # Rules for the entries, in the order of ci/internal/config/platform/validate.go.
 # TestRulesAgree in ci/test/terraform compares the two.
 #
-# Terraform ignores unknown fields of an entry, and takes "80" for 80. The pipeline
-# rejects both.
+# Terraform ignores unknown fields of an entry, takes "80" for 80, and has no list of time
+# zones. The pipeline rejects all three.
 
 locals {
   patterns = {
@@ -19,7 +19,7 @@ locals {
     user           = "^[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?$"
     rate           = "^rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)$"
     cron           = "^cron\\(${local.cron.minutes} ${local.cron.hours} (\\? ${local.cron.months} ${local.cron.weekdays}|${local.cron.days} ${local.cron.months} \\?) ${local.cron.years}\\)$"
-    timezone       = "^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$"
+    timezone       = "^[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
     action         = "^(\\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$"
     resource       = "^(\\*|arn:([^:]*:){4}.+)$"
     everything     = "^(\\*|[a-z0-9-]+:[*?]+|arn:([^:]*:){4}[*?/:]+)$" # all actions or resources
@@ -39,6 +39,13 @@ locals {
     } : field => replace("ITEM(,ITEM)*", "ITEM",
     "((\\*|${of[0]}(-${of[0]})?)?(/[1-9][0-9]*)|\\*|${of[0]}(-${of[0]})?${of[1]})",
   ) }
+
+  # Partitions of regions that are not in aws, by the beginning of the region.
+  region_partition = "^(cn|us-gov|us-iso[bf]?|eu-isoe|eusc)-"
+  partitions = {
+    cn        = "aws-cn", "us-gov" = "aws-us-gov", "us-iso" = "aws-iso", "us-isob" = "aws-iso-b", "us-isof" = "aws-iso-f"
+    "eu-isoe" = "aws-iso-e", eusc = "aws-eusc"
+  }
 
   kinds = ["go", "nginx", "dockerfile", "image"]
 
@@ -148,14 +155,15 @@ locals {
   # Numbers and their bounds. null means that the field is absent.
   bounds = { for name, s in var.services : name => concat(
     [
-      { field = "desired_count", value = s.desired_count, low = 0, high = 5000 },
+      { field = "desired_count", value = local.services[name].desired_count, low = 0, high = 5000 },
       { field = "spot", value = s.spot, low = 0, high = 100 },
-      { field = "min_count", value = s.min_count, low = 0, high = s.desired_count },
-      { field = "max_count", value = s.max_count, low = s.desired_count, high = 5000 },
+      { field = "min_count", value = s.min_count, low = 0, high = local.services[name].desired_count },
+      { field = "max_count", value = s.max_count, low = local.services[name].desired_count, high = 5000 },
       { field = "grace_period", value = s.port == 0 ? null : s.grace_period, low = 0, high = 2147483647 },
       { field = "strategy: step_bake_minutes", value = try(s.strategy.step_bake_minutes, null), low = 0, high = 1440 },
       { field = "strategy: bake_minutes", value = try(s.strategy.bake_minutes, null), low = 0, high = 1440 },
       { field = "strategy: failure_threshold: value", value = try(s.strategy.failure_threshold.value, null), low = 1, high = 5000 },
+      { field = "release_task: timeout", value = try(s.release_task.timeout, null), low = 1, high = 86400 },
     ],
     # 0 means the default.
     [for field in flatten([
@@ -163,7 +171,6 @@ locals {
       { field = "scaling: cpu", value = try(s.scaling.cpu, 0), low = 1, high = 100 },
       { field = "scaling: memory", value = try(s.scaling.memory, 0), low = 1, high = 100 },
       { field = "scaling: requests_per_task", value = try(s.scaling.requests_per_task, 0), low = 1, high = 1000000 },
-      { field = "release_task: timeout", value = try(s.release_task.timeout, 0), low = 1, high = 86400 },
       [for volume, v in s.volumes : { field = "volume \"${volume}\": tmpfs_size", value = v.tmpfs_size, low = 1, high = s.memory }],
       [for sidecar, c in s.sidecars : [
         { field = "sidecar \"${sidecar}\": port", value = c.port, low = 1, high = 65535 },
@@ -232,9 +239,9 @@ locals {
     ] : [
     can(regex(local.patterns.rate, s.schedule)) || can(regex(local.patterns.cron, s.schedule))
     ? "" : "schedule \"${s.schedule}\" is no expression of EventBridge Scheduler: write it like \"rate(5 minutes)\" or \"cron(0 3 * * ? *)\"",
-    s.schedule_timezone == "" || can(regex(local.patterns.timezone, s.schedule_timezone))
+    s.schedule_timezone == "" || can(regex(local.patterns.timezone, s.schedule_timezone)) && s.schedule_timezone != "Local"
     ? "" : "schedule_timezone \"${s.schedule_timezone}\" is no time zone: write it like \"Europe/Berlin\"",
-    s.port == 0 && s.desired_count == 0 && s.min_count == null && s.max_count == null && s.scaling == null
+    s.port == 0 && local.services[name].desired_count == 0 && s.min_count == null && s.max_count == null && s.scaling == null
     ? "" : "a job with a schedule has no port, desired_count, min_count, max_count or scaling: remove them",
   ] }
 
@@ -264,6 +271,10 @@ locals {
       [for variable, from in c.secrets :
         "${at}secret ${variable} must be the ARN of a Secrets Manager secret, with a JSON key as arn:…:secret:NAME:KEY::, or the name of a parameter"
       if !anytrue([for pattern in ["secret_arn", "parameter_arn", "parameter_name"] : can(regex(local.patterns[pattern], from))])],
+      [for variable, part in { for variable, from in c.secrets : variable => split(":", from) if can(regex(local.patterns.secret_arn, from)) || can(regex(local.patterns.parameter_arn, from)) } :
+        [for partition in [try(local.partitions[regex(local.region_partition, part[3])[0]], "aws")] :
+          "${at}secret ${variable} is in partition ${part[1]}, but region ${part[3]} is in ${partition}: correct the ARN"
+      if part[1] != partition]],
       [for variable, from in c.secrets : "${at}secret ${variable} is in region ${split(":", from)[3]}, and the service in ${var.region}: use a secret of the same region"
       if startswith(from, "arn:") && try(split(":", from)[3] != var.region, false)],
       c.user == "" || can(regex(local.patterns.user, c.user)) ? "" : "${at}user \"${c.user}\" must be like \"1000:1000\"",

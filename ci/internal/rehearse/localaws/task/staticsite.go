@@ -31,8 +31,13 @@ func staticSite(spec Spec) (dir string, ok bool) {
 	if len(argv) == 0 {
 		return dir, true
 	}
-	_, _, err := lookPath(spec.Image.Root, spec.workDir(), argv[0], spec.environment())
-	return dir, err != nil
+	return dir, !spec.has(argv[0])
+}
+
+// has reports whether a program is in the image.
+func (s Spec) has(program string) bool {
+	_, _, err := lookPath(s.Image.Root, s.workDir(), program, s.environment())
+	return err == nil
 }
 
 // siteServer serves a static site in place of its web server.

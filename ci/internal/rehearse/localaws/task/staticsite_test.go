@@ -77,6 +77,8 @@ func TestStaticSiteWithServer(t *testing.T) {
 	c := run(t, testMode{"in place", ModePort, true}, img, nil)
 	<-c.Done()
 	require.Equal(t, 5, c.ExitCode())
+	require.NoError(t, c.Check(t.Context(), []string{"/bin/sh", "-c", "wget x"}), "the shell of the image that is left out")
+	require.Error(t, c.Check(t.Context(), []string{"/app", "exit", "1"}))
 }
 
 func TestMissingStaticSite(t *testing.T) {

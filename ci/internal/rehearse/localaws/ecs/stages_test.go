@@ -89,7 +89,7 @@ func (p *shifted) configure(config *ecstypes.DeploymentConfiguration) {
 func (p *shifted) waitUntil(wanted func(ecstypes.ServiceDeployment) bool) ecstypes.ServiceDeployment {
 	p.Helper()
 	var last ecstypes.ServiceDeployment
-	require.Eventually(p, func() bool { last = serviceDeployments(p.Platform)[0]; return wanted(last) }, 30*time.Second, 5*time.Millisecond,
+	require.Eventually(p, func() bool { last = serviceDeployments(p.Platform)[0]; return wanted(last) }, time.Minute, 5*time.Millisecond,
 		"%+v", &last)
 	return last
 }

@@ -357,7 +357,7 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	for i, path := range []string{"/?for=1s", "/?for=1m"} { // within the delay of 2 s, which is real time for requests in progress, and beyond
 		wg.Go(func() { statuses[i], bodies[i] = f.Get(path) })
 	}
-	require.Eventually(t, func() bool { return old.requests.Load() == 2 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return old.requests.Load() == 2 }, time.Minute, time.Millisecond)
 	f.register(group, young)
 	f.waitForState(group, young, types.TargetHealthStateEnumHealthy)
 	f.deregister(group, old)
@@ -395,7 +395,7 @@ func TestTargetErrors(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	})
-	require.Eventually(t, func() bool { return b.requests.Load() > asked }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.requests.Load() > asked }, time.Minute, time.Millisecond)
 	cancel()
 	wg.Wait()
 	_, failed := f.Server.Traffic("lb")

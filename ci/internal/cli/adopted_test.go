@@ -58,7 +58,7 @@ func TestAdopted(t *testing.T) {
 	sourcetest.Write(t, foreign, platform.ServicesFile, file)
 	code, _, stderr := run(t, "deploy", "--sha", sha, "--source", foreign)
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, "a secret is in region eu-west-1, and the service in us-east-1: use a secret of the same region")
+	require.Contains(t, stderr, "secret KEY is in region eu-west-1, and the service in us-east-1: use a secret of the same region")
 
 	change := func(body string) {
 		for _, folder := range []string{"api", "queue"} {

@@ -209,7 +209,7 @@ func TestPreviewBadInput(t *testing.T) {
 		"up --pr main":                          `invalid argument "main" for "--pr" flag: want the number of a pull request`,
 		"up --pr 10000000":                      `invalid argument "10000000" for "--pr" flag`,
 		"up --pr 1 --ttl 5s":                    "invalid --ttl 5s: want 1m0s or more, such as 72h0m0s",
-		"up --pr 1 --ttl 0s":                    "invalid --ttl 0s",
+		"up --pr 1 --ttl 0s":                    `invalid argument "0s" for "--ttl" flag: want a duration above 0`,
 		"up --pr 1 --max 0":                     "invalid --max 0: want 1 or more, such as 5",
 		"up --pr 1 --host-suffix https://a.com": `invalid --host-suffix "https://a.com": want a domain in lower case, such as preview.example.com`,
 		"up --pr 1 --env stagin":                `no environment "stagin": did you mean "staging"?`,

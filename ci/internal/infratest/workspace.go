@@ -24,9 +24,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// commandLimit bounds one run of Terraform: the slowest, an apply against moto,
-// takes a minute and a half on a busy machine.
-const commandTimeout = 6 * time.Minute
+// A command of Terraform has no time limit of its own, because machines differ: it is interrupted
+// stopTime before that of the tests (go test -timeout), and killed after killDelay.
+const (
+	stopTime  = 30 * time.Second
+	killDelay = 20 * time.Second
+)
 
 // Account is the AWS account of all plans. It is moto's.
 const Account = "123456789012"
@@ -235,8 +238,14 @@ func (w *Workspace) State() *tfjson.State {
 }
 
 func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(w.t.Context(), commandTimeout)
-	defer cancel()
+	ctx := w.t.Context()
+	if test, ok := w.t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if deadline, limited := test.Deadline(); limited {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadlineCause(ctx, deadline.Add(-stopTime), errors.New("interrupted by the time limit of the tests (go test -timeout)"))
+			defer cancel()
+		}
+	}
 	var out, errOut bytes.Buffer
 	if arguments[0] != "state" { // it has subcommands, and no colours
 		arguments = slices.Insert(slices.Clone(arguments), 1, "-no-color")
@@ -245,7 +254,7 @@ func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) 
 	command.Dir, command.Env, command.Stdout, command.Stderr = w.Dir, w.env, &out, &errOut
 	// On an interrupt, Terraform stops its providers and unlocks the state.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
-	command.WaitDelay = 20 * time.Second
+	command.WaitDelay = killDelay
 	err = command.Run()
 	if ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)

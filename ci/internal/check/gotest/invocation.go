@@ -22,6 +22,10 @@ const Pipeline = "ci"
 // contains only tests, so its coverage is not measured.
 const PipelineTests = Pipeline + "/test"
 
+// pipelineTimeout is the default time limit of the pipeline's own packages. Some rehearse releases
+// or run Terraform, for longer than go test's ten minutes while other modules are tested.
+const pipelineTimeout = 30 * time.Minute
+
 // Output files of the step.
 const (
 	eventsFile  = "test.json"
@@ -54,6 +58,9 @@ func Step(module string, o Options) step.Step {
 	if o.Race {
 		s.Args = append(s.Args, "-race")
 		s.Env["CGO_ENABLED"] = "1" // which the race detector needs, whatever images are built with
+	}
+	if o.Timeout == 0 && (module == Pipeline || module == PipelineTests) {
+		o.Timeout = pipelineTimeout
 	}
 	if o.Timeout > 0 {
 		s.Args = append(s.Args, "-timeout="+o.Timeout.Round(time.Millisecond).String())

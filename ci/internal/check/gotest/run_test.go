@@ -83,13 +83,13 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 	}, s)
 
 	plainStep := Step("ci", Options{})
-	require.Equal(t, []string{"go", "test", "-json", "-count=1", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, plainStep.Args)
+	require.Equal(t, []string{"go", "test", "-json", "-timeout=30m0s", "-count=1", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, plainStep.Args)
 	require.NotContains(t, plainStep.Env, "CGO_ENABLED")
 	require.Empty(t, plainStep.Include, "the pipeline's tests read the whole tree")
 	require.Empty(t, Step(".", Options{}).Include)
 
 	whole := Step("ci/test", Options{})
-	require.Equal(t, []string{"go", "test", "-json", "-count=1", "./..."}, whole.Args, "nothing of it is delivered, so nothing is covered")
+	require.Equal(t, []string{"go", "test", "-json", "-timeout=30m0s", "-count=1", "./..."}, whole.Args, "nothing of it is delivered, so nothing is covered")
 	require.Empty(t, whole.Include)
 
 	o := Options{Tree: map[string]string{"": "1", "site": "2"}}

@@ -132,5 +132,5 @@ func waitUntilStopped(p *localawstest.Platform, arn string) {
 	require.Eventually(p, func() bool {
 		out, err := p.ECS.DescribeTasks(p.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("test"), Tasks: []string{arn}})
 		return err == nil && *out.Tasks[0].LastStatus == "STOPPED"
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }

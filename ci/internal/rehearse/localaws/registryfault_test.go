@@ -35,7 +35,7 @@ func TestRegistryRequestsAreRecordedAsECRCalls(t *testing.T) {
 	require.Eventually(t, func() bool { // the last call is recorded after its response
 		calls := p.Server.Calls()
 		return calls[len(calls)-1].Action == "ListImages"
-	}, 5*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	var actions []string
 	for _, c := range p.Server.Calls() {
 		if c.Service == "ecr" && !slices.Contains(actions, c.Action) {

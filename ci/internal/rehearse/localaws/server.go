@@ -220,6 +220,9 @@ func (s *Server) DenyInSimulator(action, resource string) { s.roles.Deny(action,
 // and rolls them back if configured.
 func (s *Server) SetAlarm(name string, alarming bool) { s.controlPlane.SetAlarm(name, alarming) }
 
+// ExpireHooks lets all lifecycle hooks that wait for an action expire now.
+func (s *Server) ExpireHooks() { s.controlPlane.ExpireHooks() }
+
 // DeadLetters returns the invocations of schedules that have failed for good.
 func (s *Server) DeadLetters() []scheduler.DeadLetter { return s.scheduler.DeadLetters() }
 

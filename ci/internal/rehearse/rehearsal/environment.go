@@ -41,7 +41,7 @@ const (
 	stopSeconds       = 5               // from SIGTERM to SIGKILL
 	uncheckedStart    = 3 * time.Second // until a task without health checks counts as healthy
 	callTimeout       = 30 * time.Second
-	startTimeout      = time.Minute
+	startTimeout      = 5 * time.Minute
 	startPollInterval = 100 * time.Millisecond
 	productionPort    = 80
 	// smokeTimeout is how long the smoke test retries: until the old targets are

@@ -36,13 +36,12 @@ type scaledClock struct {
 // Scale returns the real time of a nominal duration.
 func (c scaledClock) Scale(d time.Duration) time.Duration { return d / time.Duration(c.scale) }
 
-// Time limits of a release that shifts traffic. ECS waits that many of its minutes, too,
-// until the deployments are continued: for long enough that a slow machine is ready, or, in
-// [HookTimeout], briefly.
-const (
-	shiftTimeout       = 30 * time.Minute
-	hookTimeoutTimeout = time.Minute
-)
+// Nominal returns the nominal duration that takes a real time.
+func (c scaledClock) Nominal(d time.Duration) time.Duration { return d * time.Duration(c.scale) }
+
+// shiftTimeout is the time limit of a release that shifts traffic, in real time: no machine is
+// too slow for it.
+const shiftTimeout = 30 * time.Minute
 
 // rehearsedStrategy returns the strategy of entries that have no other one of its type. Its
 // bakes are short, and the first step is large enough for a verdict by figures.
@@ -96,10 +95,36 @@ func (o Options) withStrategy() (Options, error) {
 			return o, outcome.Usagef("strategy %s: no service of %s has traffic to shift: it needs a port, and at most five routes", kind, platform.ServicesFile)
 		}
 	}
+	o.Platform = o.withLongBakes()
 	if o.Scenario != OneOfThreeBad {
 		return o, nil
 	}
 	return o.withMoreServices()
+}
+
+// longBake is how many minutes services bake at least until the fault of a scenario shows,
+// which ends the bake: on a slow machine, requests and observations are few.
+const longBake = 300
+
+// withLongBakes returns the platform with the bake in which the scenario's fault shows long
+// enough.
+func (o Options) withLongBakes() platform.Platform {
+	p := o.Platform
+	p.Services = slices.Clone(p.Services)
+	for n := range p.Services {
+		s := &p.Services[n]
+		if !s.ShiftsTraffic() || o.Scenario != BadCanary && o.Scenario != AlarmInBake {
+			continue
+		}
+		long := *s.Strategy
+		if o.Scenario == AlarmInBake {
+			long.Bake = new(max(longBake, int(long.BakeTime().Minutes())))
+		} else if long.Type != platform.BlueGreen { // which has no steps
+			long.StepBake = new(max(longBake, int(long.StepBakeTime().Minutes())))
+		}
+		s.Strategy = &long
+	}
+	return p
 }
 
 // withMoreServices adds stand-ins until there are enough services that shift traffic.
@@ -132,11 +157,8 @@ func (r *rehearsal) deliveryOptions() delivery.Options {
 	if r.scale > 1 {
 		o.Timeout = shiftTimeout
 	}
-	switch r.options.Scenario {
-	case HookTimeout:
-		o.PauseAt, o.PauseLimit, o.Timeout = delivery.PauseStages()[0], delivery.MinPause, hookTimeoutTimeout
-	case KilledPaused:
-		o.PauseAt, o.PauseLimit = delivery.PauseStages()[0], shiftTimeout
+	if r.options.Scenario == HookTimeout || r.options.Scenario == KilledPaused {
+		o.PauseAt, o.PauseLimit = delivery.PauseStages()[0], delivery.MinPause
 	}
 	return o
 }
@@ -145,6 +167,7 @@ func (r *rehearsal) deliveryOptions() delivery.Options {
 func (r *rehearsal) decide(ctx context.Context, paused report.Release) report.Release {
 	if r.options.Scenario == HookTimeout {
 		r.recorder.Event("", "nobody continues the release in time: ECS rolls back")
+		r.server.ExpireHooks()
 		if err := r.environment.waitComplete(ctx, r.options.Platform.Services); err != nil {
 			return r.delivery(r.transport).Failed(r.version, outcome.With(outcome.Unrestored, err))
 		}

@@ -209,7 +209,7 @@ func (e Engine) planAbort(ctx context.Context, services []platform.Service) (rel
 	if len(p.changed()) == 0 {
 		return releasePlan{}, outcome.Refusedf("release %s is being rolled back already (slipway status)", u.ID)
 	}
-	return p, p.planStrategies(Request{})
+	return p, p.planStrategies(Request{}, e.Clock)
 }
 
 // plan returns the plan of a service that keeps what it runs.

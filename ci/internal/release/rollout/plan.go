@@ -65,7 +65,7 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 	if err := p.checkContinue(request); err != nil {
 		return releasePlan{}, err
 	}
-	return p, p.planStrategies(request)
+	return p, p.planStrategies(request, e.Clock)
 }
 
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*servicePlan, error) {

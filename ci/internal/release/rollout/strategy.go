@@ -98,7 +98,7 @@ func isPauseHook(hook types.DeploymentLifecycleHook) bool {
 
 // planStrategies decides how the services that change are deployed. All services that
 // shift traffic bake as long as the longest.
-func (p releasePlan) planStrategies(request Request) error {
+func (p releasePlan) planStrategies(request Request, clock Clock) error {
 	bake := time.Duration(0)
 	for _, s := range p.changed() {
 		if !s.isJob() {
@@ -120,6 +120,9 @@ func (p releasePlan) planStrategies(request Request) error {
 	}
 	// A service waits for the slowest one and for tests, and then perhaps for a person.
 	limit := max(cmp.Or(request.Timeout, DefaultTimeout), runningLimit) + testSlack
+	if scaled, ok := clock.(scaledClock); ok {
+		limit = scaled.Nominal(limit)
+	}
 	if request.PauseAt != "" {
 		limit = max(limit, cmp.Or(request.PauseLimit, DefaultPauseLimit))
 	}

@@ -128,6 +128,26 @@ func TestStrategyIsSet(t *testing.T) {
 	}
 }
 
+// minutesOfSeconds is the clock of a rehearsal.
+type minutesOfSeconds struct{ *fakeClock }
+
+func (minutesOfSeconds) Scale(d time.Duration) time.Duration   { return d / 60 }
+func (minutesOfSeconds) Nominal(d time.Duration) time.Duration { return d * 60 }
+
+// TestPauseLimitOfRehearsal checks that ECS, whose minutes are seconds, waits as long as the
+// release may take.
+func TestPauseLimitOfRehearsal(t *testing.T) {
+	b := newFixture(completes, "")
+	b.ecs.services["ecs-a-service"].web = true
+	b.engine.Clock = minutesOfSeconds{b.ecs.clock}
+	target := &b.request.Targets[0]
+	target.Service.Strategy, target.Shift = &platform.Strategy{Type: platform.BlueGreen, Bake: aws.Int(5)}, fakeShift()
+	inputs := b.recordUpdates()
+	got := b.run(t.Context())
+	require.Equal(t, report.Succeeded, got.Result, "%s\n%s", got.Error, b.log())
+	require.Equal(t, int32(20*60+5), *(*inputs)[0].DeploymentConfiguration.LifecycleHooks[0].TimeoutConfiguration.TimeoutInMinutes)
+}
+
 // TestBackToRolling goes back to rolling updates. While production is in the second target group,
 // to which Terraform's rules do not forward, ECS shifts the traffic once more. Then the service no
 // longer has what Terraform deletes.

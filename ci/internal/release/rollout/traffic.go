@@ -15,9 +15,12 @@ import (
 // trafficInterval is the shortest interval of [Request.CheckTraffic].
 const trafficInterval = 30 * time.Second
 
-// scaledClock is the clock of a rehearsal, whose bakes are shorter.
+// scaledClock is the clock of a rehearsal, on which ECS's minutes are shorter, but not the
+// release's own: its work takes as long as otherwise.
 type scaledClock interface {
+	// Scale returns how long a duration of ECS takes; Nominal is its reverse.
 	Scale(d time.Duration) time.Duration
+	Nominal(d time.Duration) time.Duration
 }
 
 // trafficChecks is what the checks of shifted traffic need.

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
@@ -372,6 +373,7 @@ func TestListAndDelete(t *testing.T) {
 
 	_, err = p.ECS.DeleteService(ctx, &ecs.DeleteServiceInput{Cluster: aws.String("test"), Service: aws.String("app")})
 	require.ErrorContains(t, err, "The service cannot be stopped while it is scaled above 0.")
+	setDrain(p, p.Group, "3600") // until the target group is deleted
 	for _, arn := range arns {
 		_, err := p.ECS.DeleteService(ctx, &ecs.DeleteServiceInput{Cluster: aws.String("test"), Service: &arn, Force: aws.Bool(true)})
 		require.NoError(t, err)
@@ -383,8 +385,14 @@ func TestListAndDelete(t *testing.T) {
 	}
 	_, err = p.ECS.CreateService(ctx, again)
 	require.ErrorContains(t, err, "Unable to Start a service that is still Draining.")
+	balancers, err := p.ELB.DescribeLoadBalancers(ctx, &elbv2.DescribeLoadBalancersInput{})
+	require.NoError(t, err)
+	_, err = p.ELB.DeleteLoadBalancer(ctx, &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: balancers.LoadBalancers[0].LoadBalancerArn})
+	require.NoError(t, err)
+	_, err = p.ELB.DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: &p.Group})
+	require.NoError(t, err)
 	require.NoError(t, ecs.NewServicesInactiveWaiter(p.ECS, func(o *ecs.ServicesInactiveWaiterOptions) { o.MinDelay, o.MaxDelay = 1e7, 1e8 }).
-		Wait(ctx, &ecs.DescribeServicesInput{Cluster: aws.String("test"), Services: []string{"app"}}, 20e9))
+		Wait(ctx, &ecs.DescribeServicesInput{Cluster: aws.String("test"), Services: []string{"app"}}, 120e9))
 	_, err = p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app")})
 	require.ErrorContains(t, err, "ServiceNotActiveException", "however far its deletion is")
 	_, err = p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("none")})

@@ -234,7 +234,7 @@ func TestContainersStopInReverse(t *testing.T) {
 	)
 	running := run(p, &ecs.RunTaskInput{TaskDefinition: &definition}, "RUNNING")
 	for _, name := range []string{"proxy", "main"} {
-		require.Eventually(t, func() bool { return len(output(p, running, name)) > 0 }, 10*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(output(p, running, name)) > 0 }, time.Minute, 10*time.Millisecond)
 	}
 	out, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: running.TaskArn, Reason: aws.String("enough")})
 	require.NoError(t, err)
@@ -263,12 +263,12 @@ func TestTaskHealth(t *testing.T) {
 	)
 	running := run(p, &ecs.RunTaskInput{TaskDefinition: &definition}, "RUNNING")
 	describe := func() ecstypes.Task { return waitForStatus(p, *running.TaskArn, "RUNNING") }
-	require.Eventually(t, func() bool { return describe().Containers[1].HealthStatus == ecstypes.HealthStatusUnhealthy }, 20*time.Second, 10*time.Millisecond)
-	require.Eventually(t, func() bool { return describe().HealthStatus == ecstypes.HealthStatusHealthy }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return describe().Containers[1].HealthStatus == ecstypes.HealthStatusUnhealthy }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return describe().HealthStatus == ecstypes.HealthStatusHealthy }, time.Minute, 10*time.Millisecond)
 
 	only := registerContainers(p, nil, containerDefinition("main", image, port(8000)), containerDefinition("side", image, port(9000), env("PORT", "9000"), inessential, health))
 	running = run(p, &ecs.RunTaskInput{TaskDefinition: &only}, "RUNNING")
-	require.Eventually(t, func() bool { return describe().Containers[1].HealthStatus == ecstypes.HealthStatusHealthy }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return describe().Containers[1].HealthStatus == ecstypes.HealthStatusHealthy }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, ecstypes.HealthStatusUnknown, describe().HealthStatus)
 }
 

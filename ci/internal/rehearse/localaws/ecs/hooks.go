@@ -112,6 +112,18 @@ func (d *serviceDeployment) advanceHooks() (done bool, wait time.Duration, rollB
 	return done, wait, rollBack
 }
 
+// ExpireHooks lets all hooks that wait expire now.
+func (c *ControlPlane) ExpireHooks() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.deployments {
+		for _, h := range d.hooks {
+			h.expiresAt = time.Now()
+		}
+		d.service.wake()
+	}
+}
+
 // rollingHooks runs the hooks that a rolling deployment has at a stage: PRE_SCALE_UP
 // before it starts tasks, POST_SCALE_UP once only healthy ones of the new revision are
 // left. AWS documents PAUSE hooks for any strategy without the stages of a rolling

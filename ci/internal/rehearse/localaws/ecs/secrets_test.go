@@ -28,7 +28,7 @@ func runUntilStopped(p *localawstest.Platform, definition string) ecstypes.Task 
 		p.RequireNoError(err)
 		last = seen.Tasks[0]
 		return *last.LastStatus == "STOPPED"
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	return last
 }
 

@@ -89,7 +89,7 @@ func (p *shifted) configure(config *ecstypes.DeploymentConfiguration) {
 func (p *shifted) waitUntil(wanted func(ecstypes.ServiceDeployment) bool) ecstypes.ServiceDeployment {
 	p.Helper()
 	var last ecstypes.ServiceDeployment
-	require.Eventually(p, func() bool { last = serviceDeployments(p.Platform)[0]; return wanted(last) }, 30*time.Second, 5*time.Millisecond,
+	require.Eventually(p, func() bool { last = serviceDeployments(p.Platform)[0]; return wanted(last) }, time.Minute, 5*time.Millisecond,
 		"%+v", &last)
 	return last
 }
@@ -235,23 +235,22 @@ func TestShiftRollsBack(t *testing.T) {
 	hookReason := "Service deployment rolled back because of lifecycle hook execution failure(s)."
 	userReason := "Service deployment rolled back because of a user request."
 	tests := map[string]struct {
-		stage   string
-		timeout int32
-		act     func(p *shifted, d ecstypes.ServiceDeployment)
-		reason  string
+		stage  string
+		act    func(p *shifted, d ecstypes.ServiceDeployment)
+		reason string
 	}{
-		"stopped before scale-up":       {"PRE_SCALE_UP", 60, stop, userReason},
-		"stopped after scale-up":        {"POST_SCALE_UP", 60, stop, userReason},
-		"stopped after the test shift":  {"POST_TEST_TRAFFIC_SHIFT", 60, stop, userReason},
-		"stopped after the first share": {"POST_PRODUCTION_TRAFFIC_SHIFT", 60, stop, userReason},
-		"hook answered with ROLLBACK": {"PRE_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, _ ecstypes.ServiceDeployment) {
+		"stopped before scale-up":       {"PRE_SCALE_UP", stop, userReason},
+		"stopped after scale-up":        {"POST_SCALE_UP", stop, userReason},
+		"stopped after the test shift":  {"POST_TEST_TRAFFIC_SHIFT", stop, userReason},
+		"stopped after the first share": {"POST_PRODUCTION_TRAFFIC_SHIFT", stop, userReason},
+		"hook answered with ROLLBACK": {"PRE_PRODUCTION_TRAFFIC_SHIFT", func(p *shifted, _ ecstypes.ServiceDeployment) {
 			p.resume("PRE_PRODUCTION_TRAFFIC_SHIFT", back)
 		}, hookReason},
-		"hook expired": {"POST_TEST_TRAFFIC_SHIFT", 1, func(*shifted, ecstypes.ServiceDeployment) {}, hookReason},
-		"alarm while paused": {"POST_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, _ ecstypes.ServiceDeployment) {
+		"hook expired": {"POST_TEST_TRAFFIC_SHIFT", func(p *shifted, _ ecstypes.ServiceDeployment) { p.Server.ExpireHooks() }, hookReason},
+		"alarm while paused": {"POST_PRODUCTION_TRAFFIC_SHIFT", func(p *shifted, _ ecstypes.ServiceDeployment) {
 			p.Server.SetAlarm("5xx", true)
 		}, "Service deployment rolled back because one or more deployment alarms were triggered."},
-		"alarm while baking": {"POST_PRODUCTION_TRAFFIC_SHIFT", 60, func(p *shifted, _ ecstypes.ServiceDeployment) {
+		"alarm while baking": {"POST_PRODUCTION_TRAFFIC_SHIFT", func(p *shifted, _ ecstypes.ServiceDeployment) {
 			p.resume("POST_PRODUCTION_TRAFFIC_SHIFT", cont)
 			p.waitUntil(func(d ecstypes.ServiceDeployment) bool { return d.LifecycleStage == "BAKE_TIME" })
 			p.Server.SetAlarm("5xx", true)
@@ -262,7 +261,7 @@ func TestShiftRollsBack(t *testing.T) {
 			t.Parallel()
 			p := newShifted(t, blueGreen(0, nil), 60)
 			first := p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful)
-			config := blueGreen(1440, pauseAt(tt.timeout, "", tt.stage))
+			config := blueGreen(1440, pauseAt(60, "", tt.stage))
 			config.Alarms = alarms
 			p.configure(config)
 			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
@@ -441,13 +440,14 @@ func TestHeadlessService(t *testing.T) {
 		HookTargetArn: aws.String("arn:aws:lambda:us-east-1:000000000000:function:check"), RoleArn: aws.String("arn:aws:iam::000000000000:role/hooks"),
 		LifecycleStages: []ecstypes.DeploymentLifecycleHookStage{"POST_TEST_TRAFFIC_SHIFT"}, HookDetails: document.NewLazyDocument(map[string]any{"limit": 3}),
 	}
-	config := blueGreen(0, append(pauseAt(1, cont, "POST_PRODUCTION_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT"), lambda))
+	config := blueGreen(0, append(append(pauseAt(60, cont, "POST_TEST_TRAFFIC_SHIFT"), lambda), pauseAt(1, cont, "POST_PRODUCTION_TRAFFIC_SHIFT")...))
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
 		in.LoadBalancers, in.DeploymentConfiguration = nil, config
 	})
 	d := p.waitUntil(func(d ecstypes.ServiceDeployment) bool { return len(d.LifecycleHookDetails) == 2 })
 	require.Equal(t, ecstypes.DeploymentLifecycleHookTargetTypeAwsLambda, d.LifecycleHookDetails[1].TargetType)
-	d = p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful) // the hooks expire and continue
+	p.Server.ExpireHooks()
+	d = p.waitStatus(ecstypes.ServiceDeploymentStatusSuccessful) // the hooks expire, the last one by its limit, and continue
 	require.Nil(t, d.TargetServiceRevision.RequestedProductionTrafficWeight)
 	var details map[string]any
 	require.NoError(t, p.DescribeService().DeploymentConfiguration.LifecycleHooks[1].HookDetails.UnmarshalSmithyDocument(&details))

@@ -127,11 +127,11 @@ func setDrain(p *localawstest.Platform, group, seconds string) {
 // DEFERRED, and only after they are gone with BLOCKING.
 func TestEarlySuccess(t *testing.T) {
 	t.Parallel()
-	for cleanup, want := range map[ecstypes.ServiceRevisionCleanup]int{ecstypes.ServiceRevisionCleanupDeferred: 2, ecstypes.ServiceRevisionCleanupBlocking: 1} {
+	for _, cleanup := range []ecstypes.ServiceRevisionCleanup{ecstypes.ServiceRevisionCleanupDeferred, ecstypes.ServiceRevisionCleanupBlocking} {
 		t.Run(string(cleanup), func(t *testing.T) {
 			t.Parallel()
 			p := localawstest.New(t, binary, localaws.Options{TimeScale: 60})
-			setDrain(p, p.Group, "120") // two seconds here
+			setDrain(p, p.Group, "60") // a second here
 			p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
 				in.DeploymentConfiguration.EarlySuccessCriteria = &ecstypes.DeploymentEarlySuccessCriteria{
 					Enable: true, HealthyPercent: aws.Int32(100), SourceServiceRevisionCleanup: cleanup,
@@ -139,13 +139,15 @@ func TestEarlySuccess(t *testing.T) {
 			})
 			p.WaitStable()
 			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
-			s := p.Eventually(func(s ecstypes.Service) bool {
-				return s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateCompleted
-			})
-			require.Equal(t, ecstypes.ServiceDeploymentStatusSuccessful, serviceDeployments(p)[0].Status)
-			require.Len(t, s.Deployments, want)
 			p.WaitStable()
 			require.Equal(t, "two", p.Version())
+			d := serviceDeployments(p)[0]
+			require.Equal(t, ecstypes.ServiceDeploymentStatusSuccessful, d.Status)
+			old := p.DescribeTasks(ecstypes.DesiredStatusStopped)
+			require.Len(t, old, 2)
+			for _, task := range old {
+				require.Equal(t, cleanup == ecstypes.ServiceRevisionCleanupDeferred, d.FinishedAt.Before(*task.StoppedAt), "%s, %s", d.FinishedAt, task.StoppedAt)
+			}
 		})
 	}
 }

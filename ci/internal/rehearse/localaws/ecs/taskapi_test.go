@@ -41,7 +41,7 @@ func waitForStatus(p *localawstest.Platform, arn, state string) ecstypes.Task {
 		}
 		last = out.Tasks[0]
 		return *last.LastStatus == state
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	return last
 }
 
@@ -112,7 +112,7 @@ func TestStopTask(t *testing.T) {
 			p := localawstest.New(t, binary, fastOptions)
 			definition := p.RegisterTaskDefinition(p.PushImage("one", test.args...), func(d *ecstypes.ContainerDefinition) { d.StopTimeout = aws.Int32(5) })
 			running := run(p, &ecs.RunTaskInput{TaskDefinition: &definition}, "RUNNING")
-			require.Eventually(t, func() bool { return len(output(p, running, "app")) > 0 }, 10*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return len(output(p, running, "app")) > 0 }, time.Minute, 10*time.Millisecond)
 			_, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: aws.String(localawstest.TaskID(running))})
 			require.NoError(t, err)
 			done := waitForStatus(p, *running.TaskArn, "STOPPED")
@@ -236,7 +236,7 @@ func TestStopDrainsUncheckedTask(t *testing.T) {
 		require.Eventually(t, func() bool {
 			out, err := p.ELB.DescribeTargetHealth(t.Context(), &elbv2.DescribeTargetHealthInput{TargetGroupArn: &p.Group})
 			return err == nil && slices.ContainsFunc(out.TargetHealthDescriptions, func(d elbtypes.TargetHealthDescription) bool { return d.TargetHealth.State == state })
-		}, 10*time.Second, time.Millisecond, state)
+		}, time.Minute, time.Millisecond, state)
 	}
 	requireTarget(elbtypes.TargetHealthStateEnumHealthy)
 	for _, running := range p.DescribeTasks(ecstypes.DesiredStatusRunning) {

@@ -49,7 +49,10 @@ func newBackend(t *testing.T, name string) *backend {
 		b.requests.Add(1)
 		b.last.Store(r.Clone(context.Background()))
 		if d, err := time.ParseDuration(r.URL.Query().Get("for")); err == nil {
-			time.Sleep(d)
+			select {
+			case <-time.After(d):
+			case <-r.Context().Done():
+			}
 		}
 		if r.URL.Path == "/broken" {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -346,15 +349,15 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	f.register(group, old)
 	f.waitForState(group, old, types.TargetHealthStateEnumHealthy)
 	_, err := f.ELB.ModifyTargetGroupAttributes(t.Context(), &elbv2.ModifyTargetGroupAttributesInput{
-		TargetGroupArn: &group, Attributes: []types.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("10")}},
+		TargetGroupArn: &group, Attributes: []types.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("2")}},
 	})
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	statuses, bodies := [2]int{}, [2]string{}
-	for i, path := range []string{"/?for=500ms", "/?for=3s"} { // within the delay of 10 s at tenfold speed, and beyond
+	for i, path := range []string{"/?for=1s", "/?for=1m"} { // within the delay of 2 s, which is real time for requests in progress, and beyond
 		wg.Go(func() { statuses[i], bodies[i] = f.Get(path) })
 	}
-	require.Eventually(t, func() bool { return old.requests.Load() == 2 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return old.requests.Load() == 2 }, time.Minute, time.Millisecond)
 	f.register(group, young)
 	f.waitForState(group, young, types.TargetHealthStateEnumHealthy)
 	f.deregister(group, old)
@@ -392,7 +395,7 @@ func TestTargetErrors(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	})
-	require.Eventually(t, func() bool { return b.requests.Load() > asked }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.requests.Load() > asked }, time.Minute, time.Millisecond)
 	cancel()
 	wg.Wait()
 	_, failed := f.Server.Traffic("lb")

@@ -81,6 +81,7 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 				t = g.pick()
 				setStickyCookie(w, action, g)
 				if t != nil {
+					t.requests.Add(1)
 					l.requests[t.group]++
 					h.balancer.minute(g).Requests++
 				}
@@ -89,6 +90,9 @@ func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.balancer.mu.Unlock()
+	if t != nil {
+		defer t.requests.Done()
+	}
 	switch {
 	case action.Type == types.ActionTypeEnumFixedResponse && action.FixedResponseConfig != nil:
 		writeFixedResponse(w, action.FixedResponseConfig)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,9 @@ type target struct {
 
 	ctx    context.Context // done when the target gets no more requests
 	cancel context.CancelFunc
-	wakeup chan struct{} // starts the next health check at once
+	// requests are those in progress. None is added once the target drains.
+	requests sync.WaitGroup
+	wakeup   chan struct{} // starts the next health check at once
 }
 
 // Health is a target's health as DescribeTargetHealth returns it.
@@ -126,6 +129,7 @@ func (b *Balancer) Deregister(group, ip string, port int) error {
 	delay := g.delay()
 	b.wg.Go(func() {
 		_ = b.cfg.Clock.Sleep(t.ctx, delay) // returns early if the target is removed
+		t.awaitRequests(b.cfg.Clock.AtLeast(delay, minDrain) - b.cfg.Clock.Scale(delay))
 		b.mu.Lock()
 		g.remove(t)
 		b.mu.Unlock()
@@ -135,6 +139,27 @@ func (b *Balancer) Deregister(group, ip string, port int) error {
 		b.cfg.OnTargetChange(group, ip)
 	})
 	return nil
+}
+
+// minDrain is the minimum deregistration delay in real time for requests in progress, whatever
+// the clock's scale.
+const minDrain = 10 * time.Second
+
+// awaitRequests waits until the requests in progress are over, for as long as limit, or until
+// the target is removed.
+func (t *target) awaitRequests(limit time.Duration) {
+	over := make(chan struct{})
+	go func() {
+		t.requests.Wait() // they end once the target is removed
+		close(over)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-over:
+	case <-timer.C:
+	case <-t.ctx.Done():
+	}
 }
 
 // Drain deregisters a target and returns a channel that is closed when the target gets

@@ -245,7 +245,7 @@ func (p *Platform) Eventually(wanted func(ecstypes.Service) bool) ecstypes.Servi
 	last := p.DescribeService()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !wanted(last); last = p.DescribeService() {
+	for deadline := time.Now().Add(2 * time.Minute); !wanted(last); last = p.DescribeService() {
 		if time.Now().After(deadline) {
 			text, _ := json.MarshalIndent(last, "", "  ")
 			require.Fail(p, "timed out waiting for the service", "%s", text)

@@ -110,7 +110,7 @@ func TestTasksAreKilledWithParent(t *testing.T) {
 					}
 				}
 				return true
-			}, 10*time.Second, 5*time.Millisecond)
+			}, time.Minute, 5*time.Millisecond)
 		})
 	}
 }

@@ -59,7 +59,7 @@ func TestLoopbackListenerIsUnreachable(t *testing.T) {
 		t.Skip("namespaces need root with CAP_SYS_ADMIN")
 	}
 	c := run(t, testMode{"namespace", ModeNamespace, false}, service(t), func(s *Spec) { s.Env = []string{"LISTEN_HOST=127.0.0.1"} })
-	require.Eventually(t, func() bool { return len(c.output.all()) > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.output.all()) > 0 }, time.Minute, time.Millisecond)
 	_, _, err := c.get(t, "/health")
 	require.ErrorContains(t, err, "connection refused")
 }

@@ -141,7 +141,7 @@ func (s startedContainer) ready(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, _, err := s.get(t, "/health")
 		return err == nil && status == http.StatusOK
-	}, 10*time.Second, 5*time.Millisecond, "%v", s.output.all())
+	}, time.Minute, 5*time.Millisecond, "%v", s.output.all())
 }
 
 func service(t *testing.T, args ...string) v1.Image {
@@ -240,7 +240,7 @@ func TestExitCodes(t *testing.T) {
 				c := run(t, w, service(t, test.args...), nil)
 				if test.stop {
 					if test.args[0] != "hang" {
-						require.Eventually(t, func() bool { return len(c.output.all()) > 0 }, 10*time.Second, time.Millisecond)
+						require.Eventually(t, func() bool { return len(c.output.all()) > 0 }, time.Minute, time.Millisecond)
 					}
 					c.Stop(100 * time.Millisecond)
 				}

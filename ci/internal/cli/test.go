@@ -22,7 +22,7 @@ coverage.out, coverage.html, cobertura.xml, junit.xml and summary.md.`,
 	}
 	cmd.Flags().StringVar(&options.Out, "out", ".slipway/test", "directory for the reports")
 	cmd.Flags().Var(&options.Gate, "min-coverage", "minimum coverage in percent, for all modules or for one (MODULE=PERCENT)")
-	cmd.Flags().DurationVar(&options.Timeout, "timeout", 0, "time limit for the tests of one package (default ten minutes, as in go test)")
+	cmd.Flags().DurationVar(&options.Timeout, "timeout", 0, "time limit for the tests of one package (default 10m, as in go test; 30m for those of the pipeline)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		summary, err := a.pipeline("", nil).Test(cmd.Context(), options)
 		if err != nil {

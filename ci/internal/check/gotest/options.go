@@ -31,7 +31,8 @@ type Options struct {
 	Exclude coverage.Globs
 	// Out is the report directory, which is created if necessary; empty means no report.
 	Out string
-	// Timeout limits the tests of a package; zero means Go's default of ten minutes.
+	// Timeout limits the tests of a package; zero means Go's default of ten minutes, and half an
+	// hour for the pipeline's own modules.
 	Timeout time.Duration
 	// Tree has the digests of the source tree: see [source.Tree.Digests]. Tests of
 	// the pipeline read more than their module, and with them Go knows which of its

@@ -52,18 +52,16 @@ func HostPlatform() v1.Platform {
 	return v1.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
 }
 
-// ParsePlatforms parses platforms such as "linux/arm64". A platform that Fargate
-// does not run is a usage error.
+// ParsePlatforms parses platforms such as "linux/arm64", in any order. It returns them in
+// the order of [DefaultPlatforms], because the order changes the digest. A platform that
+// Fargate does not run is a usage error.
 func ParsePlatforms(names []string) ([]v1.Platform, error) {
-	var platforms []v1.Platform
 	for _, name := range names {
-		n := slices.IndexFunc(DefaultPlatforms(), func(p v1.Platform) bool { return p.String() == name })
-		if n < 0 {
+		if !slices.ContainsFunc(DefaultPlatforms(), func(p v1.Platform) bool { return p.String() == name }) {
 			return nil, outcome.Usagef("invalid platform %q: want linux/amd64, linux/arm64 or both", name)
 		}
-		platforms = append(platforms, DefaultPlatforms()[n])
 	}
-	return platforms, nil
+	return slices.DeleteFunc(DefaultPlatforms(), func(p v1.Platform) bool { return !slices.Contains(names, p.String()) }), nil
 }
 
 // Build builds the images of services, in their order. Services with equal builds share

@@ -365,6 +365,9 @@ func TestParsePlatforms(t *testing.T) {
 	platforms, err := image.ParsePlatforms([]string{"linux/amd64", "linux/arm64"})
 	require.NoError(t, err)
 	require.Equal(t, image.DefaultPlatforms(), platforms)
+	same, err := image.ParsePlatforms([]string{"linux/arm64", "linux/amd64", "linux/arm64"})
+	require.NoError(t, err)
+	require.Equal(t, platforms, same, "the same image, so the same digest")
 	for _, bad := range []string{"", "linux", "windows/amd64", "foo/bar"} {
 		_, err := image.ParsePlatforms([]string{bad})
 		require.ErrorContains(t, err, "want linux/amd64, linux/arm64 or both")

@@ -142,8 +142,6 @@ func TestPageTimeout(t *testing.T) {
 	page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
 	d.unblock()
 	page.await(live)
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	require.Equal(t, 1, d.mostConcurrent(), "requests never overlap")
 }
 

@@ -134,7 +134,7 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
 	requireMoves(t, w, "platform", variables...)
 	<-planned.Done()
-	w.Run(slices.Concat(destroy, variables)...)
+	w.Run(append([]string{"destroy", "-auto-approve"}, variables...)...) // with a refresh, which completes the order in the changed state
 	require.Empty(t, managed(w.State()), "what a destroy of staging leaves in the state")
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
+	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
 const valid = `{"services": {
@@ -126,7 +127,7 @@ func requireEncodes(t *testing.T, p platform.Platform) {
 
 // TestExampleEncodes encodes entries that share images.
 func TestExampleEncodes(t *testing.T) {
-	p, err := platform.Read("../../../../examples/shop")
+	p, err := platform.Read(sourcetest.Repository("examples", "shop"))
 	require.NoError(t, err)
 	requireEncodes(t, p)
 }

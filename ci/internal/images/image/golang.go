@@ -129,39 +129,24 @@ func (b Builder) goBase(ctx context.Context, service platform.Service) (v1.Image
 // goFiles reads the files of a Go service that its entry names. Git and [IgnoreFile] select
 // them, as for a site.
 func (b Builder) goFiles(ctx context.Context, service platform.Service) ([]file, error) {
-	rules, err := readIgnore(b.Source.Dir, service.Path)
-	if err != nil {
-		return nil, err
-	}
-	committed, err := b.Source.CommittedFiles(ctx, append(inputFiles(service), service.Path)...)
-	if err != nil {
-		return nil, err
-	}
-	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules, func(name string) bool {
-		return service.HasFile(path.Join(service.Path, name))
-	})
-	if err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(service.Path)))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", service.Path, err)
-	}
-	defer root.Close()
 	var files []file
-	for _, name := range names {
-		f, err := readFile(root, name, service.Path, name)
-		if err != nil {
-			return nil, err
+	inEntry := func(name string) bool { return service.HasFile(path.Join(service.Path, name)) }
+	err := b.readCommitted(ctx, service, inEntry, func(root *os.Root, names []string) error {
+		for _, name := range names {
+			f, err := readFile(root, name, service.Path, name)
+			if err != nil {
+				return err
+			}
+			files = append(files, f)
 		}
-		files = append(files, f)
-	}
-	for _, name := range service.Files {
-		if !slices.ContainsFunc(names, func(n string) bool { return n == name || strings.HasPrefix(n, name+"/") }) {
-			return nil, outcome.Usagef("files %q: %s has no such file for an image: git add it, and exclude it neither in %s nor by a name like .env; or correct files in %s", name, service.Path, IgnoreFile, platform.ServicesFile)
+		for _, name := range service.Files {
+			if !slices.ContainsFunc(names, func(n string) bool { return n == name || strings.HasPrefix(n, name+"/") }) {
+				return outcome.Usagef("files %q: %s has no such file for an image: git add it, and exclude it neither in %s nor by a name like .env; or correct files in %s", name, service.Path, IgnoreFile, platform.ServicesFile)
+			}
 		}
-	}
-	return files, committed.Check(ctx, append(compared, inputFiles(service)...), b.RequireCommitted)
+		return nil
+	})
+	return files, err
 }
 
 // binaryImage returns base with a static binary.

@@ -105,39 +105,24 @@ func withLabel(labels map[string]string, name, value string) map[string]string {
 // siteFiles reads the files of a service's image: the site in site/ and, if a tool
 // generates it, dist/; the configuration in nginx/.
 func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]file, error) {
-	rules, err := readIgnore(b.Source.Dir, service.Path)
-	if err != nil {
-		return nil, err
-	}
-	committed, err := b.Source.CommittedFiles(ctx, append(inputFiles(service), service.Path)...)
-	if err != nil {
-		return nil, err
-	}
-	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules, nil)
-	if err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(service.Path)))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", service.Path, err)
-	}
-	defer root.Close()
 	var files []file
-	empty := true
-	parts := siteParts
-	whole := b.isWholeFolder(service.Path, names)
-	if whole {
-		parts = wholeFolder
-	}
-	for _, part := range parts {
-		read, err := readFiles(root, service.Path, part.folder, part.target, names)
-		if err != nil {
-			return nil, err
+	empty, whole := true, false
+	err := b.readCommitted(ctx, service, nil, func(root *os.Root, names []string) error {
+		parts := siteParts
+		if whole = b.isWholeFolder(service.Path, names); whole {
+			parts = wholeFolder
 		}
-		empty = empty && (len(read) == 0 || part.target != siteDir)
-		files = append(files, read...)
-	}
-	if err := committed.Check(ctx, append(compared, inputFiles(service)...), b.RequireCommitted); err != nil {
+		for _, part := range parts {
+			read, err := readFiles(root, service.Path, part.folder, part.target, names)
+			if err != nil {
+				return err
+			}
+			empty = empty && (len(read) == 0 || part.target != siteDir)
+			files = append(files, read...)
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	if empty {
@@ -182,6 +167,33 @@ var siteParts = []sitePart{
 }
 
 type sitePart struct{ folder, target string }
+
+// readCommitted calls read with the service's folder and the names of the files to include in
+// its image, which wanted selects as in [Builder.imageFiles]. Then it checks that they are
+// as in the commit.
+func (b Builder) readCommitted(ctx context.Context, service platform.Service, wanted func(name string) bool, read func(root *os.Root, names []string) error) error {
+	rules, err := readIgnore(b.Source.Dir, service.Path)
+	if err != nil {
+		return err
+	}
+	committed, err := b.Source.CommittedFiles(ctx, append(inputFiles(service), service.Path)...)
+	if err != nil {
+		return err
+	}
+	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules, wanted)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(service.Path)))
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", service.Path, err)
+	}
+	defer root.Close()
+	if err := read(root, names); err != nil {
+		return err
+	}
+	return committed.Check(ctx, append(compared, inputFiles(service)...), b.RequireCommitted)
+}
 
 // imageFiles returns the files to include in a service's image, relative to its
 // folder; and the files to compare with the commit, relative to the tree, some of

@@ -378,22 +378,13 @@ func (r *repository) ignore(ctx context.Context) (*file, error) {
 	before, err := os.ReadFile(filepath.Join(r.tree.Dir, name))
 	if err != nil {
 		if _, exists := os.Lstat(filepath.Join(r.tree.Dir, name)); exists == nil {
-			return nil, outcome.Usagef("%s cannot be read (%w): remove it", name, withoutPath(err))
+			return nil, outcome.Usagef("%s cannot be read (%w): remove it", name, source.WithoutPath(err))
 		}
 	}
 	if len(before) > 0 && !bytes.HasSuffix(before, []byte("\n")) {
 		before = append(before, '\n')
 	}
 	return &file{name, append(before, missing...)}, nil
-}
-
-// withoutPath returns err without its path, for messages that name the file.
-func withoutPath(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
 }
 
 // writeFiles writes the files, all or nothing. Without force, one that exists meanwhile is an

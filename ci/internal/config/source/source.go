@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -243,6 +244,15 @@ func (t Tree) ConvertedLineEndings(ctx context.Context, folder string) (string, 
 
 // maxDisplayed is the length in bytes to which Display shortens a name.
 const maxDisplayed = 200
+
+// WithoutPath returns err without its path, for messages that name the file.
+func WithoutPath(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
 
 // Display formats a file's name for a message: on one line, quoted if necessary, and
 // shortened in the middle if it is very long.

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 )
 
 // builtImage is an image whose layers are open files, so that its directory can be
@@ -65,7 +67,7 @@ func openBuilt(dir string) (v1.Image, error) {
 	for _, descriptor := range manifest.Layers {
 		file, err := os.Open(filepath.Join(place, "blobs", descriptor.Digest.Algorithm, descriptor.Digest.Hex))
 		if err != nil {
-			return nil, fmt.Errorf("opening layer %s: %w", descriptor.Digest, withoutPath(err))
+			return nil, fmt.Errorf("opening layer %s: %w", descriptor.Digest, source.WithoutPath(err))
 		}
 		b.layers[descriptor.Digest] = builtLayer{descriptor, file}
 	}

@@ -297,7 +297,7 @@ func (b Builder) contextFiles(ctx context.Context, service platform.Service) ([]
 		full := path.Join(service.Path, name)
 		file, err := readContextFile(root, full)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
+			return nil, fmt.Errorf("reading %s: %w", source.Display(full), source.WithoutPath(err))
 		}
 		if file.link != "" && name == dockerfile {
 			return nil, outcome.Usagef("%s is a symbolic link: set dockerfile of %s to the file itself, such as %q", source.Display(full), service.Name, path.Join(path.Dir(name), file.link))

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 )
@@ -168,7 +169,7 @@ func (h hostBuilder) run(ctx context.Context, build DockerfileBuild, s step.Step
 func readImageID(dir string) (string, error) {
 	id, err := os.ReadFile(filepath.Join(dir, imageIDFile))
 	if err != nil {
-		return "", fmt.Errorf("reading the id of the image: %w", withoutPath(err))
+		return "", fmt.Errorf("reading the id of the image: %w", source.WithoutPath(err))
 	}
 	return strings.TrimSpace(string(id)), nil
 }

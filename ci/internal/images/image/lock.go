@@ -67,7 +67,7 @@ func ReadLockFile(dir string) (lock Lock, err error) {
 		return Lock{}, nil
 	}
 	if err != nil {
-		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, withoutPath(err))
+		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, source.WithoutPath(err))
 	}
 	if err := json.Unmarshal(data, &lock); err != nil {
 		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, err)
@@ -108,7 +108,7 @@ func (l Lock) Write(dir string) error {
 		return fmt.Errorf("writing %s: %w", LockFile, err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(path.Dir(LockFile))), 0o755); err != nil {
-		return fmt.Errorf("writing %s: %w", LockFile, withoutPath(err))
+		return fmt.Errorf("writing %s: %w", LockFile, source.WithoutPath(err))
 	}
 	names := []string{LockFile}
 	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(builtInLockFile))); err == nil {
@@ -116,7 +116,7 @@ func (l Lock) Write(dir string) error {
 	}
 	for _, name := range names {
 		if err := source.WriteFileAtomic(filepath.Join(dir, filepath.FromSlash(name)), append(data, '\n'), 0o644); err != nil {
-			return fmt.Errorf("writing %s: %w: the file is unchanged", name, withoutPath(err))
+			return fmt.Errorf("writing %s: %w: the file is unchanged", name, source.WithoutPath(err))
 		}
 	}
 	return nil

@@ -162,7 +162,7 @@ func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc tool
 	}
 	file, err := os.Open(filepath.Join(out, packagesFile))
 	if err != nil {
-		return nil, fmt.Errorf("reading the output of go list: %w", withoutPath(err))
+		return nil, fmt.Errorf("reading the output of go list: %w", source.WithoutPath(err))
 	}
 	defer file.Close()
 	var packages []goPackage

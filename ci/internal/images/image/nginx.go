@@ -289,7 +289,7 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s/%s: %w", service, folder, withoutPath(err))
+		return nil, fmt.Errorf("reading %s/%s: %w", service, folder, source.WithoutPath(err))
 	}
 	defer below.Close()
 	var files []file
@@ -316,7 +316,7 @@ func readFile(root *os.Root, inside, service, name string) (file, error) {
 	full := path.Join(service, name)
 	data, err := root.ReadFile(filepath.FromSlash(inside))
 	if err != nil {
-		return file{}, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
+		return file{}, fmt.Errorf("reading %s: %w", source.Display(full), source.WithoutPath(err))
 	}
 	if err := checkLeak(full, data, service+"/"+IgnoreFile); err != nil {
 		return file{}, err
@@ -331,14 +331,4 @@ func checkLeak(file string, data []byte, ignore string) error {
 		return nil
 	}
 	return outcome.Refusedf("%s:%d contains %s, which anyone who can pull the image could read: remove it, or exclude the file in %s", source.Display(file), found.Line, found.Kind, ignore)
-}
-
-// withoutPath returns err without its path, for callers that report the path
-// themselves.
-func withoutPath(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
 }

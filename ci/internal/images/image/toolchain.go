@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/modfile"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
@@ -88,7 +89,7 @@ func (b Builder) module(service platform.Service) (*modfile.File, error) {
 	name := path.Join(service.Path, "go.mod")
 	data, err := os.ReadFile(filepath.Join(b.Source.Dir, filepath.FromSlash(name)))
 	if err != nil {
-		return nil, outcome.Usagef("reading %s: %w", name, withoutPath(err))
+		return nil, outcome.Usagef("reading %s: %w", name, source.WithoutPath(err))
 	}
 	module, err := modfile.Parse(name, data, nil)
 	if err != nil {
@@ -161,7 +162,7 @@ func (b Builder) goEnv(ctx context.Context, service platform.Service, choice str
 	}
 	data, err := os.ReadFile(filepath.Join(out, output))
 	if err != nil {
-		return toolchain{}, fmt.Errorf("reading the output of go env: %w", withoutPath(err))
+		return toolchain{}, fmt.Errorf("reading the output of go env: %w", source.WithoutPath(err))
 	}
 	t := toolchain{name: "local"}
 	if err := json.Unmarshal(data, &t.settings); err != nil {

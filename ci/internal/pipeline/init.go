@@ -8,7 +8,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	"golang.org/x/mod/semver"
 
 	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
@@ -41,18 +40,7 @@ func (p Pipeline) Upgrade(ctx context.Context, to string, check bool) (result sc
 	if err != nil {
 		return result, err
 	}
-	if !named {
-		found, err := scaffold.Upgrade(ctx, tree, to, resolver.Known, true)
-		if err != nil {
-			return result, err
-		}
-		for _, pin := range found.Pins {
-			if semver.Compare(pin.Version, to) > 0 {
-				return result, outcome.Usagef("%s:%d names %s, and this program is %s: go install %s/ci/cmd/slipway@%[3]s, or move back with --to %[4]s", pin.File, pin.Line, pin.Version, to, version.Repository)
-			}
-		}
-	}
-	return scaffold.Upgrade(ctx, tree, to, resolver.Known, check)
+	return scaffold.Upgrade(ctx, tree, to, scaffold.UpgradeOptions{Known: resolver.Known, Check: check, Forward: !named})
 }
 
 func (p Pipeline) versions() version.Resolver {

@@ -323,7 +323,7 @@ func TestInitFolder(t *testing.T) {
 	}
 
 	tree := source.Tree{Dir: dir}
-	upgraded, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", nil, false)
+	upgraded, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", scaffold.UpgradeOptions{})
 	require.NoError(t, err)
 	require.Len(t, upgraded.Pins, 7)
 	for name, content := range files(t, top) {

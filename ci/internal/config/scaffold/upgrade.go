@@ -62,40 +62,33 @@ func isReferenceFile(name string) bool {
 	case ".tf":
 		return true
 	case ".yml", ".yaml":
-		return strings.HasPrefix(strings.ReplaceAll(name, "../", ""), ".github/")
+		return strings.HasPrefix(name, ".github/")
 	}
 	return path.Base(name) == daggerModule
 }
 
-// Upgrade moves the release that the files of a tree name, all or nothing. With check it
-// writes nothing. known are the releases whose notes are returned.
-func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Releases, check bool) (Upgraded, error) {
-	u := Upgraded{To: to, Check: check, Changes: version.Releases{}}
-	files, err := tree.WorkFiles(ctx)
+// UpgradeOptions are the options of [Upgrade].
+type UpgradeOptions struct {
+	// Known are the releases whose notes are returned.
+	Known version.Releases
+	// Check writes nothing.
+	Check bool
+	// Forward refuses to move a file back to an older release.
+	Forward bool
+}
+
+// Upgrade moves the release that the files of a tree name, all or nothing.
+func Upgrade(ctx context.Context, tree source.Tree, to string, o UpgradeOptions) (Upgraded, error) {
+	u := Upgraded{To: to, Check: o.Check, Changes: version.Releases{}}
+	files, err := referenceFiles(ctx, tree)
 	if err != nil {
 		return u, err
-	}
-	if _, top, err := tree.Prefix(ctx); err != nil {
-		return u, err
-	} else if top != "" { // the workflows are in the root of the repository
-		above, err := source.Tree{Dir: filepath.Join(tree.Dir, top)}.WorkFiles(ctx)
-		if err != nil {
-			return u, err
-		}
-		for _, name := range above {
-			if strings.HasPrefix(name, ".github/") {
-				files = append(files, path.Join(top, name))
-			}
-		}
 	}
 	if err := checkInside(tree.Dir, platformRoot, bootstrapRoot); err != nil {
 		return u, err
 	}
 	var changes []change
 	for _, name := range files {
-		if !isReferenceFile(name) {
-			continue
-		}
 		data, err := os.ReadFile(filepath.Join(tree.Dir, filepath.FromSlash(name)))
 		if err != nil {
 			continue // deleted, or a link to nowhere
@@ -113,14 +106,38 @@ func Upgrade(ctx context.Context, tree source.Tree, to string, known version.Rel
 		return u, outcome.Usagef("no file in %s refers to %s by a version: run slipway init, or name another tree with --source", tree.Dir, version.Repository)
 	}
 	u.From = slices.MinFunc(u.Pins, func(a, b Pin) int { return semver.Compare(a.Version, b.Version) }).Version
-	u.Changes = append(u.Changes, known.Between(u.From, to)...)
-	if check {
+	u.Changes = append(u.Changes, o.Known.Between(u.From, to)...)
+	if n := slices.IndexFunc(u.Pins, func(pin Pin) bool { return semver.Compare(pin.Version, to) > 0 }); o.Forward && n >= 0 {
+		return u, outcome.Usagef("%s:%d names %s, and this program is %s: go install %s/ci/cmd/slipway@%[3]s, or move back with --to %[4]s", u.Pins[n].File, u.Pins[n].Line, u.Pins[n].Version, to, version.Repository)
+	}
+	if o.Check {
 		return u, nil
 	}
 	if err := write(ctx, tree, "", nil, changes); err != nil {
 		return u, fmt.Errorf("moving to %s: %w: nothing was written", to, err)
 	}
 	return u, nil
+}
+
+// referenceFiles returns the files of a tree that may name a release. Of a folder of a
+// repository, the workflows are in the repository's root.
+func referenceFiles(ctx context.Context, tree source.Tree) ([]string, error) {
+	files, err := tree.WorkFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files = slices.DeleteFunc(files, func(name string) bool { return !isReferenceFile(name) })
+	_, top, err := tree.Prefix(ctx)
+	if err != nil || top == "" {
+		return files, err
+	}
+	above, err := source.Tree{Dir: filepath.Join(tree.Dir, top)}.WorkFiles(ctx)
+	for _, name := range above {
+		if strings.HasPrefix(name, ".github/") && isReferenceFile(name) {
+			files = append(files, path.Join(top, name))
+		}
+	}
+	return files, err
 }
 
 // checkInside checks that no link leads from one of the files to another tree, in which git

@@ -31,12 +31,12 @@ func TestUpgrade(t *testing.T) {
 	}
 	before := files(t, dir)
 	tree := source.Tree{Dir: dir}
-	checked, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", releases, true)
+	checked, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", scaffold.UpgradeOptions{Known: releases, Check: true})
 	require.NoError(t, err)
 	require.True(t, checked.Stale())
 	require.Equal(t, before, files(t, dir), "a check writes nothing")
 
-	upgraded, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", releases, false)
+	upgraded, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", scaffold.UpgradeOptions{Known: releases})
 	require.NoError(t, err)
 	require.Equal(t, "v1.2.0", upgraded.From)
 	require.Len(t, upgraded.Pins, 10)
@@ -60,11 +60,11 @@ func TestUpgrade(t *testing.T) {
 	require.Contains(t, markdown.String(), "not all files name v1.3.0: run slipway upgrade --to v1.3.0\n")
 	require.NoError(t, upgraded.JSON(&document))
 
-	again, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", releases, false)
+	again, err := scaffold.Upgrade(t.Context(), tree, "v1.3.0", scaffold.UpgradeOptions{Known: releases})
 	require.NoError(t, err)
 	require.False(t, again.Stale())
 	require.Equal(t, after, files(t, dir))
-	back, err := scaffold.Upgrade(t.Context(), tree, "v1.2.3", releases, false)
+	back, err := scaffold.Upgrade(t.Context(), tree, "v1.2.3", scaffold.UpgradeOptions{Known: releases})
 	require.NoError(t, err)
 	require.Empty(t, back.Changes)
 	require.Contains(t, files(t, dir)["dagger.json"], "v1.2.3")
@@ -94,7 +94,7 @@ func TestUpgradeBadInput(t *testing.T) {
 				require.NoError(t, os.Symlink(link, filepath.Join(dir, "terraform")))
 			}
 			before := files(t, dir)
-			_, err := scaffold.Upgrade(t.Context(), source.Tree{Dir: dir}, "v1.3.0", releases, false)
+			_, err := scaffold.Upgrade(t.Context(), source.Tree{Dir: dir}, "v1.3.0", scaffold.UpgradeOptions{Known: releases})
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, outcome.Usage, outcome.Of(err))
 			require.NotContains(t, err.Error(), "\n")

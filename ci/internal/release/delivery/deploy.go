@@ -203,10 +203,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("cannot look up the URL of the smoke test (set it with --url, or use --skip-smoke): %w", err))
 	}
-	var succeeded smoke.Succeeded
-	if !o.SkipSmoke && !request.TakeOver { // an older version need not have what a newer one has
-		succeeded = d.succeeded(ctx, found)
-	}
+	succeeded := smoke.Succeeded{}
 	shift, err := d.shiftTraffic(ctx, &request, succeeded, o)
 	if err != nil {
 		return d.Failed(request.Version, err)
@@ -214,6 +211,11 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	request.Preflight = func(ctx context.Context, changes []rollout.ServiceChange) error {
 		reported, err := d.preflight(ctx, changes, o.AllowNoRollback)
 		notes = append(notes, reported...)
+		if err == nil && !o.SkipSmoke && !request.TakeOver { // an older version need not have what a newer one has
+			for url, checks := range d.checks(found, nil) {
+				succeeded.Add(ctx, url, d.host, checks)
+			}
+		}
 		return err
 	}
 	if !o.SkipSmoke {

@@ -104,19 +104,10 @@ func (d Delivery) checks(found endpoints, versions map[string]string) map[string
 	return checks
 }
 
-// succeeded returns which paths of the services are answered without an error now.
-func (d Delivery) succeeded(ctx context.Context, found endpoints) smoke.Succeeded {
-	succeeded := smoke.Succeeded{}
-	for url, checks := range d.checks(found, nil) {
-		succeeded.Add(ctx, url, d.host, checks)
-	}
-	return succeeded
-}
-
 // smokeTest runs the smoke test. The routes of the services in versions, which the
 // release changes, decide the release: a failure there fails it, even if the route
-// failed before. Those in succeeded must not return an error now. Failures of other services are returned as notes, because restoring
-// would not fix them.
+// failed before. Those in succeeded must not return an error now. Failures of other
+// services are returned as notes, because restoring would not fix them.
 func (d Delivery) smokeTest(ctx context.Context, found endpoints, succeeded smoke.Succeeded, versions map[string]string) (notes []string, err error) {
 	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout), Host: d.host}
 	own, others := map[string][]smoke.Check{}, map[string][]smoke.Check{} // by URL

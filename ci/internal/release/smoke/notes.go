@@ -34,33 +34,40 @@ func runOnce(ctx context.Context, base, host string, checks []Check) []error {
 	return errs
 }
 
-// Succeeded has the checks whose paths were answered with a status below 400, by service and
-// path.
+// Succeeded has the checks that were answered with a status below 400, by service and path.
+// Only those are compared that accept any status below 500, of a program of kind go that was
+// not there before.
 type Succeeded map[string]bool
 
-// Add sends one request for each check to the system at base. host, if set, is the header
-// Host of requests.
+func (c Check) key() string { return c.Service + c.Path }
+
+func (c Check) isCompared() bool { return c.Below == http.StatusInternalServerError && !c.CommitOnly }
+
+// Add sends a request for each check to compare to the system at base. host, if set, is the
+// header Host of requests.
 func (s Succeeded) Add(ctx context.Context, base, host string, checks []Check) {
-	requests := make([]Check, len(checks))
-	for n, check := range checks {
-		requests[n] = Check{Path: check.Path, Below: http.StatusBadRequest}
+	var requests []Check
+	for _, check := range checks {
+		if check.isCompared() {
+			requests = append(requests, Check{Service: check.Service, Path: check.Path, Below: http.StatusBadRequest})
+		}
 	}
 	for n, err := range runOnce(ctx, base, host, requests) {
-		s[checks[n].Service+checks[n].Path] = err == nil
+		s[requests[n].key()] = err == nil
 	}
 }
 
-// Require sets AsBefore of the checks of paths that have succeeded, if they accept any status
-// below 500, and the program is of kind go and was not there before.
+// Require sets AsBefore of the checks that have succeeded.
 func (s Succeeded) Require(checks []Check) []Check {
 	for n, check := range checks {
-		checks[n].AsBefore = check.Below == http.StatusInternalServerError && !check.CommitOnly && s[check.Service+check.Path]
+		checks[n].AsBefore = check.isCompared() && s[check.key()]
 	}
 	return checks
 }
 
 // Notes runs checks that do not decide the release, each once and all within
-// [onceTimeout]. host, if set, is the header Host of requests. It returns one line for each service with a failed check.
+// [onceTimeout]. host, if set, is the header Host of requests. It returns one line for each
+// service with a failed check.
 func Notes(ctx context.Context, base, host string, checks []Check) []string {
 	errs := runOnce(ctx, base, host, checks)
 	var order []string

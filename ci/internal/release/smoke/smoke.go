@@ -41,9 +41,9 @@ type Check struct {
 //
 // Only a health path must be answered with 200, and the page of a site. Any other path may
 // redirect, or be answered with 401 or 404, because the services file does not say what is
-// there: but not with a server error, nor with an error if it was answered without one before
-// the release: see [Succeeded]. Of kind go and not there before, a version in the response must be that
-// of the release.
+// there: but not with a server error, nor with an error if it was answered without one
+// before the release: see [Succeeded]. Of kind go and not there before, a version in the
+// response must be that of the release.
 func Checks(services []platform.Service, versions map[string]string) []Check {
 	var checks []Check
 	for _, s := range services {

@@ -125,7 +125,7 @@ func TestSucceeded(t *testing.T) {
 	}
 	succeeded := smoke.Succeeded{}
 	succeeded.Add(t.Context(), server.URL, "", checks)
-	require.Equal(t, smoke.Succeeded{"a/": true, "a/gone": false, "a/health": true, "b/b": true}, succeeded)
+	require.Equal(t, smoke.Succeeded{"a/": true, "a/gone": false}, succeeded, "the others have a rule of their own")
 	asBefore := func(checks []smoke.Check) (paths []string) {
 		for _, check := range checks {
 			if check.AsBefore {
@@ -134,7 +134,7 @@ func TestSucceeded(t *testing.T) {
 		}
 		return paths
 	}
-	require.Equal(t, []string{"/"}, asBefore(succeeded.Require(checks)), "the others have a rule of their own")
+	require.Equal(t, []string{"/"}, asBefore(succeeded.Require(checks)))
 	require.Empty(t, asBefore(smoke.Succeeded(nil).Require(checks)))
 }
 

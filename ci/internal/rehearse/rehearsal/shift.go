@@ -110,10 +110,13 @@ const longBake = 300
 // enough.
 func (o Options) withLongBakes() platform.Platform {
 	p := o.Platform
+	if o.Scenario != BadCanary && o.Scenario != AlarmInBake {
+		return p
+	}
 	p.Services = slices.Clone(p.Services)
 	for n := range p.Services {
 		s := &p.Services[n]
-		if !s.ShiftsTraffic() || o.Scenario != BadCanary && o.Scenario != AlarmInBake {
+		if !s.ShiftsTraffic() {
 			continue
 		}
 		long := *s.Strategy

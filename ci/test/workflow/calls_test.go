@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rhysd/actionlint"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/test/workflow"
@@ -130,6 +131,56 @@ func TestReleaseScript(t *testing.T) {
 			require.Contains(t, out, "deploy\n--sha=two words\n--tolerate\nreports\n--output=TEMP/deploy\n")
 		})
 	}
+}
+
+// download-artifact writes the only artifact that a pattern matches to its path, and several
+// to folders of their names below it. The next step joins them in both cases.
+func TestJoinedArtifacts(t *testing.T) {
+	joined := 0
+	for name, content := range files(t) {
+		parsed, errs := actionlint.Parse([]byte(content))
+		require.Empty(t, errs)
+		for id, job := range parsed.Jobs {
+			for n, step := range job.Steps {
+				action, ok := step.Exec.(*actionlint.ExecAction)
+				if !ok || !strings.HasPrefix(action.Uses.Value, "actions/download-artifact@") || action.Inputs["pattern"] == nil {
+					continue
+				}
+				joined++
+				to, ok := strings.CutPrefix(action.Inputs["path"].Value.Value, "${{ runner.temp }}/")
+				require.True(t, ok, "%s: %s", name, id)
+				require.Equal(t, "a\n", join(t, job.Steps[n+1], to, map[string]string{"one.md": "a\n"}), "%s: %s: one artifact", name, id)
+				require.Equal(t, "a\nb\n", join(t, job.Steps[n+1], to, map[string]string{"x-1/one.md": "a\n", "x-2/one.md": "b\n"}), "%s: %s: two artifacts", name, id)
+			}
+		}
+	}
+	require.Equal(t, 2, joined)
+}
+
+// join runs a step as GitHub does, with files in a folder of the runner's temporary files,
+// and returns the file FOLDER.md that it makes.
+func join(t *testing.T, step *actionlint.Step, folder string, downloaded map[string]string) string {
+	t.Helper()
+	temp := t.TempDir()
+	for name, content := range downloaded {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(temp, folder, name)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(temp, folder, name), []byte(content), 0o644))
+	}
+	run, ok := step.Exec.(*actionlint.ExecRun)
+	require.True(t, ok)
+	script, shell := filepath.Join(temp, "script.sh"), "bash -e {0}" // GitHub's default
+	if run.Shell != nil {
+		shell = run.Shell.Value
+	}
+	require.NoError(t, os.WriteFile(script, []byte(run.Run.Value), 0o644))
+	args := strings.Fields(strings.Replace(shell, "{0}", script, 1))
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "RUNNER_TEMP=" + temp}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	made, err := os.ReadFile(filepath.Join(temp, folder+".md"))
+	require.NoError(t, err)
+	return string(made)
 }
 
 type function struct {

@@ -320,6 +320,9 @@ func (c *checker) permissions(job *actionlint.Job, functions []string) {
 	}
 }
 
+// globShell is the runner's own shell with globstar: dir/**/*.md also has the files in dir.
+const globShell = "bash -e -O globstar {0}"
+
 // step checks a step and returns the functions of the module that it runs.
 func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
 	c.condition(step.If)
@@ -329,7 +332,7 @@ func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
 	c.secrets(step.Env)
 	switch exec := step.Exec.(type) {
 	case *actionlint.ExecRun:
-		if exec.Shell != nil || exec.WorkingDirectory != nil {
+		if exec.Shell != nil && text(exec.Shell) != globShell || exec.WorkingDirectory != nil {
 			c.add(step.Pos, "a command runs at the root, in the runner's own shell")
 		}
 		command, err := parseCommand(text(exec.Run))

@@ -142,7 +142,7 @@ func receiveNotifications(t *testing.T) func() []string {
 	}))
 	t.Cleanup(server.Close)
 	t.Setenv("SLIPWAY_NOTIFY_URL", server.URL)
-	t.Setenv("SLIPWAY_NOTIFY_KEY", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5")
+	t.Setenv("SLIPWAY_NOTIFY_KEY", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5") // gitleaks:allow: planted
 	return func() (events []string) {
 		for {
 			select {

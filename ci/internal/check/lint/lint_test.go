@@ -341,6 +341,19 @@ func TestSteps(t *testing.T) {
 	}, images)
 }
 
+// TestGitleaksConfiguration checks that gitleaks takes no id of an EFS access point for a
+// secret: in a services file, which is JSON, no comment could allow it. The repository's own
+// configuration replaces this one.
+func TestGitleaksConfiguration(t *testing.T) {
+	for file, own := range map[string]bool{".gitleaks.toml": true, "main.go": false, "api/.gitleaks.toml": false} {
+		var env map[string]string
+		in := lint.Targets{All: true, Tracked: []string{file}}
+		_, err := lint.Run(t.Context(), t.TempDir(), recorded{"gitleaks": {calls: func(s step.Step) { env = s.Env }, content: "{}"}}, in, lint.Options{Image: image, Kinds: []lint.Kind{lint.Security}})
+		require.NoError(t, err)
+		require.Equal(t, !own, strings.Contains(env["GITLEAKS_CONFIG_TOML"], "[extend]\nuseDefault = true\n"), file)
+	}
+}
+
 // TestTrivyVariableFiles checks that Trivy gets the variable files: without the services
 // file it would not see resources with for_each.
 func TestTrivyVariableFiles(t *testing.T) {

@@ -111,8 +111,8 @@ func New(
 	//
 	// +optional
 	netrc *dagger.Secret,
-	// Settings of the go command for private modules, such as
-	// --go-env=GOPRIVATE=example.com/team.
+	// Settings of the go command for private modules and mirrors, such as
+	// --go-env=GOPRIVATE=example.com/team or --go-env=GOVULNDB=https://vuln.example.com.
 	//
 	// +optional
 	goEnv []string,

@@ -74,7 +74,7 @@ func govulncheck(p pathMapper, module, image, day string) scanner {
 		reason, _, _ = strings.Cut(reason, "\n")
 		return &tool.MissingError{
 			Tool:   s.tool.Name,
-			Reason: "the vulnerability database cannot be reached: connect to the network or set GOVULNDB to a mirror: " + reason,
+			Reason: "the vulnerability database cannot be reached: connect to the network or set GOVULNDB to a mirror (in Dagger --go-env=GOVULNDB=URL): " + reason,
 		}
 	}
 	return s

@@ -30,11 +30,13 @@ var goSettings = []string{
 	"GOAUTH", "GOCACHE", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOPROXY", "GOSUMDB", "GOVCS",
 }
 
-// CheckGoSettings checks settings NAME=value of where the go command gets modules from.
+// CheckGoSettings checks settings NAME=value of where Go's tools get modules and
+// vulnerabilities from.
 func CheckGoSettings(settings []string) error {
+	known := append(slices.DeleteFunc(slices.Clone(goSettings), func(s string) bool { return strings.HasSuffix(s, "CACHE") }), "GOVULNDB")
 	for _, setting := range settings {
 		name, _, ok := strings.Cut(setting, "=")
-		if known := slices.DeleteFunc(slices.Clone(goSettings), func(s string) bool { return strings.HasSuffix(s, "CACHE") }); !ok || !slices.Contains(known, name) {
+		if !ok || !slices.Contains(known, name) {
 			return outcome.Usagef("invalid --go-env %q: want NAME=value with one of %s", setting, strings.Join(known, ", "))
 		}
 	}

@@ -126,3 +126,10 @@ func TestToolchainFails(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckGoSettings(t *testing.T) {
+	require.NoError(t, image.CheckGoSettings([]string{"GOPRIVATE=example.com/team", "GOPROXY=", "GOVULNDB=https://vuln.example.com"}))
+	for _, setting := range []string{"GOPRIVATE", "GOMODCACHE=/tmp", "GOFLAGS=-race", "GOVULNDBS=x"} {
+		require.ErrorContains(t, image.CheckGoSettings([]string{setting}), `invalid --go-env "`+setting+`": want NAME=value with one of GOAUTH,`)
+	}
+}

@@ -40,6 +40,16 @@ func (m *Slipway) containers() containers {
 	return containers{source: m.tree().Directory(m.Folder), netrc: m.Netrc, goEnv: m.GoEnv, buildSecrets: m.BuildSecrets}
 }
 
+// goSetting returns the value of a setting of --go-env, or "".
+func (m *Slipway) goSetting(name string) (value string) {
+	for _, setting := range m.GoEnv {
+		if given, is := strings.CutPrefix(setting, name+"="); is {
+			value = given
+		}
+	}
+	return value
+}
+
 // Run runs s in a container of its image and copies its outputs to dir. Its span in the
 // trace contains the log of the container.
 func (c containers) Run(ctx context.Context, s step.Step, dir string) (result step.Result, err error) {

@@ -58,7 +58,7 @@ func (m *Slipway) Lint(
 	tolerate bool,
 ) (*Lint, error) {
 	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (pipeline.Findings, error) {
-		return p.Lint(ctx, pipeline.LintOptions{Only: only, Services: services, Strict: !lenient})
+		return p.Lint(ctx, pipeline.LintOptions{Only: only, Services: services, Strict: !lenient, VulnerabilityDB: m.goSetting("GOVULNDB")})
 	})
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ GitHub's code scanning and for editors.`,
 		if !cmd.Flags().Changed("strict") {
 			options.Strict = inCI()
 		}
+		options.VulnerabilityDB = os.Getenv("GOVULNDB")
 		found, err := a.pipeline("", nil).Lint(cmd.Context(), options)
 		if err != nil {
 			return err

@@ -94,6 +94,8 @@ type LintOptions struct {
 	Services []string
 	// Strict makes a missing tool a failure.
 	Strict bool
+	// VulnerabilityDB is the URL of a mirror of Go's vulnerability database; "" is Go's own.
+	VulnerabilityDB string
 }
 
 // Findings are the findings of [Pipeline.Lint].
@@ -104,7 +106,7 @@ func (f Findings) JSON(w io.Writer) error { return report.WriteJSON(w, f.Report)
 
 // Lint checks code, workflows and configuration.
 func (p Pipeline) Lint(ctx context.Context, options LintOptions) (found Findings, err error) {
-	o := lint.Options{Strict: options.Strict, Day: time.Now().UTC().Format(time.DateOnly), Log: p.Recorder.Line}
+	o := lint.Options{Strict: options.Strict, VulnerabilityDB: options.VulnerabilityDB, Day: time.Now().UTC().Format(time.DateOnly), Log: p.Recorder.Line}
 	if o.Kinds, err = lint.ParseKinds(options.Only); err != nil {
 		return found, err
 	}

@@ -246,6 +246,7 @@ var variables = map[string]string{
 	"GITHUB_REPOSITORY":              "repository with the deployments of `GITHUB_TOKEN`",
 	"GITHUB_RUN_ID":                  "number of the run, for the session's name in CloudTrail",
 	"GITHUB_TOKEN":                   "token with `deployments: write`: releases set the status of the commit's deployment",
+	"GOVULNDB":                       "URL of a mirror of Go's vulnerability database, for `lint`",
 	"NO_COLOR":                       "anything: no colours, and no faint text",
 	"SLIPWAY_NOTIFY_KEY":             "key that signs what `SLIPWAY_NOTIFY_URL` gets",
 	"SLIPWAY_NOTIFY_URL":             "webhook that is notified of releases",

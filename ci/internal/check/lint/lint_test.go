@@ -318,7 +318,7 @@ func TestNotApplicable(t *testing.T) {
 // tree.
 func TestSteps(t *testing.T) {
 	seen := make(chan step.Step, 20)
-	play(t, recorded{"": {calls: func(s step.Step) { seen <- s }, content: "{}"}}, lint.Options{})
+	play(t, recorded{"": {calls: func(s step.Step) { seen <- s }, content: "{}"}}, lint.Options{VulnerabilityDB: "https://vuln.example.com"})
 	close(seen)
 	images := map[string]string{}
 	for s := range seen {
@@ -330,6 +330,7 @@ func TestSteps(t *testing.T) {
 		}
 		if tool == "govulncheck" {
 			require.Equal(t, "2026-01-02", s.Env["SLIPWAY_DAY"])
+			require.Equal(t, []string{"-format=sarif", "-db=https://vuln.example.com", "./..."}, s.Args[len(s.Args)-3:], "govulncheck does not read GOVULNDB")
 		}
 		if s.Args[0] == "go" {
 			require.Equal(t, step.GoCaches(), s.Caches[:2], s.Name)

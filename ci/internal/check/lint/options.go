@@ -17,6 +17,8 @@ type Options struct {
 	Strict bool
 	// Day is the date of vulnerability results.
 	Day string
+	// VulnerabilityDB is the URL of a mirror of Go's vulnerability database; "" is Go's own.
+	VulnerabilityDB string
 	// Image returns the container image of a tool.
 	Image func(tool string) string
 	// Log is called with a line when a check has finished. Calls are not concurrent. nil
@@ -52,7 +54,7 @@ func (o Options) checksOfKind(kind Kind, p pathMapper, t Targets) []Check {
 		}
 	case Govulncheck:
 		for _, module := range t.Modules {
-			checks = append(checks, govulncheck(p, module, o.Image("go"), o.Day).check(p))
+			checks = append(checks, govulncheck(p, module, o.Image("go"), o.Day, o.VulnerabilityDB).check(p))
 		}
 	case Gofumpt:
 		for _, module := range t.Modules {

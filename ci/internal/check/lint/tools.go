@@ -43,9 +43,13 @@ func golangci(module, image string) scanner {
 }
 
 // govulncheck searches a Go module for known vulnerabilities. day, a date, prevents the
-// use of a cached result of another day.
-func govulncheck(p pathMapper, module, image, day string) scanner {
-	s := scanner{kind: Govulncheck, tool: tool.Govulncheck, step: goTool(tool.Govulncheck, module, image, "-format=sarif", "./...")}
+// use of a cached result of another day. db, unless it is empty, is the URL of the database.
+func govulncheck(p pathMapper, module, image, day, db string) scanner {
+	args := []string{"-format=sarif"}
+	if db != "" {
+		args = append(args, "-db="+db)
+	}
+	s := scanner{kind: Govulncheck, tool: tool.Govulncheck, step: goTool(tool.Govulncheck, module, image, append(args, "./...")...)}
 	s.step.Env["SLIPWAY_DAY"] = day
 	s.step.Stdout = sarifFile(s.tool)
 	// Like govulncheck's text output, report only vulnerabilities that the code reaches,

@@ -28,7 +28,7 @@ type providerProxy struct {
 	provider *grpc.ClientConn
 	program  string
 	types    map[string]bool // of resources and data sources
-	prepared sync.Map        // answers to PrepareProviderConfig, by request
+	answers  sync.Map        // to GetSchema and PrepareProviderConfig, by method and request
 }
 
 // schemas are a program's, which many workspaces have in common.
@@ -68,19 +68,17 @@ func (p *providerProxy) handle(_ any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	switch call {
-	case "GetSchema":
+	key := call + string(request)
+	switch known, ok := p.answers.Load(key); {
+	case ok:
+		response = known.([]byte)
+	case call == "GetSchema":
 		response, err = p.schema(stream.Context(), method, request)
-	case "PrepareProviderConfig":
-		if known, ok := p.prepared.Load(string(request)); ok {
-			response = known.([]byte)
-			break
-		}
-		if err = p.provider.Invoke(stream.Context(), method, &request, &response); err == nil {
-			p.prepared.Store(string(request), response)
-		}
 	default:
 		err = p.provider.Invoke(stream.Context(), method, &request, &response)
+	}
+	if err == nil && (call == "GetSchema" || call == "PrepareProviderConfig") {
+		p.answers.Store(key, response)
 	}
 	if err != nil {
 		return err

@@ -139,11 +139,14 @@ func (w *Workspace) attach() {
 	if len(programs) != 1 || w.attached {
 		return
 	}
-	address := make(chan string, 1)
-	output := outputtest.NewMatchWriter(`(TF_REATTACH_PROVIDERS=)'(.*)'`, func(match []string) { address <- match[1] + match[2] })
+	attachment := make(chan string, 1)
+	output := outputtest.NewMatchWriter(`TF_REATTACH_PROVIDERS='(.*)'`, func(match []string) { attachment <- match[1] })
 	command := exec.Command(programs[0], "-debug")
 	// It is configured again and again, which it does not take with a bundle of certificates.
 	command.Env, command.Stdout = append(slices.Clone(w.env), "AWS_CA_BUNDLE="), output
+	for _, log := range []string{"SDK", "SDK_FRAMEWORK", "SDK_HELPER_SCHEMA", "SDK_MUX", "SDK_PROTO", "PROVIDER", "PROVIDER_AWS"} {
+		command.Env = append(command.Env, "TF_LOG_"+log+"=off") // else it writes all that it does
+	}
 	require.NoError(w.t, command.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
@@ -152,14 +155,33 @@ func (w *Workspace) attach() {
 		<-ended
 	})
 	select {
-	case variable := <-address:
-		w.env, w.attached = append(w.env, variable), true
+	case variable := <-attachment:
+		w.env, w.attached = append(w.env, "TF_REATTACH_PROVIDERS="+w.proxied(variable, programs[0])), true
 	case err := <-ended:
 		ended <- err
 		require.FailNow(w.t, "the provider ended", "%v\n%s", err, output)
 	case <-w.t.Context().Done():
 		require.FailNow(w.t, "the provider did not start")
 	}
+}
+
+// proxied returns a value of TF_REATTACH_PROVIDERS with a proxy's address for the provider's.
+func (w *Workspace) proxied(variable, program string) string {
+	w.t.Helper()
+	program, err := filepath.EvalSymlinks(program)
+	require.NoError(w.t, err)
+	types := map[string]bool{}
+	for _, files := range []fs.FS{Source(), os.DirFS(w.Dir)} {
+		require.NoError(w.t, typesIn(files, types))
+	}
+	var providers map[string]struct{ Addr struct{ String string } }
+	require.NoError(w.t, json.Unmarshal([]byte(variable), &providers))
+	require.Len(w.t, providers, 1)
+	for _, provider := range providers {
+		address := provider.Addr.String
+		variable = strings.Replace(variable, address, serveProxy(w.t, address, program, types), 1)
+	}
+	return variable
 }
 
 // Run runs Terraform and returns its standard output. If it fails, the test fails with

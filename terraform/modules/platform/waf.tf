@@ -39,7 +39,7 @@ resource "aws_wafv2_web_acl" "main" {
   }
 
   dynamic "rule" {
-    for_each = local.waf_rules
+    for_each = var.waf ? local.waf_rules : {} # so that they are decoded only with a firewall: their schema is the largest
     content {
       name     = rule.value
       priority = rule.key

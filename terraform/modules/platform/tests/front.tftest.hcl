@@ -102,28 +102,24 @@ run "https" {
   }
 }
 
-run "https_1_3_only" {
+run "choices" {
   command = plan
   variables {
-    certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/0a0a0a0a-0000-0000-0000-000000000000"
-    tls_policy      = "ELBSecurityPolicy-TLS13-1-3-2021-06"
-  }
-
-  assert {
-    condition     = aws_lb_listener.https[0].ssl_policy == "ELBSecurityPolicy-TLS13-1-3-2021-06"
-    error_message = "the policy must be the one asked for"
-  }
-}
-
-# ELB.5 and ELB.16 on; ELB.6 (deletion protection) off, as before a destroy.
-run "by_choice" {
-  command = plan
-  variables {
+    certificate_arn     = "arn:aws:acm:us-east-1:123456789012:certificate/0a0a0a0a-0000-0000-0000-000000000000"
+    tls_policy          = "ELBSecurityPolicy-TLS13-1-3-2021-06"
     alb_access_logs     = true
     waf                 = true
     deletion_protection = false
   }
 
+  # https_1_3_only
+  assert {
+    condition     = aws_lb_listener.https[0].ssl_policy == "ELBSecurityPolicy-TLS13-1-3-2021-06"
+    error_message = "the policy must be the one asked for"
+  }
+
+  # by_choice
+  # ELB.5 and ELB.16 on; ELB.6 (deletion protection) off, as before a destroy.
   assert {
     condition     = !aws_lb.main.enable_deletion_protection
     error_message = "protection must be off"

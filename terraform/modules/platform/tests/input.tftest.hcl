@@ -22,14 +22,6 @@ override_data {
 # variables, because every run takes seconds. Mistakes in an entry of services are in
 # TestRulesAgree of ci/test/terraform, which checks the messages.
 
-run "no_service" {
-  command = plan
-  variables {
-    services = {}
-  }
-  expect_failures = [var.services]
-}
-
 run "words_that_are_none" {
   command = plan
   variables {
@@ -45,8 +37,11 @@ run "words_that_are_none" {
     account_id         = "12345"
     domain_name        = "shop"
     registry_account   = "12345"
+
+    test_listener_port        = 443
+    test_listener_cidr_blocks = ["everyone"]
   }
-  expect_failures = [var.name_prefix, var.account_id, var.domain_name, var.registry_account, var.initial_images, var.cpu_architecture, var.project_name, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
+  expect_failures = [var.test_listener_port, var.test_listener_cidr_blocks, var.name_prefix, var.account_id, var.domain_name, var.registry_account, var.initial_images, var.cpu_architecture, var.project_name, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
 }
 
 run "numbers_out_of_range" {
@@ -83,12 +78,13 @@ run "things_that_do_not_go_together" {
   expect_failures = [var.service_overrides, var.name_prefix, var.pull_accounts, var.initial_images, var.azs, var.vpc_endpoints, var.autoscaling]
 }
 
-run "one_range_for_two_subnets" {
+run "no_service_and_one_range_for_two_subnets" {
   command = plan
   variables {
+    services        = {}
     private_subnets = ["10.0.1.0/24", "10.0.11.0/24"]
   }
-  expect_failures = [var.private_subnets]
+  expect_failures = [var.services, var.private_subnets]
 }
 
 run "too_few_subnets" {

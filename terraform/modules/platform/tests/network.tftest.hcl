@@ -103,12 +103,19 @@ run "a_nat_gateway_in_each_zone" {
   }
 }
 
-run "no_nat_gateway" {
+run "another_network_without_a_nat_gateway" {
   command = plan
   variables {
-    nat = "none"
+    nat             = "none"
+    region          = "eu-central-1"
+    vpc_cidr        = "10.8.0.0/16"
+    azs             = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
+    public_subnets  = ["10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"]
+    private_subnets = ["10.8.11.0/24", "10.8.12.0/24", "10.8.13.0/24"]
+    allowed_cidrs   = ["192.0.2.0/24"]
   }
 
+  # no_nat_gateway
   assert {
     condition     = length(aws_nat_gateway.main) + length(aws_eip.nat) + length(aws_route.nat) == 0
     error_message = "no gateway was asked for"
@@ -121,19 +128,8 @@ run "no_nat_gateway" {
     condition     = keys(aws_vpc_security_group_egress_rule.service_to_endpoints) == ["backend", "frontend"] && keys(aws_vpc_security_group_egress_rule.service_to_s3) == ["backend", "frontend"]
     error_message = "tasks must reach endpoints and S3, or none starts"
   }
-}
 
-run "another_network" {
-  command = plan
-  variables {
-    region          = "eu-central-1"
-    vpc_cidr        = "10.8.0.0/16"
-    azs             = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
-    public_subnets  = ["10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"]
-    private_subnets = ["10.8.11.0/24", "10.8.12.0/24", "10.8.13.0/24"]
-    allowed_cidrs   = ["192.0.2.0/24"]
-  }
-
+  # another_network
   assert {
     condition     = length(aws_subnet.private) == 3 && aws_vpc_endpoint.interface["logs"].service_name == "com.amazonaws.eu-central-1.logs"
     error_message = "region and zones must be followed"

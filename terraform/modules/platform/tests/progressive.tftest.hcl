@@ -148,12 +148,3 @@ run "https_and_who_tests" {
     error_message = "an override must replace the strategy"
   }
 }
-
-run "words_that_are_none" {
-  command = plan
-  variables {
-    test_listener_port        = 443
-    test_listener_cidr_blocks = ["everyone"]
-  }
-  expect_failures = [var.test_listener_port, var.test_listener_cidr_blocks]
-}

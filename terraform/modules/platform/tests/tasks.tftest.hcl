@@ -121,13 +121,15 @@ run "defaults" {
   }
 }
 
-run "rebuilt_from_images_that_are_there" {
+run "choices" {
   command = plan
   variables {
-    initial_images   = { backend = "sha256:0000000000000000000000000000000000000000000000000000000000000000" }
-    cpu_architecture = "ARM64"
+    initial_images            = { backend = "sha256:0000000000000000000000000000000000000000000000000000000000000000" }
+    cpu_architecture          = "ARM64"
+    permissions_boundary_name = null
   }
 
+  # rebuilt_from_images_that_are_there
   assert {
     condition     = aws_ecs_service.service["backend"].desired_count == 2 && aws_ecs_service.service["frontend"].desired_count == 0
     error_message = "what has an image must start, what has none must not"
@@ -140,14 +142,8 @@ run "rebuilt_from_images_that_are_there" {
     condition     = alltrue([for d in aws_ecs_task_definition.service : d.runtime_platform[0].cpu_architecture == "ARM64"])
     error_message = "the processor must be the one asked for"
   }
-}
 
-run "roles_of_a_human" {
-  command = plan
-  variables {
-    permissions_boundary_name = null
-  }
-
+  # roles_of_a_human
   assert {
     condition     = aws_iam_role.execution.permissions_boundary == null
     error_message = "no boundary was asked for"

@@ -90,15 +90,19 @@ run "defaults" {
   }
 }
 
-# ECR.5, CloudWatch.16 at its default, and KMS keys for logs.
-run "by_choice" {
+run "choices" {
   command = plan
   variables {
     customer_managed_encryption = true
     log_retention_days          = 365
     images_to_keep              = 500
+    alarm_emails                = ["on-call@example.com"]
+    alarm_thresholds            = { errors = 3 }
+    autoscaling                 = { enabled = false }
   }
 
+  # by_choice
+  # ECR.5, CloudWatch.16 at its default, and KMS keys for logs.
   assert {
     condition     = alltrue([for r in aws_ecr_repository.service : r.encryption_configuration[0].encryption_type == "KMS" && r.encryption_configuration[0].kms_key == "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000"])
     error_message = "ECR.5: images must be encrypted with the platform's key"
@@ -111,15 +115,8 @@ run "by_choice" {
     condition     = alltrue([for p in aws_ecr_lifecycle_policy.service : jsondecode(p.policy).rules[1].selection.countNumber == 500])
     error_message = "as many images must be kept as asked for"
   }
-}
 
-run "who_is_told" {
-  command = plan
-  variables {
-    alarm_emails     = ["on-call@example.com"]
-    alarm_thresholds = { errors = 3 }
-  }
-
+  # who_is_told
   assert {
     condition     = aws_sns_topic_subscription.alarms["on-call@example.com"].protocol == "email"
     error_message = "the address must be told"
@@ -128,14 +125,8 @@ run "who_is_told" {
     condition     = aws_cloudwatch_metric_alarm.service["backend errors"].threshold == 3 && aws_cloudwatch_metric_alarm.service["backend cpu"].threshold == 85
     error_message = "one threshold must be set without the others"
   }
-}
 
-run "no_scaling" {
-  command = plan
-  variables {
-    autoscaling = { enabled = false }
-  }
-
+  # no_scaling
   assert {
     condition     = length(aws_appautoscaling_target.service) + length(aws_appautoscaling_policy.service) == 0
     error_message = "no scaling was asked for"

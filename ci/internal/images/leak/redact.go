@@ -15,11 +15,8 @@ const Redacted = "(hidden)"
 // IsSecretName reports whether the name of an environment variable, label or flag
 // suggests that its value is secret.
 func IsSecretName(name string) bool {
-	lower := strings.ReplaceAll(strings.ToLower(name), "tokeniz", "")
-	for _, part := range []string{"passw", "passphrase", "pwd", "secret", "token", "credential", "privatekey", "connectionstring", "connstr"} {
-		if strings.Contains(lower, part) {
-			return true
-		}
+	if containsAny(strings.ReplaceAll(strings.ToLower(name), "tokeniz", ""), secretParts) {
+		return true
 	}
 	for word := range strings.FieldsFuncSeq(camelCase.ReplaceAllString(name, "${1}_$2"), func(r rune) bool { return !unicode.IsLetter(r) }) {
 		word = strings.ToLower(word)
@@ -32,7 +29,16 @@ func IsSecretName(name string) bool {
 
 var camelCase = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 
+// mayHaveSecretName reports whether a text has what every name has that [IsSecretName]
+// reports.
+func mayHaveSecretName(text string) bool {
+	lower := strings.ToLower(text)
+	return containsAny(strings.ReplaceAll(lower, "tokeniz", ""), secretParts) || containsAny(lower, secretWords) || containsAny(lower, secretEnds)
+}
+
 var (
+	secretParts  = []string{"passw", "passphrase", "pwd", "secret", "token", "credential", "privatekey", "connectionstring", "connstr"}
+	secretEnds   = []string{"key", "auth", "pass"}            // that secretSuffix matches
 	secretSuffix = regexp.MustCompile(`(?:keys?|auth|pass)$`) // DBPASS
 	secretWords  = []string{"pw", "pat", "dsn", "private", "authorization", "bearer", "jwt", "cookie", "cookies", "cred", "creds", "salt", "pepper", "otp", "sig", "signature", "sas"}
 	harmless     = []string{"bypass", "compass", "monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "turnkey", "hotkey", "hotkeys", "mickey"}
@@ -140,7 +146,7 @@ func Redact(text string) string {
 	if strings.HasPrefix(text, "-") || containsAny(text, flagMarkers) {
 		text = redactFlags(text)
 	}
-	if strings.ContainsAny(text, ":=") {
+	if strings.ContainsAny(text, ":=") && mayHaveSecretName(text) {
 		text = redactPairs(text)
 	}
 	if containsAny(strings.ToLower(text), headerMarkers) {

@@ -16,9 +16,19 @@ import (
 // they slow it down.
 const (
 	clients         = 4
-	requestInterval = 5 * time.Millisecond
+	requestInterval = 20 * time.Millisecond // between those of a client
+	shortInterval   = 5 * time.Millisecond
 	requestTimeout  = 5 * time.Second
 )
+
+// intervalFor returns the interval for a number of paths. If traffic is shifted, each path gets
+// as many requests as one alone would, because versions are compared by their figures.
+func intervalFor(paths int, shifts bool) time.Duration {
+	if !shifts || paths == 0 {
+		return requestInterval
+	}
+	return max(shortInterval, requestInterval/time.Duration(paths))
+}
 
 // traffic sends requests during a release and counts the results.
 type traffic struct {
@@ -30,7 +40,7 @@ type traffic struct {
 }
 
 // startTraffic starts clients that request the paths below base in turn.
-func startTraffic(ctx context.Context, base string, paths []string) *traffic {
+func startTraffic(ctx context.Context, base string, paths []string, interval time.Duration) *traffic {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &traffic{stop: cancel, client: &http.Client{
 		Timeout:   requestTimeout,
@@ -38,14 +48,14 @@ func startTraffic(ctx context.Context, base string, paths []string) *traffic {
 	}}
 	if len(paths) > 0 { // of web services
 		for n := range clients {
-			t.done.Go(func() { t.run(ctx, base, paths, n) })
+			t.done.Go(func() { t.run(ctx, base, paths, n, interval) })
 		}
 	}
 	return t
 }
 
-func (t *traffic) run(ctx context.Context, base string, paths []string, n int) {
-	ticker := time.NewTicker(requestInterval)
+func (t *traffic) run(ctx context.Context, base string, paths []string, n int, interval time.Duration) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		if err := t.get(ctx, base+paths[n%len(paths)]); err == nil {

@@ -35,19 +35,23 @@ const readJobs = 4
 // serviceID identifies an ECS service: names are unique within a cluster.
 type serviceID struct{ cluster, name string }
 
-func idOf(s platform.Service) serviceID { return serviceID{s.ClusterName(), s.ServiceName()} }
+// idOf returns the ECS service of an entry; a job has none.
+func idOf(s platform.Service) serviceID {
+	if s.IsJob() {
+		return serviceID{}
+	}
+	return serviceID{s.ClusterName(), s.ServiceName()}
+}
 
-// describe returns the services of targets. A call describes services of one cluster.
-func (e Engine) describe(ctx context.Context, targets []Target) (map[serviceID]*types.Service, error) {
+// describe returns the services with the given ids. A call describes services of one cluster.
+func (e Engine) describe(ctx context.Context, ids []serviceID) (map[serviceID]*types.Service, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	byCluster := map[string][]string{}
-	for _, target := range targets {
-		if target.Service.IsJob() {
-			continue
+	for _, id := range ids {
+		if id != (serviceID{}) {
+			byCluster[id.cluster] = append(byCluster[id.cluster], id.name)
 		}
-		id := idOf(target.Service)
-		byCluster[id.cluster] = append(byCluster[id.cluster], id.name)
 	}
 	var mu sync.Mutex // guards services
 	services := map[serviceID]*types.Service{}

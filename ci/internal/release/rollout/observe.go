@@ -19,11 +19,7 @@ import (
 func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	targets := make([]Target, len(r.services))
-	for n, s := range r.services {
-		targets[n] = s.target
-	}
-	described, err := r.describe(ctx, targets)
+	described, err := r.describe(ctx, r.ids)
 	if err != nil {
 		r.renew(err)
 		return nil, err
@@ -31,7 +27,7 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 	observed := make([]machine.Observation, len(r.services))
 	current := make([]string, len(r.services))
 	for n, s := range r.services {
-		service := described[s.id()]
+		service := described[r.ids[n]]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 			observed[n].Missing = true
 			continue

@@ -40,7 +40,11 @@ func (p releasePlan) changed() []*servicePlan {
 // plan plans the release of all targets. It changes nothing. The error joins those of
 // all services.
 func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) {
-	described, err := e.describe(ctx, request.Targets)
+	ids := make([]serviceID, len(request.Targets))
+	for n, target := range request.Targets {
+		ids[n] = idOf(target.Service)
+	}
+	described, err := e.describe(ctx, ids)
 	if err != nil {
 		return releasePlan{}, err
 	}
@@ -50,7 +54,7 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 	group.SetLimit(planJobs)
 	for n, target := range request.Targets {
 		group.Go(func() error {
-			services[n], problems[n] = e.planService(ctx, request, target, described[idOf(target.Service)])
+			services[n], problems[n] = e.planService(ctx, request, target, described[ids[n]])
 			return nil
 		})
 	}

@@ -164,11 +164,11 @@ func (e Engine) checkNotConcurrent(ctx context.Context, request Request, changed
 	if len(changed) == 0 {
 		return nil
 	}
-	var targets []Target
+	var ids []serviceID
 	for _, s := range changed {
-		targets = append(targets, s.target)
+		ids = append(ids, s.id())
 	}
-	services, err := e.describe(ctx, targets)
+	services, err := e.describe(ctx, ids)
 	if err != nil {
 		return err
 	}

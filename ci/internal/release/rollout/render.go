@@ -61,19 +61,28 @@ func (t Target) runsImages(definition types.TaskDefinition) bool {
 	return imageOf(definition, t.Service.ContainerName()) == t.Image
 }
 
-// registerInput copies a task definition into the input to register it. It uses
-// reflection, so that fields of later API versions are copied, too.
+// registerInput copies a task definition into the input to register it.
 func registerInput(template types.TaskDefinition) *ecs.RegisterTaskDefinitionInput {
 	input := &ecs.RegisterTaskDefinitionInput{}
-	from, to := reflect.ValueOf(template), reflect.ValueOf(input).Elem()
-	for i := range to.NumField() {
-		field := to.Type().Field(i)
-		if source := from.FieldByName(field.Name); field.IsExported() && source.IsValid() && source.Type() == field.Type {
-			to.Field(i).Set(source)
-		}
+	from, to := reflect.ValueOf(&template).Elem(), reflect.ValueOf(input).Elem()
+	for _, field := range registerFields {
+		to.Field(field.to).Set(from.Field(field.from))
 	}
 	return input
 }
+
+// registerFields are the fields that a task definition and the input to register it have in
+// common. Reflection finds those of later API versions, too.
+var registerFields = func() (fields []struct{ from, to int }) {
+	from, to := reflect.TypeFor[types.TaskDefinition](), reflect.TypeFor[ecs.RegisterTaskDefinitionInput]()
+	for i := range to.NumField() {
+		field := to.Field(i)
+		if source, ok := from.FieldByName(field.Name); ok && field.IsExported() && source.Type == field.Type {
+			fields = append(fields, struct{ from, to int }{source.Index[0], i})
+		}
+	}
+	return fields
+}()
 
 func containerNames(definition types.TaskDefinition) []string {
 	var names []string

@@ -36,11 +36,11 @@ func (s runningService) version() report.Version {
 
 // runningServices looks up what the services run. A missing service is an error.
 func (e Engine) runningServices(ctx context.Context, services []platform.Service) ([]runningService, error) {
-	var targets []Target
+	var ids []serviceID
 	for _, s := range services {
-		targets = append(targets, Target{Service: s})
+		ids = append(ids, idOf(s))
 	}
-	described, err := e.describe(ctx, targets)
+	described, err := e.describe(ctx, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type run struct {
 	request  Request
 	machine  *machine.Release
 	services []*serviceRollout // those that change, in the order of the machine's plans
+	ids      []serviceID       // of services
 	jobs     []*jobRollout     // those that change
 	traffic  trafficChecks
 }
@@ -37,6 +38,7 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 			continue
 		}
 		plans = append(plans, e.scaled(s.Plan))
+		r.ids = append(r.ids, s.id())
 		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
 	}
 	r.machine = machine.New(plans, machine.Options{

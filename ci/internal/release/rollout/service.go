@@ -93,11 +93,11 @@ func (l deploymentLookup) arnOf(own string) string {
 // LoadBalancers returns the load balancers of each service in ECS, by the entry's name.
 // Services that do not exist are left out.
 func (e Engine) LoadBalancers(ctx context.Context, services []platform.Service) (map[string][]types.LoadBalancer, error) {
-	var targets []Target
+	var ids []serviceID
 	for _, s := range services {
-		targets = append(targets, Target{Service: s})
+		ids = append(ids, idOf(s))
 	}
-	described, err := e.describe(ctx, targets)
+	described, err := e.describe(ctx, ids)
 	if errors.As(err, new(missingError)) {
 		return nil, nil // the release reports it
 	}

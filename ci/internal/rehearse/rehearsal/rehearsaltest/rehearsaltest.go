@@ -74,6 +74,7 @@ func SetEnv(t *testing.T, endpoint string) {
 	for name, value := range map[string]string{ //nolint:gosec // the embedded AWS takes any credentials
 		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.PipelineAccessKey, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+		"AWS_CA_BUNDLE": "", // of this machine; each command would parse it for calls without TLS
 	} {
 		t.Setenv(name, value)
 	}

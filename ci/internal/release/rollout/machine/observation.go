@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -49,17 +48,19 @@ func (o Observation) tasks() (n int32) {
 
 // Primary returns the primary deployment, or nil.
 func Primary(deployments []types.Deployment) *types.Deployment {
-	return find(deployments, func(d types.Deployment) bool { return aws.ToString(d.Status) == "PRIMARY" })
+	return find(deployments, func(d *types.Deployment) bool { return aws.ToString(d.Status) == "PRIMARY" })
 }
 
 // Deployment returns the deployment with the given id, or nil.
 func Deployment(deployments []types.Deployment, id string) *types.Deployment {
-	return find(deployments, func(d types.Deployment) bool { return aws.ToString(d.Id) == id })
+	return find(deployments, func(d *types.Deployment) bool { return aws.ToString(d.Id) == id })
 }
 
-func find(deployments []types.Deployment, match func(types.Deployment) bool) *types.Deployment {
-	if n := slices.IndexFunc(deployments, match); n >= 0 {
-		return &deployments[n]
+func find(deployments []types.Deployment, match func(*types.Deployment) bool) *types.Deployment {
+	for n := range deployments {
+		if match(&deployments[n]) {
+			return &deployments[n]
+		}
 	}
 	return nil
 }

@@ -1,8 +1,7 @@
 package machine
 
 import (
-	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,15 +39,19 @@ func (r *Release) nearlyDone() bool {
 	return false
 }
 
-// fingerprint returns a text that changes with the state of the services.
-func fingerprint(observed []Observation) string {
-	var b strings.Builder
-	for _, o := range observed {
-		fmt.Fprintf(&b, "%v %s %s %g %v", o.Missing, o.Status, o.Stage, o.Percent, o.Hook != nil)
-		for _, d := range o.Deployments {
-			fmt.Fprintf(&b, " %s %s %s %d %d %d", aws.ToString(d.Id), aws.ToString(d.Status), d.RolloutState, d.RunningCount, d.PendingCount, d.FailedTasks)
+// sameState reports whether two observations of all services have the same state.
+func sameState(a, b []Observation) bool {
+	return slices.EqualFunc(a, b, func(a, b Observation) bool {
+		if a.Missing != b.Missing || a.Status != b.Status || a.Stage != b.Stage || a.Percent != b.Percent || (a.Hook == nil) != (b.Hook == nil) || len(a.Deployments) != len(b.Deployments) {
+			return false
 		}
-		b.WriteString("\n")
-	}
-	return b.String()
+		for n := range a.Deployments {
+			d, e := &a.Deployments[n], &b.Deployments[n]
+			if aws.ToString(d.Id) != aws.ToString(e.Id) || aws.ToString(d.Status) != aws.ToString(e.Status) || d.RolloutState != e.RolloutState ||
+				d.RunningCount != e.RunningCount || d.PendingCount != e.PendingCount || d.FailedTasks != e.FailedTasks {
+				return false
+			}
+		}
+		return true
+	})
 }

@@ -35,12 +35,12 @@ type Release struct {
 	services []*service
 	options  Options
 	stage    Stage
-	since    time.Time // start of the stage
-	cause    error     // why the release is restored
-	readAt   time.Time // of the last observation
-	changed  time.Time // of the last observed change
-	seen     string    // fingerprint of the last observation
-	events   []Event   // not yet reported
+	since    time.Time     // start of the stage
+	cause    error         // why the release is restored
+	readAt   time.Time     // of the last observation
+	changed  time.Time     // of the last observed change
+	seen     []Observation // the last ones, nil for none
+	events   []Event       // not yet reported
 
 	bakes            time.Duration // of what is configured, what the time limit does not count yet
 	entered          time.Time     // start of Testing or Verifying
@@ -303,7 +303,7 @@ func (r *Release) restore(cause error, now time.Time) {
 	if r.stage == Restoring || r.stage == Finished {
 		return
 	}
-	r.stage, r.cause, r.since, r.changed, r.seen = Restoring, cause, now, now, ""
+	r.stage, r.cause, r.since, r.changed, r.seen = Restoring, cause, now, now, nil
 	for _, s := range r.services {
 		s.Verdict, s.action, s.contradictedSince = Pending, None, time.Time{}
 		s.UpdateProblem, s.Problem = s.Problem, ""
@@ -369,9 +369,10 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 	}
 	r.allowBake(now)
 	r.readAt = now
-	if seen := fingerprint(observed); seen != r.seen {
-		r.seen, r.changed = seen, now
+	if !sameState(observed, r.seen) {
+		r.changed = now
 	}
+	r.seen = observed
 	var failure error
 	for _, s := range r.services {
 		s.findOwn(s.Observed, r.stage == Updating)

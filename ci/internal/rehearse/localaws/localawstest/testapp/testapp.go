@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -111,14 +112,28 @@ func Image(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 	return mutate.ConfigFile(img, file)
 }
 
-// ServiceImage returns an image of the service that Build has compiled. The version is
-// in its environment, so that each version is a different image.
-func ServiceImage(binary, version string, args ...string) (v1.Image, error) {
+// layers are the layers of the compiled services, by the file: all versions have the same.
+var layers sync.Map
+
+func serviceLayer(binary string) (v1.Layer, error) {
+	if layer, ok := layers.Load(binary); ok {
+		return layer.(v1.Layer), nil
+	}
 	body, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, fmt.Errorf("reading the test service: %w", err)
 	}
 	layer, err := Layer(File{Name: "app", Body: body, Mode: 0o755}, File{Name: "tmp/", Mode: 0o1777})
+	if err == nil {
+		layers.Store(binary, layer)
+	}
+	return layer, err
+}
+
+// ServiceImage returns an image of the service that Build has compiled. The version is
+// in its environment, so that each version is a different image.
+func ServiceImage(binary, version string, args ...string) (v1.Image, error) {
+	layer, err := serviceLayer(binary)
 	if err != nil {
 		return nil, err
 	}

@@ -14,14 +14,25 @@ import (
 	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
-// judge returns what is wrong with workflows: syntax errors, else broken rules, else
-// the first event with an unexpected result.
-func judge(contents map[string]string, cases map[string]happening, all map[string]pushEvent) []string {
+// judge finds what is wrong with workflows.
+type judge struct {
+	originals map[string]workflow.Set // by content
+	cases     map[string]happening
+	order     []string // names of cases: the one that found a mistake last is tried first
+	all       map[string]pushEvent
+}
+
+// wrong returns syntax errors, else broken rules, else the first event with an unexpected
+// result.
+func (j *judge) wrong(contents map[string]string) []string {
 	var set workflow.Set
 	for name, content := range contents {
-		one, err := parsed(name, content)
-		if err != nil {
-			return []string{err.Error()}
+		one, known := j.originals[content] // a mutation changes only one of all files
+		if !known {
+			var err error
+			if one, err = workflow.Parse(map[string]string{name: content}); err != nil {
+				return []string{err.Error()}
+			}
 		}
 		set = append(set, one...)
 	}
@@ -30,39 +41,32 @@ func judge(contents map[string]string, cases map[string]happening, all map[strin
 	for _, f := range set.Check() {
 		wrong = append(wrong, f.String())
 	}
-	for name, h := range cases {
-		if len(wrong) > 0 {
-			break
+	if len(wrong) > 0 {
+		return wrong
+	}
+	for n, name := range j.order {
+		h := j.cases[name]
+		got, err := h.start(set, j.all)
+		if err == nil && slices.Equal(got, h.want) {
+			continue
 		}
-		got, err := h.start(set, all)
-		if err != nil {
-			wrong = append(wrong, name+": "+err.Error())
-		} else if !slices.Equal(got, h.want) {
-			wrong = append(wrong, name+": "+strings.Join(got, "; "))
-		}
+		j.order = slices.Insert(slices.Delete(j.order, n, n+1), 0, name)
+		return []string{fmt.Sprint(name, ": ", strings.Join(got, "; "), err)}
 	}
-	return wrong
+	return nil
 }
-
-// parsed parses a workflow once, because a mutation changes only one of all files.
-func parsed(name, content string) (workflow.Set, error) {
-	if set, ok := readBefore[name+content]; ok {
-		return set, nil
-	}
-	set, err := workflow.Parse(map[string]string{name: content})
-	if err == nil {
-		readBefore[name+content] = set
-	}
-	return set, err
-}
-
-var readBefore = map[string]workflow.Set{}
 
 // TestMutations breaks every condition, permission, pin, limit and command of the
 // workflows slightly, one at a time. Each change must be detected.
 func TestMutations(t *testing.T) {
-	original, cases, all := files(t), happenings(), pushEvents(t)
-	require.Empty(t, judge(original, cases, all))
+	original, cases := files(t), happenings()
+	j := &judge{originals: map[string]workflow.Set{}, cases: cases, order: slices.Sorted(maps.Keys(cases)), all: pushEvents(t)}
+	for name, content := range original {
+		set, err := workflow.Parse(map[string]string{name: content})
+		require.NoError(t, err)
+		j.originals[content] = set
+	}
+	require.Empty(t, j.wrong(original))
 	count := 0
 	var survivors []string
 	for _, file := range slices.Sorted(maps.Keys(original)) {
@@ -77,11 +81,11 @@ func TestMutations(t *testing.T) {
 			mutated[file] = string(content)
 		}
 		write()
-		require.Empty(t, judge(mutated, cases, all), file)
+		require.Empty(t, j.wrong(mutated), file)
 		for _, m := range mutations(document.Content[0], "") {
 			undo := m.do()
 			write()
-			if len(judge(mutated, cases, all)) == 0 {
+			if len(j.wrong(mutated)) == 0 {
 				survivors = append(survivors, fmt.Sprintf("%s: nothing notices %s at line %d", file, m.what, m.line))
 			}
 			undo()

@@ -13,10 +13,12 @@ import (
 )
 
 // The load: about a thousand requests in a rollout of a few seconds, but not so many that
-// they slow it down.
+// they slow it down. The clients take turns, so that two services get a request every 5 ms,
+// and each of more services gets as many as one of two.
 const (
-	clients         = 4
-	requestInterval = 5 * time.Millisecond
+	minClients      = 4
+	clientsPerPath  = 2
+	requestInterval = 20 * time.Millisecond // of a client
 	requestTimeout  = 5 * time.Second
 )
 
@@ -32,13 +34,20 @@ type traffic struct {
 // startTraffic starts clients that request the paths below base in turn.
 func startTraffic(ctx context.Context, base string, paths []string) *traffic {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	clients := max(minClients, clientsPerPath*len(paths))
 	t := &traffic{stop: cancel, client: &http.Client{
 		Timeout:   requestTimeout,
 		Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: clients}, // all of it is on loopback
 	}}
 	if len(paths) > 0 { // of web services
 		for n := range clients {
-			t.done.Go(func() { t.run(ctx, base, paths, n) })
+			t.done.Go(func() {
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Duration(n) * requestInterval / time.Duration(clients)):
+				}
+				t.run(ctx, base, paths, n)
+			})
 		}
 	}
 	return t

@@ -17,6 +17,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/cli"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/images/supplychain/supplychaintest"
 	"github.com/slipway-cd/slipway/ci/internal/outputtest"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
@@ -165,6 +166,7 @@ func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoin
 func rehearseTree(t *testing.T, dir string, scenario rehearsal.Scenario, steps func(dir, endpoint string)) []localaws.Call {
 	t.Helper()
 	o := rehearsaltest.Options(t, dir, scenario)
+	o.Cache = image.CacheDir()
 	var server *localaws.Server
 	o.Started = func(s *localaws.Server) {
 		server = s
@@ -275,10 +277,11 @@ func TestDeployRole(t *testing.T) {
 	})
 	scenarios := make(chan []localaws.Call, len(rehearsal.Scenarios()))
 	t.Run("scenarios", func(t *testing.T) {
+		dir := sourcetest.New(t) // all release the same
 		for _, scenario := range rehearsal.Scenarios() {
 			t.Run(string(scenario), func(t *testing.T) {
 				t.Parallel()
-				scenarios <- rehearse(t, scenario, nil)
+				scenarios <- rehearseTree(t, dir, scenario, nil)
 			})
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rhysd/actionlint"
 	"mvdan.cc/sh/v3/syntax"
@@ -94,6 +95,25 @@ var ofRelease = map[string][]string{"release-build": nil, "release-sign": nil, "
 // substitutions. Its output may be appended to one of GitHub's files; files can be joined
 // below $RUNNER_TEMP.
 func parseCommand(script string) (command, error) {
+	known, ok := commands.Load(script)
+	if !ok {
+		c, err := parseScript(script)
+		known, _ = commands.LoadOrStore(script, parsed[command]{c, err})
+	}
+	p := known.(parsed[command])
+	return p.value, p.err
+}
+
+// parsed is the result of parsing a text. The same ones are parsed for every event.
+type parsed[T any] struct {
+	value T
+	err   error
+}
+
+// commands has the parsed scripts, by their text. Nobody changes them.
+var commands sync.Map
+
+func parseScript(script string) (command, error) {
 	if strings.Contains(script, "${{") {
 		return command{}, errors.New("a value reaches a script by env, never by ${{ }}: whoever chooses the value writes the script")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 
 	"github.com/rhysd/actionlint"
 )
@@ -60,15 +61,30 @@ func (s scope) interpolate(source string) (string, error) {
 // evaluate evaluates an expression by GitHub's rules, as far as the workflows need
 // them; anything else is an error. It calls asks with each status function.
 func (s scope) evaluate(source string, asks func(function string)) (any, error) {
-	tree, problem := actionlint.NewExprParser().Parse(actionlint.NewExprLexer(source + "}}"))
-	if problem != nil {
-		return nil, fmt.Errorf("parsing %q: %s", source, problem.Message)
+	tree, err := parseExpression(source)
+	if err != nil {
+		return nil, err
 	}
 	value, err := s.value(tree, asks)
 	if err != nil {
 		return nil, fmt.Errorf("evaluating %q: %w", source, err)
 	}
 	return value, nil
+}
+
+// expressions has the parsed expressions, by their text. Nobody changes them.
+var expressions sync.Map
+
+func parseExpression(source string) (actionlint.ExprNode, error) {
+	if known, ok := expressions.Load(source); ok {
+		return known.(actionlint.ExprNode), nil
+	}
+	tree, problem := actionlint.NewExprParser().Parse(actionlint.NewExprLexer(source + "}}"))
+	if problem != nil {
+		return nil, fmt.Errorf("parsing %q: %s", source, problem.Message)
+	}
+	expressions.Store(source, tree)
+	return tree, nil
 }
 
 func (s scope) value(node actionlint.ExprNode, asks func(string)) (any, error) {

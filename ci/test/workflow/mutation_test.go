@@ -14,55 +14,42 @@ import (
 	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
-// judge returns what is wrong with workflows: syntax errors, else broken rules, else
-// the first event with an unexpected result.
-func judge(contents map[string]string, cases map[string]happening, all map[string]pushEvent) []string {
-	var set workflow.Set
-	for name, content := range contents {
-		one, err := parsed(name, content)
-		if err != nil {
-			return []string{err.Error()}
-		}
-		set = append(set, one...)
-	}
-	slices.SortFunc(set, func(a, b workflow.Workflow) int { return strings.Compare(a.Name, b.Name) })
+// judge finds what is wrong with workflows.
+type judge struct {
+	cases map[string]happening
+	order []string // names of cases: the one that found a mistake last is tried first
+	all   map[string]pushEvent
+}
+
+// wrong returns broken rules, else the first event with an unexpected result.
+func (j *judge) wrong(set workflow.Set) []string {
 	var wrong []string
 	for _, f := range set.Check() {
 		wrong = append(wrong, f.String())
 	}
-	for name, h := range cases {
-		if len(wrong) > 0 {
-			break
+	if len(wrong) > 0 {
+		return wrong
+	}
+	for n, name := range j.order {
+		h := j.cases[name]
+		got, err := h.start(set, j.all)
+		if err == nil && slices.Equal(got, h.want) {
+			continue
 		}
-		got, err := h.start(set, all)
-		if err != nil {
-			wrong = append(wrong, name+": "+err.Error())
-		} else if !slices.Equal(got, h.want) {
-			wrong = append(wrong, name+": "+strings.Join(got, "; "))
-		}
+		j.order = slices.Insert(slices.Delete(j.order, n, n+1), 0, name)
+		return []string{fmt.Sprint(name, ": ", strings.Join(got, "; "), err)}
 	}
-	return wrong
+	return nil
 }
-
-// parsed parses a workflow once, because a mutation changes only one of all files.
-func parsed(name, content string) (workflow.Set, error) {
-	if set, ok := readBefore[name+content]; ok {
-		return set, nil
-	}
-	set, err := workflow.Parse(map[string]string{name: content})
-	if err == nil {
-		readBefore[name+content] = set
-	}
-	return set, err
-}
-
-var readBefore = map[string]workflow.Set{}
 
 // TestMutations breaks every condition, permission, pin, limit and command of the
 // workflows slightly, one at a time. Each change must be detected.
 func TestMutations(t *testing.T) {
-	original, cases, all := files(t), happenings(), pushEvents(t)
-	require.Empty(t, judge(original, cases, all))
+	original, cases := files(t), happenings()
+	j := &judge{cases: cases, order: slices.Sorted(maps.Keys(cases)), all: pushEvents(t)}
+	set, err := workflow.Read(root)
+	require.NoError(t, err)
+	require.Empty(t, j.wrong(set))
 	count := 0
 	var survivors []string
 	for _, file := range slices.Sorted(maps.Keys(original)) {
@@ -70,18 +57,36 @@ func TestMutations(t *testing.T) {
 		// must be valid after writing, or the test would prove nothing.
 		var document yaml.Node
 		require.NoError(t, yaml.Unmarshal([]byte(original[file]), &document))
-		mutated := maps.Clone(original)
-		write := func() {
-			content, err := yaml.Marshal(&document)
+		parse := func(document *yaml.Node) (workflow.Set, error) {
+			content, err := yaml.Marshal(document)
 			require.NoError(t, err)
-			mutated[file] = string(content)
+			return workflow.Parse(map[string]string{file: string(content)})
 		}
-		write()
-		require.Empty(t, judge(mutated, cases, all), file)
+		replace := func(one workflow.Set) workflow.Set {
+			all := slices.Clone(set)
+			all[slices.IndexFunc(all, func(w workflow.Workflow) bool { return w.Name == file })] = one[0]
+			return all
+		}
+		one, err := parse(&document)
+		require.NoError(t, err)
+		whole := replace(one)
+		require.Empty(t, j.wrong(whole), file)
 		for _, m := range mutations(document.Content[0], "") {
 			undo := m.do()
-			write()
-			if len(judge(mutated, cases, all)) == 0 {
+			mutated := &document
+			if m.job != "" {
+				mutated = withJob(document.Content[0], m.job) // the others are parsed already
+			}
+			one, err := parse(mutated)
+			changed := whole
+			switch {
+			case err != nil:
+			case m.job != "":
+				changed = whole.WithJob(file, m.job, one)
+			default:
+				changed = replace(one)
+			}
+			if err == nil && len(j.wrong(changed)) == 0 {
 				survivors = append(survivors, fmt.Sprintf("%s: nothing notices %s at line %d", file, m.what, m.line))
 			}
 			undo()
@@ -93,11 +98,26 @@ func TestMutations(t *testing.T) {
 	t.Logf("%d mutations", count)
 }
 
+// withJob returns a workflow with one of its jobs only.
+func withJob(w *yaml.Node, job string) *yaml.Node {
+	one := *w
+	one.Content = slices.Clone(w.Content)
+	for n := 0; n < len(one.Content); n += 2 {
+		if one.Content[n].Value == "jobs" {
+			jobs := *one.Content[n+1]
+			jobs.Content = []*yaml.Node{scalar(job), value(&jobs, job)}
+			one.Content[n+1] = &jobs
+		}
+	}
+	return &one
+}
+
 // mutation is a change of a tree and its reversal.
 type mutation struct {
 	what string
 	line int
 	do   func() (undo func())
+	job  string // in which all of it is, or ""
 }
 
 // mutations returns the mutations of a mapping and everything below it.
@@ -108,12 +128,18 @@ func mutations(node *yaml.Node, path string) (all []mutation) {
 		for n := 0; n < len(node.Content); n += 2 {
 			key, value := node.Content[n].Value, node.Content[n+1]
 			all = append(all, entry(node, n, key, path)...)
-			all = append(all, mutations(value, path+"/"+key)...)
+			below := mutations(value, path+"/"+key)
+			if path == "/jobs" {
+				for n := range below {
+					below[n].job = key
+				}
+			}
+			all = append(all, below...)
 		}
 	case yaml.SequenceNode:
 		for n, item := range node.Content {
 			if item.Kind == yaml.MappingNode && strings.HasSuffix(path, "/steps") && value(item, "run") != nil {
-				all = append(all, mutation{"a step dropped", item.Line, func() func() {
+				all = append(all, mutation{what: "a step dropped", line: item.Line, do: func() func() {
 					old := slices.Clone(node.Content)
 					node.Content = slices.Delete(slices.Clone(node.Content), n, n+1)
 					return func() { node.Content = old }
@@ -137,7 +163,7 @@ func value(mapping *yaml.Node, key string) *yaml.Node {
 // additions returns what could be added to a mapping.
 func additions(node *yaml.Node, path string) (all []mutation) {
 	add := func(key, content string) {
-		all = append(all, mutation{"an added " + key + ": " + content, node.Line, func() func() {
+		all = append(all, mutation{what: "an added " + key + ": " + content, line: node.Line, do: func() func() {
 			old := slices.Clone(node.Content)
 			node.Content = append(node.Content, scalar(key), tree(content))
 			return func() { node.Content = old }
@@ -182,13 +208,13 @@ var used = []string{
 func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
 	old := node.Content[n+1]
 	become := func(what string, replacement *yaml.Node) {
-		all = append(all, mutation{key + " " + what, old.Line, func() func() {
+		all = append(all, mutation{what: key + " " + what, line: old.Line, do: func() func() {
 			node.Content[n+1] = replacement
 			return func() { node.Content[n+1] = old }
 		}})
 	}
 	drop := func() {
-		all = append(all, mutation{key + " dropped", old.Line, func() func() {
+		all = append(all, mutation{what: key + " dropped", line: old.Line, do: func() func() {
 			entries := slices.Clone(node.Content)
 			node.Content = slices.Delete(slices.Clone(node.Content), n, n+2)
 			return func() { node.Content = entries }

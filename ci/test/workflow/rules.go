@@ -350,7 +350,7 @@ func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
 		}
 		return []string{command.function()}
 	case *actionlint.ExecAction:
-		c.action(step, exec)
+		c.action(job, step, exec)
 	}
 	return nil
 }
@@ -371,9 +371,9 @@ func defines(env *actionlint.Env, name string) bool {
 	return env != nil && env.Vars[strings.ToLower(name)] != nil
 }
 
-func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
+func (c *checker) action(job *actionlint.Job, step *actionlint.Step, exec *actionlint.ExecAction) {
 	uses := text(exec.Uses)
-	line := c.workflow.lines[exec.Uses.Pos.Line-1]
+	line := c.workflow.lines[job][exec.Uses.Pos.Line-1]
 	switch {
 	case uses == setupAction, uses == releaseAction:
 		return

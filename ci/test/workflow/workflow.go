@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,7 @@ const Dir = ".github/workflows"
 type Workflow struct {
 	// Name is the file's name, without directories.
 	Name   string
-	lines  []string
+	lines  map[*actionlint.Job][]string // of the file that a job is from
 	syntax *actionlint.Workflow
 }
 
@@ -71,10 +72,35 @@ func Parse(files map[string]string) (Set, error) {
 		for _, p := range problems {
 			all = append(all, fmt.Errorf("%s/%s:%d: %s", Dir, name, p.Line, p.Message))
 		}
-		set = append(set, Workflow{Name: name, lines: strings.Split(content, "\n"), syntax: syntax})
+		w := Workflow{Name: name, lines: map[*actionlint.Job][]string{}, syntax: syntax}
+		if syntax != nil {
+			lines := strings.Split(content, "\n")
+			for _, job := range syntax.Jobs {
+				w.lines[job] = lines
+			}
+		}
+		set = append(set, w)
 	}
 	slices.SortFunc(set, func(a, b Workflow) int { return cmp.Compare(a.Name, b.Name) })
 	return set, errors.Join(all...)
+}
+
+// WithJob returns the set with a job of a file as it is in another version of the file.
+func (s Set) WithJob(file, id string, from Set) Set {
+	s = slices.Clone(s)
+	id = strings.ToLower(id)
+	for n, w := range s {
+		if w.Name != file {
+			continue
+		}
+		syntax, job := *w.syntax, from[0].syntax.Jobs[id]
+		job.Pos = syntax.Jobs[id].Pos // which is its place among the jobs
+		syntax.Jobs, w.lines = maps.Clone(syntax.Jobs), maps.Clone(w.lines)
+		syntax.Jobs[id], w.lines[job] = job, from[0].lines[job]
+		w.syntax = &syntax
+		s[n] = w
+	}
+	return s
 }
 
 // jobs returns the workflow's jobs in the order of the file.

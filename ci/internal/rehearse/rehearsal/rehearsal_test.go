@@ -71,6 +71,7 @@ func TestScenarios(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, tt.scenario)
 			o.Live, o.Cache = true, image.CacheDir()
+			rehearsaltest.CheckActions(t, &o)
 			got := rehearse(t.Context(), o)
 			details := fmt.Sprintf("%+v", got)
 			require.Equal(t, tt.result, got.Result, details)
@@ -153,6 +154,7 @@ func TestInterrupted(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, rehearsal.Happy)
 			o.Live, o.Cache = true, image.CacheDir()
+			rehearsaltest.CheckActions(t, &o)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			view := trigger{at: at, do: func() { cancel(outcome.Interruption("interrupted by the test")) }}

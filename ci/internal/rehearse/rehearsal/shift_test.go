@@ -46,6 +46,7 @@ func TestShifts(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, tt.scenario)
 			o.Live, o.Cache, o.Strategy = true, image.CacheDir(), tt.strategy
+			rehearsaltest.CheckActions(t, &o)
 			got := rehearse(t.Context(), o)
 			details := fmt.Sprintf("%+v", got)
 			require.Equal(t, tt.result, got.Result, details)

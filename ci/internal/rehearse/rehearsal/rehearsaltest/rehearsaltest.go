@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
 	"github.com/slipway-cd/slipway/ci/internal/report"
 )
@@ -27,6 +28,34 @@ func Options(t *testing.T, dir string, scenario rehearsal.Scenario) rehearsal.Op
 	lock, err := image.ReadLock(dir)
 	require.NoError(t, err)
 	return rehearsal.Options{Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: scenario}
+}
+
+// Actions are the AWS actions that a release calls in any scenario. The tests of the
+// pipeline's roles evaluate calls of all of them.
+var Actions = []string{
+	"cloudwatch:GetMetricData", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload",
+	"ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken",
+	"ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart", "ecs:ContinueServiceDeployment", "ecs:DescribeClusters",
+	"ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition",
+	"ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTaskDefinitions", "ecs:ListTasks", "ecs:RegisterTaskDefinition",
+	"ecs:StopServiceDeployment", "ecs:TagResource", "ecs:UpdateService", "elasticloadbalancing:DescribeListeners",
+	"elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTargetGroups",
+	"elasticloadbalancing:DescribeTargetHealth", "iam:GetRole", "iam:PassRole", "iam:SimulatePrincipalPolicy",
+	"logs:DescribeLogGroups", "logs:GetLogEvents", "sts:GetCallerIdentity",
+}
+
+// CheckActions requires that the delivery calls no other actions than [Actions].
+func CheckActions(t *testing.T, o *rehearsal.Options) {
+	t.Helper()
+	o.Started = func(s *localaws.Server) {
+		t.Cleanup(func() {
+			for _, c := range s.Calls() {
+				if c.AccessKey == rehearsal.PipelineAccessKey || c.AccessKey == "" {
+					require.Contains(t, Actions, c.Service+":"+c.Action, "add it to rehearsaltest.Actions, and a scenario that calls it to ci/test/policy")
+				}
+			}
+		})
+	}
 }
 
 // Run runs a rehearsal. Its output goes to the test's log.

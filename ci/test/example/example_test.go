@@ -65,7 +65,7 @@ func all(services, job report.Result) map[string]report.Result {
 func TestExample(t *testing.T) {
 	t.Parallel()
 	view := report.Plain{W: t.Output()}
-	p := pipeline.Pipeline{Dir: copyTree(t), Cache: t.TempDir(), Recorder: report.NewRecorder(time.Now, view)}
+	p := pipeline.Pipeline{Dir: copyTree(t), Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view)}
 	release, err := p.Rehearse(t.Context(), pipeline.RehearseOptions{
 		Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0",
 		Up: func(_ string, release report.Release) {
@@ -122,7 +122,7 @@ func withFault(p platform.Platform, entry, fault string) platform.Platform {
 // TestFailures rehearses what can fail. Each fault is only in the new version, or comes
 // between the start of the previous one and the release.
 func TestFailures(t *testing.T) {
-	dir, cache := copyTree(t), t.TempDir()
+	dir := copyTree(t)
 	for name, tt := range map[string]struct {
 		entry, fault string
 		// before, if set, is called before the release.
@@ -160,7 +160,7 @@ func TestFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := rehearsaltest.Options(t, dir, rehearsal.Happy)
-			o.Cache, o.Platform = cache, withFault(o.Platform, tt.entry, tt.fault)
+			o.Cache, o.Platform = image.CacheDir(), withFault(o.Platform, tt.entry, tt.fault)
 			var config aws.Config
 			o.Started = func(s *localaws.Server) { config = rehearsaltest.Config(s.Endpoint()) }
 			view := beforeRelease{report.Plain{W: t.Output()}, func() {
@@ -196,7 +196,7 @@ func (brokenBuilder) BuildDockerfile(context.Context, image.DockerfileBuild) err
 func TestBrokenDockerfile(t *testing.T) {
 	t.Parallel()
 	o := rehearsaltest.Options(t, copyTree(t), rehearsal.Happy)
-	o.Exec = brokenBuilder{o.Exec}
+	o.Exec, o.Cache = brokenBuilder{o.Exec}, image.CacheDir()
 	release := rehearsaltest.Run(t, o)
 	require.Equal(t, outcome.Failed, release.ExitCode)
 	require.Contains(t, release.Error, "building quotes: quotes/Dockerfile for ")

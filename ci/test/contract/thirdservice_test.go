@@ -29,18 +29,21 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
-// copyRepository is a repository with what this one delivers: all but the pipeline,
-// which looks at it from outside.
+// delivered is what of the tree is copied: all but the pipeline, which looks at it from
+// outside, and what is only read by people.
+var delivered = []string{"backend", "frontend", "terraform", "dagger.json", ".gitignore", image.LockFile}
+
+// copyRepository returns a repository with what this one delivers.
 func copyRepository(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	files, err := source.Tree{Dir: sourcetest.Repository()}.Files(t.Context(), ".")
+	dir, root := t.TempDir(), sourcetest.Root(delivered...)
+	files, err := source.Tree{Dir: root}.Files(t.Context(), ".")
 	require.NoError(t, err)
 	for _, name := range files {
-		if strings.HasPrefix(name, "ci/") && name != image.LockFile {
+		if !slices.ContainsFunc(delivered, func(part string) bool { return name == part || strings.HasPrefix(name, part+"/") }) {
 			continue
 		}
-		content, err := os.ReadFile(sourcetest.Repository(filepath.FromSlash(name)))
+		content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
 		require.NoError(t, err)
 		sourcetest.Write(t, dir, name, string(content))
 	}

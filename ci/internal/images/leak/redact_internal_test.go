@@ -2,6 +2,7 @@ package leak
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,4 +41,17 @@ func TestLongestWord(t *testing.T) {
 	for text, want := range map[string]int{"": 0, "a": 1, " ": 0, "ab c": 2, "a b+/_-9Z": 7, "é": 0, "abc.": 3} {
 		require.Equal(t, want, longestWord(text), text)
 	}
+}
+
+// TestMayHaveSecretName: names are searched for only in text that has a part of a secret one,
+// so each secret name must have one.
+func TestMayHaveSecretName(t *testing.T) {
+	names := []string{"DBPASS", "db_keys", "apiKey", "X-Auth", "x.pass", "tokenizPat", "tokenizer_key", "passtokenizw", "privateKey"}
+	for _, name := range slices.Concat(names, secretParts, secretWords, secretEnds) {
+		require.True(t, IsSecretName(name), name)
+		for _, name := range []string{name, strings.ToUpper(name), "my_" + name} {
+			require.True(t, mayHaveSecretName("it is: "+name+" = x"), name)
+		}
+	}
+	require.False(t, mayHaveSecretName("service: number=1"))
 }

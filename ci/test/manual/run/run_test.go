@@ -81,37 +81,37 @@ func TestRunnable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("executes commands: run without -short")
 	}
-	h := newHouse(t)
+	c := newClone(t)
 	for _, p := range pages(t) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			h.run(t, p)
+			c.run(t, p)
 		})
 	}
 }
 
-// house is where a reader stands who has cloned the repository and built slipway.
-type house struct {
+// clone is a clone of the repository, beside a built slipway.
+type clone struct {
 	dir string // has bin/slipway and repo
 	env []string
 }
 
-func newHouse(t *testing.T) house {
+func newClone(t *testing.T) clone {
 	t.Helper()
-	h := house{dir: t.TempDir()}
-	h.environment(t)
-	repo := filepath.Join(h.dir, "repo")
+	c := clone{dir: t.TempDir()}
+	c.environment(t)
+	repo := filepath.Join(c.dir, "repo")
 	// The tree as it stands, committed or not: that is what is tested.
-	h.command(t, h.dir, "git", "init", "-q", repo)
+	c.command(t, c.dir, "git", "init", "-q", repo)
 	list := append([]string{"git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"}, parts...)
-	for name := range strings.SplitSeq(h.command(t, gitRoot(t), list...), "\x00") {
-		h.copy(t, name, repo)
+	for name := range strings.SplitSeq(c.command(t, gitRoot(t), list...), "\x00") {
+		c.copy(t, name, repo)
 	}
-	h.command(t, repo, "git", "add", "-A")
-	h.command(t, repo, "git", "commit", "-q", "-m", "as it stands")
+	c.command(t, repo, "git", "add", "-A")
+	c.command(t, repo, "git", "commit", "-q", "-m", "as it stands")
 	// From where the packages are compiled already.
-	h.command(t, filepath.Join(root(), "ci"), "go", "build", "-ldflags=-s -w", "-o", filepath.Join(h.dir, "bin", "slipway"), "./cmd/slipway")
-	return h
+	c.command(t, filepath.Join(root(), "ci"), "go", "build", "-ldflags=-s -w", "-o", filepath.Join(c.dir, "bin", "slipway"), "./cmd/slipway")
+	return c
 }
 
 // gitRoot is the root of the work tree. Without git there is nothing to clone.
@@ -126,7 +126,7 @@ func gitRoot(t *testing.T) string {
 }
 
 // copy brings a file of the tree to where it is cloned, unless it was deleted.
-func (h house) copy(t *testing.T, name, repo string) {
+func (c clone) copy(t *testing.T, name, repo string) {
 	t.Helper()
 	if name == "" {
 		return
@@ -145,29 +145,29 @@ func (h house) copy(t *testing.T, name, repo string) {
 
 // environment is that of somebody who has Go and git, and nothing set for AWS, GitHub or a
 // runner.
-func (h *house) environment(t *testing.T) {
+func (c *clone) environment(t *testing.T) {
 	t.Helper()
 	for _, pair := range os.Environ() {
 		name, _, _ := strings.Cut(pair, "=")
 		if !regexp.MustCompile(`^(AWS_|ACTIONS_|GITHUB_|SLIPWAY_|GIT_|XDG_|CI$|HOME$|PATH$|GOVULNDB$)`).MatchString(name) {
-			h.env = append(h.env, pair)
+			c.env = append(c.env, pair)
 		}
 	}
 	known, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE", "GOENV", "GOPATH").Output()
 	require.NoError(t, err)
 	where := strings.Split(strings.TrimSpace(string(known)), "\n")
-	h.env = append(h.env, "GOCACHE="+where[0], "GOMODCACHE="+where[1], "GOENV="+where[2], "GOPATH="+where[3], "HOME="+h.dir, "TERM=dumb",
-		"PATH="+filepath.Join(h.dir, "bin")+":"+os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+filepath.Join(h.dir, "gitconfig"))
-	require.NoError(t, os.WriteFile(filepath.Join(h.dir, "gitconfig"),
+	c.env = append(c.env, "GOCACHE="+where[0], "GOMODCACHE="+where[1], "GOENV="+where[2], "GOPATH="+where[3], "HOME="+c.dir, "TERM=dumb",
+		"PATH="+filepath.Join(c.dir, "bin")+":"+os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+filepath.Join(c.dir, "gitconfig"))
+	require.NoError(t, os.WriteFile(filepath.Join(c.dir, "gitconfig"),
 		[]byte("[user]\n\tname = reader\n\temail = reader@example.com\n[safe]\n\tdirectory = *\n[init]\n\tdefaultBranch = main\n"), 0o600))
 }
 
-func (h house) command(t *testing.T, dir string, words ...string) string {
+func (c clone) command(t *testing.T, dir string, words ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
-	cmd.Dir, cmd.Env = dir, h.env
+	cmd.Dir, cmd.Env = dir, c.env
 	if words[0] == "go" {
-		cmd.Env = append(slices.Clone(h.env), "GOFLAGS=-buildvcs=false")
+		cmd.Env = append(slices.Clone(c.env), "GOFLAGS=-buildvcs=false")
 	}
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -176,26 +176,26 @@ func (h house) command(t *testing.T, dir string, words ...string) string {
 	return string(out)
 }
 
-// begins marks a block in what the shell prints.
-const begins = "\x01block "
+// blockMarker begins the output of a block.
+const blockMarker = "\x01block "
 
 // run executes the blocks of a page in one shell, and compares what they print.
-func (h house) run(t *testing.T, p *page) {
+func (c clone) run(t *testing.T, p *page) {
 	ctx, cancel := context.WithTimeout(t.Context(), pageLimit)
 	defer cancel()
 	dir := filepath.Join(t.TempDir(), "slipway")
-	h.command(t, h.dir, "git", "clone", "-q", filepath.Join(h.dir, "repo"), dir)
+	c.command(t, c.dir, "git", "clone", "-q", filepath.Join(c.dir, "repo"), dir)
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\n")
-	env, executed := h.env, []*block{}
+	env, executed := c.env, []*block{}
 	for _, b := range p.blocks {
-		if !h.has(t, p, b) {
+		if !c.has(t, p, b) {
 			continue
 		}
 		if slices.Contains(b.info, "aws") && !slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "AWS_ENDPOINT_URL=") }) {
-			env = append(slices.Clone(env), h.rehearse(ctx, t, dir)...)
+			env = append(slices.Clone(env), c.rehearse(ctx, t, dir)...)
 		}
-		fmt.Fprintf(&script, "printf '%s%d\\n'\n%s\n", begins, len(executed), b.code)
+		fmt.Fprintf(&script, "printf '%s%d\\n'\n%s\n", blockMarker, len(executed), b.code)
 		executed = append(executed, b)
 	}
 	if len(executed) == 0 {
@@ -203,24 +203,24 @@ func (h house) run(t *testing.T, p *page) {
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-c", script.String())
 	cmd.Dir, cmd.Env = dir, env
-	output, err := together(cmd)
-	parts := strings.Split(output, begins)[1:]
+	output, err := runGroup(cmd)
+	parts := strings.Split(output, blockMarker)[1:]
 	for n, part := range parts {
 		_, said, _ := strings.Cut(part, "\n")
 		b := executed[n]
 		if n == len(parts)-1 {
 			require.NoError(t, err, "%s:\n%s\n%s", p.name, b.code, said)
 		}
-		require.NoError(t, follows(said, b.output), "%s: %s\nit printed:\n%s", p.name, b.code, said)
+		require.NoError(t, hasLines(said, b.output), "%s: %s\nit printed:\n%s", p.name, b.code, said)
 	}
 	require.NoError(t, err, output)
 	require.Len(t, parts, len(executed))
 	t.Logf("%d blocks", len(executed))
 }
 
-// together runs a command in a process group of its own, of which nothing is left
+// runGroup runs a command in a process group of its own, of which nothing is left
 // afterwards, and returns all that it printed.
-func together(cmd *exec.Cmd) (string, error) {
+func runGroup(cmd *exec.Cmd) (string, error) {
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -237,7 +237,7 @@ func together(cmd *exec.Cmd) (string, error) {
 }
 
 // has reports whether the programs that a block needs are installed.
-func (h house) has(t *testing.T, p *page, b *block) bool {
+func (c clone) has(t *testing.T, p *page, b *block) bool {
 	for _, word := range b.info {
 		if program, ok := strings.CutPrefix(word, "needs="); ok {
 			if _, err := exec.LookPath(program); err != nil {
@@ -251,12 +251,12 @@ func (h house) has(t *testing.T, p *page, b *block) bool {
 
 // rehearse puts the system up as `slipway rehearse --keep` does, and returns the
 // environment that it prints.
-func (h house) rehearse(ctx context.Context, t *testing.T, dir string) []string {
+func (c clone) rehearse(ctx context.Context, t *testing.T, dir string) []string {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, "slipway", "rehearse", "--skip-tests", "--keep")
-	cmd.Path = filepath.Join(h.dir, "bin", "slipway")
+	cmd.Path = filepath.Join(c.dir, "bin", "slipway")
 	cmd.Err = nil // it is not on this process's PATH
-	cmd.Dir, cmd.Env = dir, h.env
+	cmd.Dir, cmd.Env = dir, c.env
 	seen := make(chan []string, 1)
 	said := outputtest.NewMatchWriter(`to use it from another shell: export (.*)\n`, func(match []string) { seen <- strings.Fields(match[1]) })
 	cmd.Stdout, cmd.Stderr = said, said
@@ -279,9 +279,9 @@ func (h house) rehearse(ctx context.Context, t *testing.T, dir string) []string 
 	return nil
 }
 
-// follows reports whether the output has the expected lines in order.
+// hasLines reports whether the output has the expected lines in order.
 // "…" stands for anything, and a line that is nothing else for any lines.
-func follows(printed, expected string) error {
+func hasLines(printed, expected string) error {
 	lines := strings.Split(printed, "\n")
 	for want := range strings.Lines(expected) {
 		want = strings.TrimSpace(want)
@@ -298,11 +298,11 @@ func follows(printed, expected string) error {
 	return nil
 }
 
-func TestFollows(t *testing.T) {
+func TestHasLines(t *testing.T) {
 	printed := "one 1\n  two  2.5s\nthree\n"
 	for expected, ok := range map[string]bool{
 		"one …\n…\nthree": true, "two …s": true, "three\none …": false, "four": false, "one": false, "": true, "two 2.5s\nthree": true,
 	} {
-		require.Equal(t, ok, follows(printed, expected) == nil, expected)
+		require.Equal(t, ok, hasLines(printed, expected) == nil, expected)
 	}
 }

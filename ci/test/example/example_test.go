@@ -6,11 +6,11 @@ package example_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +27,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/pipeline"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/task"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/report"
@@ -71,7 +72,7 @@ func TestExample(t *testing.T) {
 		Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0",
 		Up: func(_ string, release report.Release) {
 			require.Equal(t, report.Succeeded, release.Result, release.Error)
-			if !hasNamespaces() {
+			if !hasNamespaces(t) {
 				return // the tasks have no volume in common
 			}
 			require.Contains(t, get(t, release.URL+"/api/"), `"schema":2`)
@@ -89,7 +90,16 @@ func TestExample(t *testing.T) {
 
 // hasNamespaces reports whether each task gets namespaces of its own. Elsewhere its volumes are
 // not mounted: see docs/rehearsal.md.
-func hasNamespaces() bool { return exec.Command("unshare", "--mount", "--net", "true").Run() == nil }
+func hasNamespaces(t *testing.T) bool {
+	t.Helper()
+	s, err := localaws.Start(t.Context(), localaws.Options{Tasks: task.ModeNamespace})
+	if errors.Is(err, task.ErrNamespacesUnavailable) {
+		return false
+	}
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	return true
+}
 
 func get(t *testing.T, url string) string {
 	t.Helper()
@@ -132,6 +142,7 @@ func TestFailures(t *testing.T) {
 		entry, fault string
 		// before, if set, is called before the release.
 		before func(*testing.T, aws.Config)
+		volume bool // the fault is seen only with a volume
 		code   outcome.Code
 		result map[string]report.Result
 		want   []string // in the report
@@ -150,7 +161,7 @@ func TestFailures(t *testing.T) {
 			want: []string{"Essential container in task exited (exit code 1)", "| shop: reading the queue: no such table"},
 		},
 		"a sidecar is unhealthy": {
-			before: failSidecar, code: outcome.Restored, result: all(report.Restored, report.Unchanged),
+			before: failSidecar, volume: true, code: outcome.Restored, result: all(report.Restored, report.Unchanged),
 			want: []string{"audit"},
 		},
 		"a secret is missing": {
@@ -164,8 +175,8 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if name == "a sidecar is unhealthy" && !hasNamespaces() {
-				t.Skip("the sidecar reads a volume: run as root with CAP_SYS_ADMIN")
+			if tt.volume && !hasNamespaces(t) {
+				t.Skip("what fails reads a volume: run as root with CAP_SYS_ADMIN on Linux")
 			}
 			o := rehearsaltest.Options(t, dir, rehearsal.Happy)
 			o.Cache, o.Platform = image.CacheDir(), withFault(o.Platform, tt.entry, tt.fault)

@@ -95,23 +95,24 @@ var ofRelease = map[string][]string{"release-build": nil, "release-sign": nil, "
 // substitutions. Its output may be appended to one of GitHub's files; files can be joined
 // below $RUNNER_TEMP.
 func parseCommand(script string) (command, error) {
-	known, ok := commands.Load(script)
-	if !ok {
-		c, err := parseScript(script)
-		known, _ = commands.LoadOrStore(script, parsed[command]{c, err})
-	}
-	p := known.(parsed[command])
-	return p.value, p.err
+	return parseOnce(&commands, script, parseScript)
 }
 
-// parsed is the result of parsing a text. The same ones are parsed for every event.
-type parsed[T any] struct {
-	value T
-	err   error
-}
-
-// commands has the parsed scripts, by their text. Nobody changes them.
+// commands has the parsed scripts, by their text.
 var commands sync.Map
+
+// parseOnce parses a text that was not parsed before: the same ones are for every event. The
+// results are shared, and must not be changed.
+func parseOnce[T any](known *sync.Map, text string, parse func(string) (T, error)) (T, error) {
+	if value, ok := known.Load(text); ok {
+		return value.(T), nil
+	}
+	value, err := parse(text)
+	if err == nil {
+		known.Store(text, value)
+	}
+	return value, err
+}
 
 func parseScript(script string) (command, error) {
 	if strings.Contains(script, "${{") {

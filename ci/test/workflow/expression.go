@@ -61,7 +61,7 @@ func (s scope) interpolate(source string) (string, error) {
 // evaluate evaluates an expression by GitHub's rules, as far as the workflows need
 // them; anything else is an error. It calls asks with each status function.
 func (s scope) evaluate(source string, asks func(function string)) (any, error) {
-	tree, err := parseExpression(source)
+	tree, err := parseOnce(&expressions, source, parseExpression)
 	if err != nil {
 		return nil, err
 	}
@@ -72,18 +72,14 @@ func (s scope) evaluate(source string, asks func(function string)) (any, error) 
 	return value, nil
 }
 
-// expressions has the parsed expressions, by their text. Nobody changes them.
+// expressions has the parsed expressions, by their text.
 var expressions sync.Map
 
 func parseExpression(source string) (actionlint.ExprNode, error) {
-	if known, ok := expressions.Load(source); ok {
-		return known.(actionlint.ExprNode), nil
-	}
 	tree, problem := actionlint.NewExprParser().Parse(actionlint.NewExprLexer(source + "}}"))
 	if problem != nil {
 		return nil, fmt.Errorf("parsing %q: %s", source, problem.Message)
 	}
-	expressions.Store(source, tree)
 	return tree, nil
 }
 

@@ -68,22 +68,33 @@ func (p *providerProxy) handle(_ any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	key := call + string(request)
-	switch known, ok := p.answers.Load(key); {
-	case ok:
-		response = known.([]byte)
-	case call == "GetSchema":
-		response, err = p.schema(stream.Context(), method, request)
+	switch call {
+	case "GetSchema", "PrepareProviderConfig":
+		response, err = p.once(stream.Context(), method, call, request)
 	default:
 		err = p.provider.Invoke(stream.Context(), method, &request, &response)
-	}
-	if err == nil && (call == "GetSchema" || call == "PrepareProviderConfig") {
-		p.answers.Store(key, response)
 	}
 	if err != nil {
 		return err
 	}
 	return stream.SendMsg(&response)
+}
+
+// once returns the answer to a call, for which it asks the provider the first time only.
+func (p *providerProxy) once(ctx context.Context, method, call string, request []byte) (response []byte, err error) {
+	key := call + string(request)
+	if known, ok := p.answers.Load(key); ok {
+		return known.([]byte), nil
+	}
+	if call == "GetSchema" {
+		response, err = p.schema(ctx, method, request)
+	} else {
+		err = p.provider.Invoke(ctx, method, &request, &response)
+	}
+	if err == nil {
+		p.answers.Store(key, response)
+	}
+	return response, err
 }
 
 // schema returns the schemas of the types in use.

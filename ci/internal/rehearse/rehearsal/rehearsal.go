@@ -293,8 +293,7 @@ func deploy(ctx context.Context, d delivery.Delivery, o delivery.Options) report
 // releaseBy is [rehearsal.release] by another function. If the release succeeds, clients
 // send requests until after has returned.
 func (r *rehearsal) releaseBy(ctx context.Context, by releaseFunc, after func() error) (report.Release, error) {
-	paths := trafficPaths(r.options.Platform.Services)
-	load := startTraffic(ctx, r.environment.url, paths, intervalFor(len(paths), len(r.environment.shifts) > 0))
+	load := startTraffic(ctx, r.environment.url, trafficPaths(r.options.Platform.Services), len(r.environment.shifts) > 0)
 	stopStatus := r.reportStatus(ctx, load)
 	defer stopStatus()
 	release := r.deliver(ctx, by)

@@ -24,7 +24,7 @@ const (
 // intervalFor returns the interval for a number of paths. If traffic is shifted, each path gets
 // as many requests as one alone would, because versions are compared by their figures.
 func intervalFor(paths int, shifts bool) time.Duration {
-	if !shifts || paths == 0 {
+	if !shifts {
 		return requestInterval
 	}
 	return max(shortInterval, requestInterval/time.Duration(paths))
@@ -39,14 +39,16 @@ type traffic struct {
 	client         *http.Client
 }
 
-// startTraffic starts clients that request the paths below base in turn.
-func startTraffic(ctx context.Context, base string, paths []string, interval time.Duration) *traffic {
+// startTraffic starts clients that request the paths below base in turn, while the release shifts
+// traffic or not.
+func startTraffic(ctx context.Context, base string, paths []string, shifts bool) *traffic {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &traffic{stop: cancel, client: &http.Client{
 		Timeout:   requestTimeout,
 		Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: clients}, // all of it is on loopback
 	}}
 	if len(paths) > 0 { // of web services
+		interval := intervalFor(len(paths), shifts)
 		for n := range clients {
 			t.done.Go(func() {
 				select { // the clients take turns

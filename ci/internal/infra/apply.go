@@ -83,7 +83,15 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (ApplyReport, error) {
 	if err != nil {
 		return ApplyReport{}, err
 	}
-	out, err := w.run(ctx, s.root().ApplyStep(terraform.ApplyOptions{LockTimeout: o.LockTimeout, Vars: vars, VarFiles: files}))
+	apply := terraform.ApplyOptions{LockTimeout: o.LockTimeout, Vars: vars, VarFiles: files}
+	refresh, err := s.newRefresh(ctx, w, shown, len(reasons) > 0, options, apply)
+	if err != nil {
+		return ApplyReport{}, err
+	}
+	if err := w.copyPlan(filepath.Join(o.Plan, PlanFile), file.SHA256); err != nil { // newRefresh replaces it
+		return ApplyReport{}, err
+	}
+	out, err := w.run(ctx, s.root().ApplyStep(apply))
 	if err != nil && ctx.Err() == nil {
 		return ApplyReport{}, err
 	}
@@ -96,7 +104,10 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (ApplyReport, error) {
 		}
 	}
 	w.saveErroredState(&a, o.Plan, s.folder())
-	return a, s.setResult(ctx, &a, out)
+	if err := s.setResult(ctx, &a, out); err != nil || refresh == nil {
+		return a, err
+	}
+	return a, refresh.finish(ctx, &a, shown.redact)
 }
 
 // openPlan reads a plan directory and compares it with the source tree, without

@@ -38,9 +38,12 @@ type ApplyReport struct {
 	Failed     []Change `json:"failed"`
 	Unfinished []Change `json:"unfinished"`
 	NotReached []Change `json:"not_reached"`
+	// Refreshed are the addresses of resources in which AWS has set attributes since Terraform
+	// changed them or others. The state has these as well.
+	Refreshed []string `json:"refreshed,omitempty"`
 	// Errors are Terraform's errors, one line each.
 	Errors []string `json:"errors"`
-	// Warnings are Terraform's warnings.
+	// Warnings are Terraform's warnings, and why the state lacks what AWS has set.
 	Warnings []string          `json:"warnings"`
 	Outputs  terraform.Outputs `json:"outputs"`
 	// Next is the next step.

@@ -51,6 +51,7 @@ func (p *Progress) writeLine() {
 		switch {
 		case m.Run != nil && m.Run.HasFailed():
 			_, _ = fmt.Fprintf(p.W, "%s: run %q: %s\n", m.Run.Path, m.Run.Run, m.Run.Status)
+		case m.Changes != nil && *m.Changes == Counts{Operation: m.Changes.Operation}: // none, as in a refresh
 		case progressTypes[m.Type] && m.Text != "":
 			_, _ = io.WriteString(p.W, m.Text+"\n")
 		}

@@ -38,9 +38,9 @@ type ApplyReport struct {
 	Failed     []Change `json:"failed"`
 	Unfinished []Change `json:"unfinished"`
 	NotReached []Change `json:"not_reached"`
-	// Refreshed are the addresses of resources in which AWS has set attributes since Terraform
-	// changed them or others. The state has these as well.
-	Refreshed []string `json:"refreshed,omitempty"`
+	// Refreshed are the resources in which AWS has set attributes because Terraform changed
+	// others. The state has these attributes as well.
+	Refreshed []Change `json:"refreshed,omitempty"`
 	// Errors are Terraform's errors, one line each.
 	Errors []string `json:"errors"`
 	// Warnings are Terraform's warnings, and why the state lacks what AWS has set.
@@ -199,6 +199,7 @@ func (a *ApplyReport) groups() []struct {
 		{"Unfinished", a.Unfinished},
 		{"Not reached", a.NotReached},
 		{"Applied", a.Applied},
+		{"Refreshed", a.Refreshed},
 	}
 }
 

@@ -140,9 +140,10 @@ func (r *refresh) run(ctx context.Context, a *ApplyReport) error {
 	if err != nil {
 		return err
 	}
-	var refreshed, outside []string
+	var refreshed []Change
+	var outside []string
 	for _, d := range shown.summary.Drift {
-		refreshed = append(refreshed, d.Address)
+		refreshed = append(refreshed, Change{Address: d.Address, Action: d.Action})
 		if r.outside[d.Address] || d.Action != summary.Update {
 			outside = append(outside, d.Address)
 		}

@@ -160,11 +160,12 @@ func TestApplyRefreshesState(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, infra.Succeeded, applied.Result)
-			require.Equal(t, tt.refreshed, applied.Refreshed)
 			outputs := "apply"
-			if tt.refreshed != nil {
+			for _, address := range tt.refreshed {
 				outputs = "apply after"
+				require.Contains(t, rendered(t, applied), "  refreshed    update   "+address+"\n")
 			}
+			require.Len(t, applied.Refreshed, len(tt.refreshed))
 			require.Equal(t, `"`+outputs+`"`, string(applied.Outputs["o"].Value))
 			if tt.warning == "" {
 				require.Empty(t, applied.Warnings)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -84,7 +83,7 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 	requested := time.Now().Unix()
 	code, err := done.ExitCode(ctx)
 	if err != nil {
-		return step.Result{}, cmp.Or(imageError(ctx, s), fmt.Errorf("running %s: %w", s.Name, err))
+		return step.Result{}, runError(ctx, s, err)
 	}
 	if code != 0 && !s.NoCache {
 		// The engine caches failures too, but this one may be of the network.
@@ -108,20 +107,23 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 	return step.Result{ExitCode: code, Stderr: stderr}, nil
 }
 
-// imageError returns the error of a step that failed because its image cannot be pulled, or
-// nil. Without its image a tool is missing, like one that a host has not installed.
-func imageError(ctx context.Context, s step.Step) error {
-	_, err := dag.Container().From(s.Image).Sync(ctx)
-	if err == nil || ctx.Err() != nil {
-		return nil
+// runError returns the error of a step that could not run. A step whose image cannot be
+// pulled misses its tool, like one on a host that has not installed it.
+func runError(ctx context.Context, s step.Step, err error) error {
+	_, pullErr := dag.Container().From(s.Image).Sync(ctx)
+	if pullErr != nil && ctx.Err() == nil && connected(ctx) {
+		reason, _, _ := strings.Cut(pullErr.Error(), " [traceparent:")
+		return &tool.MissingError{Tool: s.Args[0], Reason: fmt.Sprintf(
+			"image %s cannot be pulled: %s: connect the engine to its registry or to a mirror, or correct the reference in %s",
+			s.Image, outcome.OneLine(reason), image.LockFile)}
 	}
-	if _, disconnected := dag.Version(ctx); disconnected != nil {
-		return nil
-	}
-	reason, _, _ := strings.Cut(err.Error(), " [traceparent:")
-	return &tool.MissingError{Tool: s.Args[0], Reason: fmt.Sprintf(
-		"image %s cannot be pulled: %s: connect the engine to its registry or to a mirror, or correct the reference in %s",
-		s.Image, outcome.OneLine(reason), image.LockFile)}
+	return fmt.Errorf("running %s: %w", s.Name, err)
+}
+
+// connected reports whether the engine answers.
+func connected(ctx context.Context) bool {
+	_, err := dag.Version(ctx)
+	return err == nil
 }
 
 // logElapsed logs every few seconds that a step still runs, until stop is called.

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/dagger"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
@@ -82,7 +83,7 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 	requested := time.Now().Unix()
 	code, err := done.ExitCode(ctx)
 	if err != nil {
-		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
+		return step.Result{}, runError(ctx, s, err)
 	}
 	if code != 0 && !s.NoCache {
 		// The engine caches failures too, but this one may be of the network.
@@ -104,6 +105,25 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 		return step.Result{}, fmt.Errorf("reading the outputs of %s: %w", s.Name, err)
 	}
 	return step.Result{ExitCode: code, Stderr: stderr}, nil
+}
+
+// runError returns the error of a step that could not run. A step whose image cannot be
+// pulled misses its tool, like one on a host that has not installed it.
+func runError(ctx context.Context, s step.Step, err error) error {
+	_, pullErr := dag.Container().From(s.Image).Sync(ctx)
+	if pullErr != nil && ctx.Err() == nil && connected(ctx) {
+		reason, _, _ := strings.Cut(pullErr.Error(), " [traceparent:")
+		return &tool.MissingError{Tool: s.Args[0], Reason: fmt.Sprintf(
+			"image %s cannot be pulled: %s: connect the engine to its registry or to a mirror, or correct the reference in %s",
+			s.Image, outcome.OneLine(reason), image.LockFile)}
+	}
+	return fmt.Errorf("running %s: %w", s.Name, err)
+}
+
+// connected reports whether the engine answers.
+func connected(ctx context.Context) bool {
+	_, err := dag.Version(ctx)
+	return err == nil
 }
 
 // logElapsed logs every few seconds that a step still runs, until stop is called.

@@ -1,6 +1,13 @@
-# The platform's resources were in this configuration before modules/platform had them. A
-# state of then moves without a change. A configuration of your own whose state is as old
-# needs this file as well.
+# Where the resources of an older state are now. It moves without a change. A configuration of
+# your own whose state is as old needs this file as well.
+
+# The root called modules/platform itself before.
+moved {
+  from = module.platform
+  to   = module.environment.module.platform
+}
+
+# Before that, it had the resources. These go on as above.
 
 moved {
   from = aws_appautoscaling_policy.service

@@ -53,18 +53,24 @@ run "every_entry_is_a_service" {
   }
 }
 
-run "no_state_key" {
+# This configuration, whose settings and outputs are those of the platform.
+
+run "settings" {
   command = plan
   override_data {
-    target = module.platform.data.aws_caller_identity.current
+    target = module.environment.module.platform.data.aws_caller_identity.current
     values = { account_id = "123456789012" }
   }
   override_data {
-    target = module.platform.data.aws_kms_alias.platform
+    target = module.environment.module.platform.data.aws_kms_alias.platform
     values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
   }
   variables {
-    state_key = "/prod"
+    settings = { name_prefix = "stg" }
   }
-  expect_failures = [var.state_key]
+
+  assert {
+    condition     = output.ecs_cluster_name == "stg-cluster" && toset(keys(output.task_families)) == toset(keys(var.services))
+    error_message = "a setting or an output is not that of the platform"
+  }
 }

@@ -82,7 +82,7 @@ other files contain no secrets.
 With --refresh-only it shows the drift of the platform.`,
 		Example: `  slipway plan
   slipway plan --state-lock=false --output markdown
-  slipway plan --backend-config bucket=my-state --var log_retention_days=365
+  slipway plan --backend-config bucket=my-state --var 'settings={log_retention_days=365}'
   slipway plan --refresh-only`,
 	}
 	f.bind(cmd)
@@ -126,7 +126,7 @@ When interrupted, apply waits until Terraform has finished its current
 operations. After a failure, plan and apply again.`,
 		Example: `  slipway apply
   slipway apply --plan .slipway/plan --digest sha256:4d91…
-  slipway apply --allow-destroy 'module.platform.aws_ecr_repository.service["old"]'`,
+  slipway apply --allow-destroy 'module.environment.module.platform.aws_ecr_repository.service["old"]'`,
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory written by slipway plan")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/slipway-cd/slipway/ci/internal/infra/module"
@@ -83,17 +82,11 @@ func (s Stage) ephemeralValues(vars, varFiles []string) ([]string, error) {
 			values = append(values, s.variable("TF_VAR_"+name))
 		}
 	}
-	entries, err := os.ReadDir(s.folder())
+	files, err := s.autoVariablesFiles()
 	if err != nil {
-		return nil, fmt.Errorf("reading the variables: %w", err)
+		return nil, err
 	}
-	files := slices.Clone(varFiles)
-	for _, entry := range entries {
-		if isAutoVariablesFile(entry.Name()) && !entry.IsDir() {
-			files = append(files, entry.Name())
-		}
-	}
-	for _, file := range files {
+	for _, file := range append(files, varFiles...) {
 		assignments, err := s.ephemeralAssignments(file, declared)
 		if err != nil {
 			return nil, err

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
 	"github.com/slipway-cd/slipway/ci/internal/infra/module"
@@ -79,20 +80,17 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(s.folder())
+	files, err := s.autoVariablesFiles()
 	if err != nil {
-		return nil, fmt.Errorf("reading the variables: %w", err)
+		return nil, err
 	}
-	for _, entry := range entries {
-		if !isAutoVariablesFile(entry.Name()) || entry.IsDir() {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(s.folder(), entry.Name()))
+	for _, name := range files {
+		data, err := os.ReadFile(filepath.Join(s.folder(), name))
 		if err != nil {
 			return nil, fmt.Errorf("reading the variables: %w", err)
 		}
-		if planned, _ := splitVariables(entry.Name(), data, declared); planned != nil {
-			found[entry.Name()] = p.Fingerprint(planned)
+		if planned, _ := splitVariables(name, data, declared); planned != nil {
+			found[name] = p.Fingerprint(planned)
 		}
 	}
 	for name, ephemeral := range declared {
@@ -120,6 +118,74 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 		}
 	}
 	return found, nil
+}
+
+// autoVariablesFiles returns the names of the variables files that Terraform loads
+// automatically.
+func (s Stage) autoVariablesFiles() (names []string, err error) {
+	entries, err := os.ReadDir(s.folder())
+	if err != nil {
+		return nil, fmt.Errorf("reading the variables: %w", err)
+	}
+	for _, entry := range entries {
+		if isAutoVariablesFile(entry.Name()) && !entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+// checkInputs refuses values of the platform's inputs, other than in the environment's file,
+// if the configuration takes them in its variable settings. Terraform would ignore them, at
+// most with a warning, and plan the platform without them.
+func (s Stage) checkInputs(o terraform.PlanOptions) error {
+	declared, err := s.declaredVariables()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"services", "settings"} {
+		if _, ok := declared[name]; !ok {
+			return nil
+		}
+	}
+	sources := map[string]string{} // of values, by variable
+	for _, entry := range s.environ() {
+		key, _, _ := strings.Cut(entry, "=")
+		if name, ok := strings.CutPrefix(key, "TF_VAR_"); ok {
+			sources[name] = key
+		}
+	}
+	files, err := s.autoVariablesFiles()
+	if err != nil {
+		return err
+	}
+	for n, file := range append(files, o.VarFiles...) {
+		if n == len(files) && s.Environment != "" {
+			continue // the environment's file comes first
+		}
+		data, err := os.ReadFile(s.fromRoot(file))
+		if err != nil {
+			return outcome.Usagef("--var-file: %w", err)
+		}
+		assignments := module.Assignments(file, data)
+		if !filepath.IsAbs(file) {
+			file = path.Join(s.dir(), file)
+		}
+		for _, a := range assignments {
+			sources[a.Name] = file
+		}
+	}
+	for _, assignment := range o.Vars {
+		name, _, _ := strings.Cut(assignment, "=")
+		sources[name] = flagVar + name
+	}
+	known := platform.KnownKeys(s.Tree.Dir)
+	for _, name := range slices.Sorted(maps.Keys(sources)) {
+		if _, ok := declared[name]; !ok && slices.Contains(known, name) {
+			return outcome.Usagef("%s: %s is no variable of %s: move it to settings in %[3]s/main.tf or to the environment's file, or use --var 'settings={%[2]s=…}'", sources[name], name, s.dir())
+		}
+	}
+	return nil
 }
 
 // withoutSettings removes warnings about the keys of an environment's file that are no
@@ -199,7 +265,7 @@ func (s Stage) fromRoot(file string) string {
 func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	for _, assignment := range o.Vars {
 		if name, _, ok := strings.Cut(assignment, "="); !ok || name == "" {
-			return o, outcome.Usagef("invalid --var: want NAME=VALUE") // the argument may be a secret value
+			return o, outcome.Usagef("invalid variable: want NAME=VALUE") // the argument may be a secret value
 		}
 	}
 	o.VarFiles = slices.Clone(o.VarFiles)

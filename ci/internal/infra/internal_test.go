@@ -172,6 +172,54 @@ func TestWithoutSettings(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestCheckInputs: a configuration that takes the platform's inputs in settings has no
+// variable for each.
+func TestCheckInputs(t *testing.T) {
+	const object, flat = "variable \"services\" {}\nvariable \"environment\" {}\nvariable \"settings\" {}", "variable \"services\" {}\nvariable \"region\" {}"
+	region := map[string]string{"terraform.tfvars": "region = \"eu-west-1\"\n", "x.auto.tfvars.json": `{"region": "eu-west-1"}`, "mine.tfvars": "region = \"eu-west-1\"\n"}
+	for name, tt := range map[string]struct {
+		variables   string
+		file        string // of variables, in the root module
+		environ     []string
+		environment string
+		options     terraform.PlanOptions
+		from        string // the refused value's
+	}{
+		"terraform.tfvars":        {variables: object, file: "terraform.tfvars", from: "terraform/terraform.tfvars"},
+		"a file in JSON":          {variables: object, file: "x.auto.tfvars.json", from: "terraform/x.auto.tfvars.json"},
+		"an environment variable": {variables: object, environ: []string{"TF_VAR_region=eu-west-1"}, from: "TF_VAR_region"},
+		"--var":                   {variables: object, options: terraform.PlanOptions{Vars: []string{"region=eu-west-1"}}, from: "--var region"},
+		"--var-file":              {variables: object, file: "mine.tfvars", options: terraform.PlanOptions{VarFiles: []string{"mine.tfvars"}}, from: "terraform/mine.tfvars"},
+		"beside an environment's": {variables: object, file: "mine.tfvars", environment: "staging", options: terraform.PlanOptions{VarFiles: []string{"staging.tfvars.json", "mine.tfvars"}}, from: "terraform/mine.tfvars"},
+		"the environment's file":  {variables: object, file: "mine.tfvars", environment: "staging", options: terraform.PlanOptions{VarFiles: []string{"mine.tfvars"}}},
+		"a file that is not read": {variables: object, file: "mine.tfvars"},
+		"a variable":              {variables: object, options: terraform.PlanOptions{Vars: []string{`settings={region="eu-west-1"}`, "environment=staging"}}},
+		"no input":                {variables: object, environ: []string{"TF_VAR_github_repository=acme/shop"}},
+		"a variable for each":     {variables: flat, file: "terraform.tfvars", environ: []string{"TF_VAR_waf=true"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			sourcetest.Write(t, dir, "terraform/main.tf", tt.variables)
+			sourcetest.Write(t, dir, "terraform/services.auto.tfvars.json", sourcetest.Services)
+			sourcetest.Write(t, dir, "terraform/staging.tfvars.json", `{"environment": "staging", "region": "eu-west-1"}`)
+			if tt.file != "" {
+				sourcetest.Write(t, dir, "terraform/"+tt.file, region[tt.file])
+			}
+			err := Stage{Tree: source.Tree{Dir: dir}, Environment: tt.environment, Environ: append([]string{}, tt.environ...)}.checkInputs(tt.options)
+			if tt.from == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.EqualError(t, err, tt.from+": region is no variable of terraform: move it to settings in terraform/main.tf or to the environment's file, or use --var 'settings={region=…}'")
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+		})
+	}
+	s := Stage{Tree: source.Tree{Dir: t.TempDir()}, Environ: []string{}}
+	require.Error(t, s.checkInputs(terraform.PlanOptions{}), "no configuration")
+	sourcetest.Write(t, s.Tree.Dir, "terraform/main.tf", object)
+	require.Equal(t, outcome.Usage, outcome.Of(s.checkInputs(terraform.PlanOptions{VarFiles: []string{"gone"}})))
+}
+
 func TestEphemeralValues(t *testing.T) {
 	dir := t.TempDir()
 	sourcetest.Write(t, dir, "terraform/main.tf", "variable \"a\" {\n  ephemeral = true\n}\nvariable \"b\" {}\n")

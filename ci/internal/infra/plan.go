@@ -62,6 +62,9 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
 		return SavedPlan{}, err
 	}
+	if err := s.checkInputs(o.PlanOptions); err != nil {
+		return SavedPlan{}, err
+	}
 	// The environment may set it as well.
 	o.RefreshOnly = o.RefreshOnly || slices.ContainsFunc(s.planArguments(), func(a string) bool { return a == "-refresh-only" || a == "-refresh-only=true" })
 	if err := s.checkErroredState(o.Out); err != nil {

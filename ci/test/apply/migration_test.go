@@ -54,8 +54,8 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[string]string{
-			"aws_ecr_repository.backend": `module.platform.aws_ecr_repository.service["backend"]`, "aws_ecr_repository.frontend": `module.platform.aws_ecr_repository.service["frontend"]`,
-			"aws_cloudwatch_log_group.backend": `module.platform.aws_cloudwatch_log_group.service["backend"]`, "aws_cloudwatch_log_group.frontend": `module.platform.aws_cloudwatch_log_group.service["frontend"]`,
+			"aws_ecr_repository.backend": addressPrefix + `aws_ecr_repository.service["backend"]`, "aws_ecr_repository.frontend": addressPrefix + `aws_ecr_repository.service["frontend"]`,
+			"aws_cloudwatch_log_group.backend": addressPrefix + `aws_cloudwatch_log_group.service["backend"]`, "aws_cloudwatch_log_group.frontend": addressPrefix + `aws_cloudwatch_log_group.service["frontend"]`,
 		}, taken)
 	})
 
@@ -89,8 +89,8 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	main.Write("import.tf", block(t, "aws_ecr_repository.service[each.key]"))
 	main.Init("-backend-config=bucket=" + oldBucket)
 	require.ElementsMatch(t, []string{
-		`module.platform.aws_ecr_repository.service["backend"]`, `module.platform.aws_ecr_repository.service["frontend"]`,
-		`module.platform.aws_cloudwatch_log_group.service["backend"]`, `module.platform.aws_cloudwatch_log_group.service["frontend"]`,
+		addressPrefix + `aws_ecr_repository.service["backend"]`, addressPrefix + `aws_ecr_repository.service["frontend"]`,
+		addressPrefix + `aws_cloudwatch_log_group.service["backend"]`, addressPrefix + `aws_cloudwatch_log_group.service["frontend"]`,
 	}, imported(t, main.Plan(motoPlatform...)))
 	started = time.Now()
 	main.Run("apply", "plan")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -39,12 +40,18 @@ const (
 	stateObject = "/" + stateBucket + "/ecs-microservices/prod/terraform.tfstate"
 )
 
-// motoPlatform are the variables for moto: no autoscaling, because moto's scalable
-// targets are never ready, and every optional feature that moto supports, but the firewall.
-var motoPlatform = []string{
-	"-var=autoscaling={enabled=false}", "-var=deletion_protection=false",
-	"-var=alb_access_logs=true", `-var=alarm_emails=["a@example.com"]`,
-}
+// motoSettings are the settings for moto: no autoscaling, because moto's scalable targets are
+// never ready. motoFeatures are every optional feature that moto supports, but the firewall.
+const (
+	motoSettings = "autoscaling={enabled=false},deletion_protection=false"
+	motoFeatures = motoSettings + `,alb_access_logs=true,alarm_emails=["a@example.com"]`
+)
+
+// motoPlatform are the variables for moto.
+var motoPlatform = []string{settings(motoFeatures)}
+
+// settings returns the argument that sets the platform's inputs.
+func settings(inputs string) string { return "-var=settings={" + inputs + "}" }
 
 // bothEnvironments are bootstrap's environments.
 var bothEnvironments = map[string]any{"production": map[string]any{}, "staging": map[string]any{"name_prefix": "stg", "state_key": "ecs-microservices/staging/terraform.tfstate"}}
@@ -79,7 +86,7 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 		require.Len(t, terraform.Changes(w.Plan(variables...)), strings.Count(later, "resource"))
 		w.Run("apply", "plan")
 		require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of bootstrap")
-		requireMoves(t, w, "bootstrap", variables...)
+		requireMoves(t, w, "module.bootstrap.", []string{""}, variables...)
 	})
 	t.Run("platform", func(t *testing.T) {
 		t.Parallel()
@@ -117,7 +124,8 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 		backend = append(backend, "-backend-config="+setting)
 	}
 	w.Init(backend...)
-	variables := []string{"-var=autoscaling={enabled=false}", "-var=deletion_protection=false", "-var-file=" + filepath.Join(dir, staging.File)}
+	require.NoError(t, os.CopyFS(filepath.Join(w.Dir, "environments"), os.DirFS(filepath.Join(dir, platform.EnvironmentsDir))))
+	variables := []string{settings(motoSettings), "-var=environment=staging"}
 	state := site.apply("staging", w, variables)
 	p, err := platform.Read(sourcetest.Root("terraform"))
 	require.NoError(t, err)
@@ -132,7 +140,7 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	}
 	applied.done()
 	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
-	requireMoves(t, w, "platform", variables...)
+	requireMoves(t, w, addressPrefix, []string{"module.platform.", ""}, variables...)
 	<-planned.Done()
 	w.Run(append([]string{"destroy", "-auto-approve"}, variables...)...) // with a refresh, which completes the order in the changed state
 	require.Empty(t, managed(w.State()), "what a destroy of staging leaves in the state")
@@ -141,26 +149,38 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 // destroy are the arguments of a destroy of what has just been planned.
 var destroy = []string{"destroy", "-auto-approve", "-refresh=false"}
 
-// requireMoves requires that each resource of a state moves into a module, and that nothing
-// else changes, if the state is as it was before there was the module.
-func requireMoves(t *testing.T, w *infratest.Workspace, module string, variables ...string) {
+// addressPrefix begins the addresses of the platform's resources.
+const addressPrefix = "module.environment.module.platform."
+
+// requireMoves requires that each resource of a state moves to its address, which begins
+// with prefix, and that nothing else changes, if the addresses begin as they once did.
+func requireMoves(t *testing.T, w *infratest.Workspace, prefix string, once []string, variables ...string) {
 	t.Helper()
-	state := strings.ReplaceAll(w.Run("state", "pull"), fmt.Sprintf("%q: %q,", "module", "module."+module), "")
-	w.Write("before.tfstate", strings.ReplaceAll(state, `"module.`+module+`.`, `"`))
-	w.Run("state", "push", "-force", "before.tfstate")
-	var before, moved []string
-	for _, r := range managed(w.State()) {
-		before = append(before, r.Address)
-	}
-	plan := w.Plan(append([]string{"-refresh=false"}, variables...)...)
-	require.Empty(t, terraform.Changes(plan), "of a state without the module")
-	for _, r := range plan.ResourceChanges {
-		if r.PreviousAddress != "" {
-			require.Equal(t, "module."+module+"."+r.PreviousAddress, r.Address)
-			moved = append(moved, r.PreviousAddress)
+	in := func(prefix string) string {
+		if prefix == "" {
+			return ""
 		}
+		return fmt.Sprintf("%q: %q,", "module", strings.TrimSuffix(prefix, "."))
 	}
-	require.ElementsMatch(t, before, moved)
+	state := w.Run("state", "pull")
+	for _, old := range once {
+		w.Write("before.tfstate", strings.NewReplacer(in(prefix), in(old), `"`+prefix, `"`+old).Replace(state))
+		w.Run("state", "push", "-force", "before.tfstate")
+		var before, moved []string
+		for _, r := range managed(w.State()) {
+			before = append(before, r.Address)
+		}
+		plan := w.Plan(append([]string{"-refresh=false"}, variables...)...)
+		require.Empty(t, terraform.Changes(plan), "of a state with %q", old)
+		for _, r := range plan.ResourceChanges {
+			if r.PreviousAddress != "" {
+				require.Equal(t, prefix+strings.TrimPrefix(r.PreviousAddress, old), r.Address)
+				moved = append(moved, r.PreviousAddress)
+			}
+		}
+		require.ElementsMatch(t, before, moved, old)
+		require.Regexp(t, `^`+regexp.QuoteMeta(old)+`aws_`, before[0])
+	}
 }
 
 // later is applied with the platform, because the provider waits a minute for it.
@@ -213,7 +233,7 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 	features, err := filepath.Abs("testdata/features.tfvars.json")
 	require.NoError(t, err)
 	withoutFirewall := append(slices.Clone(motoPlatform), "-var-file="+features)
-	motoPlatform := append(slices.Clone(withoutFirewall), "-var=waf=true")
+	motoPlatform := []string{settings(motoFeatures + ",waf=true"), "-var-file=" + features}
 	started = time.Now()
 	more := main.Plan(motoPlatform...)
 	require.Zero(t, terraform.Count(more, tfjson.Actions.Replace))
@@ -230,7 +250,7 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 	planner.add(t, world, take(t, recorder))
 
 	// And back, which only has rules to create and delete, what was needed to shift, and the firewall.
-	rolling := append(slices.Clone(withoutFirewall), `-var=service_overrides={backend={strategy={type="rolling"}}}`)
+	rolling := []string{settings(motoFeatures + `,service_overrides={backend={strategy={type="rolling"}}}`), "-var-file=" + features}
 	back := main.Plan(rolling...)
 	require.Equal(t, routesOfBackend, addresses(back, tfjson.Actions.Create))
 	main.Run("apply", "plan")
@@ -248,7 +268,7 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string, stagin
 }
 
 // routesOfBackend are the rules of the backend without a progressive strategy.
-var routesOfBackend = []string{`module.platform.aws_lb_listener_rule.route["/api"]`, `module.platform.aws_lb_listener_rule.route["/api/*"]`, `module.platform.aws_lb_listener_rule.route["/health"]`}
+var routesOfBackend = []string{addressPrefix + `aws_lb_listener_rule.route["/api"]`, addressPrefix + `aws_lb_listener_rule.route["/api/*"]`, addressPrefix + `aws_lb_listener_rule.route["/health"]`}
 
 // addresses returns the addresses of resources with matching actions in a plan, sorted.
 func addresses(plan *tfjson.Plan, is func(tfjson.Actions) bool) []string {
@@ -404,10 +424,10 @@ func (s site) shift(state *tfjson.State) {
 	}
 	for _, rule := range []string{"production", "test"} {
 		_, err := client.ModifyRule(s.t.Context(), &elb.ModifyRuleInput{
-			RuleArn: arns[`module.platform.aws_lb_listener_rule.`+rule+`["backend"]`],
+			RuleArn: arns[addressPrefix+`aws_lb_listener_rule.`+rule+`["backend"]`],
 			Actions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, ForwardConfig: &elbtypes.ForwardActionConfig{TargetGroups: []elbtypes.TargetGroupTuple{
-				{TargetGroupArn: arns[`module.platform.aws_lb_target_group.service["backend"]`], Weight: aws.Int32(0)},
-				{TargetGroupArn: arns[`module.platform.aws_lb_target_group.service["backend alternate"]`], Weight: aws.Int32(100)},
+				{TargetGroupArn: arns[addressPrefix+`aws_lb_target_group.service["backend"]`], Weight: aws.Int32(0)},
+				{TargetGroupArn: arns[addressPrefix+`aws_lb_target_group.service["backend alternate"]`], Weight: aws.Int32(100)},
 			}}}},
 		})
 		require.NoError(s.t, err)
@@ -430,24 +450,18 @@ func (s site) object(method, path, content string) {
 	require.Less(s.t, response.StatusCode, 300)
 }
 
-// resources returns the resources of the root module and of those that it calls.
-func resources(state *tfjson.State) []*tfjson.StateResource {
+// managed returns the managed resources of the root module and of those that it calls.
+func managed(state *tfjson.State) (all []*tfjson.StateResource) {
 	if state.Values == nil || state.Values.RootModule == nil {
 		return nil
 	}
-	all := state.Values.RootModule.Resources
-	for _, called := range state.Values.RootModule.ChildModules {
-		all = append(all, called.Resources...)
-	}
-	return all
-}
-
-func managed(state *tfjson.State) []*tfjson.StateResource {
-	var all []*tfjson.StateResource
-	for _, r := range resources(state) {
-		if r.Mode == tfjson.ManagedResourceMode {
-			all = append(all, r)
+	for modules := []*tfjson.StateModule{state.Values.RootModule}; len(modules) > 0; {
+		for _, r := range modules[0].Resources {
+			if r.Mode == tfjson.ManagedResourceMode {
+				all = append(all, r)
+			}
 		}
+		modules = append(modules[1:], modules[0].ChildModules...)
 	}
 	return all
 }

@@ -148,6 +148,9 @@ func TestPlatform(t *testing.T) {
 			}
 		}
 	}
+	for _, d := range declared(t, "terraform/modules/platform", "variable") {
+		known["setting "+d.name] = true
+	}
 	workflows := workflowTexts(t)
 	checked := 0
 	for _, p := range pages(t) {
@@ -176,6 +179,10 @@ func named(words []string) (all []string) {
 		switch tool := words[0]; {
 		case (tool == "terraform" || tool == "slipway") && (word == "-var" || word == "--var"):
 			all = append(all, "variable "+name)
+			if input, ok := strings.CutPrefix(next, "settings={"); ok {
+				input, _, _ = strings.Cut(input, "=")
+				all = append(all, "setting "+input)
+			}
 		case tool == "terraform" && word == "output":
 			all = append(all, "output "+words[len(words)-1])
 		case tool == "gh" && word == "-f" && words[1] == "workflow":

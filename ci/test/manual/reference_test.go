@@ -56,7 +56,7 @@ what the code says of itself. How to go about things is in
 	r.functions(readModule(t))
 	r.files(t)
 	r.environment(t)
-	r.printf("\n## Terraform: the platform\n\nInputs of `terraform/modules/platform`, and variables of `terraform`. That has also, for the pipeline\nonly: `promote_from`, `state_bucket`, `state_region`, `state_key`.\n")
+	r.printf("\n## Terraform: the platform\n\nInputs of `terraform/modules/platform`, which `terraform/main.tf` sets in `settings`. An environment's\nfile has them as keys, and also, for the pipeline only: `promote_from`, `state_bucket`, `state_region`, `state_key`.\n")
 	r.terraform(t, "terraform/modules/platform")
 	r.printf("\n## Terraform: bootstrap\n\nInputs of `terraform/modules/bootstrap`, and variables of `terraform/bootstrap`.\n")
 	r.terraform(t, "terraform/modules/bootstrap")

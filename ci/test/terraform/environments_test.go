@@ -16,8 +16,8 @@ import (
 )
 
 // TestEnvironmentFiles checks that terraform/README.md shows the environments of the
-// tests, that the pipeline accepts them, and that each key is a variable of the
-// configuration, and a setting of modules/environment.
+// tests, that the pipeline accepts them, and that each key is a setting of
+// modules/environment.
 func TestEnvironmentFiles(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile(sourcetest.Repository("terraform/README.md"))
@@ -28,11 +28,8 @@ func TestEnvironmentFiles(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(match[1]), &e))
 		shown[e.Name] = match[1]
 	}
-	// The root passes each input of the platform on, and so does modules/environment.
 	inputs := matches(t, "terraform/modules/platform/variables.tf", `(?m)^variable "(\w+)"`)
 	ours := []string{"promote_from", "state_bucket", "state_key", "state_region"}
-	require.ElementsMatch(t, append(inputs, ours...), matches(t, "terraform/variables.tf", `(?m)^variable "(\w+)"`))
-	require.ElementsMatch(t, inputs, matches(t, "terraform/main.tf", `(?m)^  (\w+) += var\.`))
 	passed := matches(t, "terraform/modules/environment/main.tf", `lookup\(var\.settings, "(\w+)"`)
 	require.ElementsMatch(t, inputs, append(passed, "services"))
 	settings := strings.FieldsFunc(matches(t, "terraform/modules/environment/main.tf", `(?s)known = \[(.*?)\]`)[0], func(r rune) bool { return strings.ContainsRune("\", \n", r) })

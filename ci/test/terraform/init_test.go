@@ -25,11 +25,11 @@ const suite = `provider "aws" {
   skip_metadata_api_check     = true
 }
 override_data {
-  target = module.platform.module.platform.data.aws_caller_identity.current
+  target = module.environment.module.platform.data.aws_caller_identity.current
   values = { account_id = "123456789012" }
 }
 override_data {
-  target = module.platform.module.platform.data.aws_kms_alias.platform
+  target = module.environment.module.platform.data.aws_kms_alias.platform
   values = { target_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 run "alone" {
@@ -41,9 +41,12 @@ run "alone" {
 }
 run "staging" {
   command = plan
-  variables { environment = "staging" }
+  variables {
+    environment = "staging"
+    settings    = { project_name = "shop", name_prefix = "two" }
+  }
   assert {
-    condition     = output.platform.ecs_cluster_name == "stg-cluster" && output.platform.region == "eu-west-1" && output.platform.tags.Environment == "staging"
+    condition     = output.platform.ecs_cluster_name == "two-cluster" && output.platform.tags.Project == "shop" && output.platform.region == "eu-west-1" && output.platform.tags.Environment == "staging"
     error_message = jsonencode(output.platform)
   }
 }

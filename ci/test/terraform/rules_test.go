@@ -214,7 +214,7 @@ func TestRulesAgree(t *testing.T) {
 
 	w := infratest.New(t, ".")
 	w.Write("services.auto.tfvars.json", string(file(t, all)))
-	w.Write("staging.auto.tfvars.json", string(environment))
+	w.Write("staging.auto.tfvars.json", `{"settings": `+string(environment)+`}`)
 	w.Offline()
 	w.Init()
 	said := strings.Join(strings.Fields(strings.ReplaceAll(w.Fail("plan", "-json"), `\"`, `"`)), " ")

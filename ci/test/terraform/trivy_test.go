@@ -17,13 +17,14 @@ import (
 )
 
 // everything enables every optional feature of the platform.
-const everything = `
-certificate_arn             = "arn:aws:acm:us-east-1:123456789012:certificate/0a0a0a0a-0000-0000-0000-000000000000"
-waf                         = true
-alb_access_logs             = true
-customer_managed_encryption = true
-nat                         = "per_az"
-alarm_emails                = ["a@example.com"]
+const everything = `settings = {
+  certificate_arn             = "arn:aws:acm:us-east-1:123456789012:certificate/0a0a0a0a-0000-0000-0000-000000000000"
+  waf                         = true
+  alb_access_logs             = true
+  customer_managed_encryption = true
+  nat                         = "per_az"
+  alarm_emails                = ["a@example.com"]
+}
 `
 
 const account = `

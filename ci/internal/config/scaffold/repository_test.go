@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -206,10 +207,20 @@ func TestInitFiles(t *testing.T) {
 	require.NoError(t, err)
 	now := files(t, dir)
 	require.Contains(t, now["terraform/main.tf"], "us-east-1", "replaced")
+	require.Equal(t, platformCall(t, read(t, sourcetest.Repository("terraform/main.tf"))), platformCall(t, now["terraform/main.tf"]), "this repository uses itself in the same way")
 	require.Equal(t, written[".gitignore"], now[".gitignore"])
 
 	_, err = initialize(t, repository(t, goService(".")), scaffold.InitOptions{})
 	require.NoError(t, err, "without a remote, bootstrap has a variable for the repository")
+}
+
+// platformCall returns the part of a terraform/main.tf that calls the platform, without what
+// differs between repositories.
+func platformCall(t *testing.T, text string) string {
+	t.Helper()
+	call := regexp.MustCompile(`(?s)variable "services".*\nmodule "environment" .*?\n}\n`).FindString(text)
+	require.NotEmpty(t, call)
+	return regexp.MustCompile(`(source = |repository = )"[^"]*"`).ReplaceAllString(call, "$1")
 }
 
 // TestInitBadInput checks that each bad input is one line, and that nothing is written.

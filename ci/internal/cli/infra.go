@@ -122,6 +122,10 @@ plan (exit code 5)
 A plan does not contain ephemeral variables: set them for both commands. Their
 values may differ.
 
+After the changes, apply refreshes the state with what AWS has set in other
+resources because of them. If a resource has changed outside of Terraform since
+the plan was made, or if the refresh fails, a warning says so.
+
 When interrupted, apply waits until Terraform has finished its current
 operations. After a failure, plan and apply again.`,
 		Example: `  slipway apply

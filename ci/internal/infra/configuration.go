@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/infra/binding"
 	"github.com/slipway-cd/slipway/ci/internal/infra/module"
 	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
@@ -326,26 +327,39 @@ func splitVariables(name string, data []byte, variables map[string]bool) (planne
 // localModules returns the folders of local modules that terraform init found,
 // including those whose source is not a constant.
 func (w *workDir) localModules(root string) []string {
+	downloaded, _ := realName(w.file(terraform.DataDir)) // "" contains nothing
+	var found []string
+	for _, dir := range w.modules(root) {
+		if dir, err := realName(dir); err == nil && !inside(downloaded, dir) {
+			found = append(found, dir)
+		}
+	}
+	return found
+}
+
+// modules returns the folders of all modules that terraform init found, by the names of
+// the calls, as "a.b".
+func (w *workDir) modules(root string) map[string]string {
 	data, err := os.ReadFile(w.file(terraform.DataDir + "/modules/modules.json"))
 	if err != nil {
 		return nil // no modules
 	}
 	var list struct {
-		Modules []struct{ Dir string }
+		Modules []struct{ Key, Dir string }
 	}
 	if json.Unmarshal(data, &list) != nil {
 		return nil // unknown format: rely on the configuration
 	}
-	downloaded, _ := realName(w.file(terraform.DataDir)) // "" contains nothing
-	var found []string
+	found := map[string]string{}
 	for _, m := range list.Modules {
-		dir := m.Dir
+		dir := filepath.FromSlash(m.Dir)
+		if inOut, ok := strings.CutPrefix(m.Dir, step.ContainerOut+"/"); ok {
+			dir = w.file(inOut) // it was downloaded in a container
+		}
 		if !filepath.IsAbs(dir) {
-			dir = filepath.Join(root, filepath.FromSlash(dir))
+			dir = filepath.Join(root, dir)
 		}
-		if dir, err := realName(dir); err == nil && !inside(downloaded, dir) {
-			found = append(found, dir)
-		}
+		found[m.Key] = dir
 	}
 	return found
 }

@@ -283,6 +283,49 @@ func TestVariablesFilePaths(t *testing.T) {
 	require.Equal(t, []string{"k=v", "../prod.tfvars"}, b.Config)
 }
 
+// TestWithoutIgnored: what ignore_changes lists is no drift, in modules of any source.
+func TestWithoutIgnored(t *testing.T) {
+	const service = `resource "aws_ecs_service" "service" {
+		lifecycle { ignore_changes = [desired_count, action] }
+	}`
+	dir, w := t.TempDir(), &workDir{dir: t.TempDir()}
+	sourcetest.Write(t, dir, "terraform/main.tf", strings.Replace(service, "[desired_count, action]", "all", 1))
+	sourcetest.Write(t, dir, "terraform/modules/platform/main.tf", service)
+	sourcetest.Write(t, w.dir, "data/modules/far/main.tf", service)
+	sourcetest.Write(t, w.dir, "data/modules/modules.json", `{"Modules":[{"Key":"","Dir":"."},{"Key":"platform","Dir":"modules/platform"},{"Key":"platform.far","Dir":"/out/data/modules/far"}]}`)
+	s := Stage{Tree: source.Tree{Dir: dir}}
+	for name, tt := range map[string]struct {
+		address string
+		action  summary.Action
+		paths   []string
+		want    []string // nil for no drift
+	}{
+		"ignored":                    {`module.platform.aws_ecs_service.service["a.b[0]"]`, summary.Update, []string{"desired_count"}, nil},
+		"below an ignored attribute": {`module.platform.aws_ecs_service.service["a"]`, summary.Update, []string{"action[0].forward.weight", "action.x"}, nil},
+		"a similar name":             {`module.platform.aws_ecs_service.service["a"]`, summary.Update, []string{"actions[0]", "desired_count"}, []string{"actions[0]"}},
+		"deleted":                    {`module.platform.aws_ecs_service.service["a"]`, summary.Destroy, nil, []string{}},
+		"a downloaded module":        {`module.platform["x"].module.far[1].aws_ecs_service.service`, summary.Update, []string{"desired_count"}, nil},
+		"the root module":            {"aws_ecs_service.service[0]", summary.Update, []string{"name"}, nil},
+		"another resource":           {"module.platform.aws_ecs_service.other", summary.Update, []string{"desired_count"}, []string{"desired_count"}},
+		"an unknown module":          {"module.other.aws_ecs_service.service", summary.Update, []string{"desired_count"}, []string{"desired_count"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := summary.Resource{Address: tt.address, Action: tt.action}
+			for _, path := range tt.paths {
+				r.Attributes = append(r.Attributes, summary.Attribute{Path: path})
+			}
+			var got []string
+			for _, left := range s.withoutIgnored(w, []summary.Resource{r}) {
+				got = []string{}
+				for _, a := range left.Attributes {
+					got = append(got, a.Path)
+				}
+			}
+			require.Equal(t, tt.want, got)
+		})
+	}
+}
+
 func TestConfigurationFiles(t *testing.T) {
 	dir := sourcetest.New(t)
 	for _, name := range []string{"main.tf", "templates/user.tftpl", "policy.json", "modules/a/main.tf", ".terraform/modules/x.tf"} {

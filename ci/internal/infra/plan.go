@@ -189,6 +189,7 @@ func (s Stage) show(ctx context.Context, w *workDir, refreshOnly bool, vars, var
 	if err != nil {
 		return shown, err
 	}
+	shown.summary.Drift = s.withoutIgnored(w, shown.summary.Drift)
 	return shown, s.guardTraffic(ctx, shown.plan, &shown.summary)
 }
 

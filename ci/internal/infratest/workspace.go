@@ -184,6 +184,16 @@ func (w *Workspace) proxied(variable, program string) string {
 	return variable
 }
 
+// Environment returns the environment of Terraform in the workspace.
+func (w *Workspace) Environment() map[string]string {
+	environment := map[string]string{}
+	for _, entry := range w.env {
+		name, value, _ := strings.Cut(entry, "=")
+		environment[name] = value
+	}
+	return environment
+}
+
 // Run runs Terraform and returns its standard output. If it fails, the test fails with
 // its output.
 func (w *Workspace) Run(arguments ...string) string {

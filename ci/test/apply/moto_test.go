@@ -30,6 +30,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
+	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/infra/summary"
+	infratf "github.com/slipway-cd/slipway/ci/internal/infra/terraform"
 	"github.com/slipway-cd/slipway/ci/internal/infratest"
 	"github.com/slipway-cd/slipway/ci/test/terraform"
 	"github.com/slipway-cd/slipway/ci/test/terraform/calls"
@@ -126,7 +131,9 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 	w.Init(backend...)
 	require.NoError(t, os.CopyFS(filepath.Join(w.Dir, "environments"), os.DirFS(filepath.Join(dir, platform.EnvironmentsDir))))
 	variables := []string{settings(motoSettings), "-var=environment=staging"}
-	state := site.apply("staging", w, variables)
+	state := site.applyByPipeline(w, infra.Stage{Backend: infratf.Backend{Config: staging.Backend()}}, infratf.PlanOptions{
+		Vars: []string{strings.TrimPrefix(variables[0], "-var="), "environment=staging"},
+	})
 	p, err := platform.Read(sourcetest.Root("terraform"))
 	require.NoError(t, err)
 	p, err = p.In(staging)
@@ -139,7 +146,9 @@ func appliesStaging(t *testing.T, endpoint string, environment []string, applied
 		}
 	}
 	applied.done()
-	require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of staging")
+	again := w.Plan(variables...)
+	require.Empty(t, terraform.Changes(again), "a second plan of staging")
+	require.Empty(t, summary.Drift(again), "what AWS has set since is in the state")
 	requireMoves(t, w, addressPrefix, []string{"module.platform.", ""}, variables...)
 	<-planned.Done()
 	w.Run(append([]string{"destroy", "-auto-approve"}, variables...)...) // with a refresh, which completes the order in the changed state
@@ -325,6 +334,27 @@ func (s site) apply(name string, w *infratest.Workspace, variables []string) *tf
 	state := w.State()
 	require.Len(s.t, managed(state), creates)
 	s.t.Logf("%s: %d resources planned in %.0f s, applied in %.0f s", name, creates, planned.Seconds(), (time.Since(started) - planned).Seconds())
+	return state
+}
+
+// applyByPipeline is like apply, with the pipeline's own stage.
+func (s site) applyByPipeline(w *infratest.Workspace, stage infra.Stage, o infratf.PlanOptions) *tfjson.State {
+	s.t.Helper()
+	w.Write(".gitignore", ".terraform/\n")
+	sourcetest.Git(s.t, w.Dir, "init", "-q")
+	sourcetest.Commit(s.t, w.Dir, "platform")
+	stage.Tree, stage.Dir, stage.Exec = source.Tree{Dir: w.Dir}, ".", step.Host{Source: w.Dir, Env: w.Environment()}
+	started, out := time.Now(), s.t.TempDir()
+	planned, err := stage.Plan(s.t.Context(), infra.PlanOptions{PlanOptions: o, Out: out})
+	require.NoError(s.t, err)
+	require.Len(s.t, planned.Summary.Counts, 1, "the first plan only creates")
+	applied, err := stage.Apply(s.t.Context(), infra.ApplyOptions{Plan: out})
+	require.NoError(s.t, err)
+	require.Len(s.t, applied.Applied, planned.Summary.Counts[summary.Create])
+	require.NotEmpty(s.t, applied.Refreshed)
+	state := w.State()
+	require.Len(s.t, managed(state), len(applied.Applied))
+	s.t.Logf("%d resources planned, applied and refreshed in %.0f s", len(applied.Applied), time.Since(started).Seconds())
 	return state
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -21,6 +22,9 @@ type Module struct {
 	// Variables maps the declared variables to whether each is ephemeral, so that
 	// no plan has its value.
 	Variables map[string]bool
+	// Ignored maps resources, as TYPE.NAME, to the paths that their ignore_changes lists;
+	// "all" is the path of all.
+	Ignored map[string][]string
 	// Calls are the absolute paths of the local modules that it calls.
 	Calls []string
 	// Reads are the absolute paths of existing files and folders that it reads
@@ -33,7 +37,10 @@ var bodySchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 	{Type: "variable", LabelNames: []string{"name"}},
 	{Type: "module", LabelNames: []string{"name"}},
 	{Type: "locals"},
+	{Type: "resource", LabelNames: []string{"type", "name"}},
 }}
+
+var resourceSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "lifecycle"}}}
 
 // Read parses the module in dir of the configuration whose root module is in root.
 // Syntax errors are left for Terraform to report.
@@ -66,6 +73,10 @@ func Read(dir, root string) (Module, error) {
 	for _, body := range bodies {
 		content, _, _ := body.PartialContent(bodySchema)
 		for _, block := range content.Blocks {
+			if block.Type == "resource" {
+				m.addIgnored(block)
+				continue
+			}
 			attributes, _ := block.Body.JustAttributes()
 			switch block.Type {
 			case "variable":
@@ -84,6 +95,49 @@ func Read(dir, root string) (Module, error) {
 	m.Calls, m.Reads = slices.Compact(m.Calls), slices.Compact(m.Reads)
 	m.Reads = slices.DeleteFunc(m.Reads, func(name string) bool { return slices.Contains(m.Calls, name) })
 	return m, nil
+}
+
+// addIgnored adds what ignore_changes of a resource lists.
+func (m *Module) addIgnored(resource *hcl.Block) {
+	content, _, _ := resource.Body.PartialContent(resourceSchema)
+	for _, lifecycle := range content.Blocks {
+		attributes, _ := lifecycle.Body.JustAttributes()
+		list := attributes["ignore_changes"]
+		if list == nil {
+			continue
+		}
+		if m.Ignored == nil {
+			m.Ignored = map[string][]string{}
+		}
+		address := resource.Labels[0] + "." + resource.Labels[1]
+		if traversal, problems := hcl.AbsTraversalForExpr(list.Expr); !problems.HasErrors() { // all
+			m.Ignored[address] = append(m.Ignored[address], traversal.RootName())
+		}
+		paths, _ := hcl.ExprList(list.Expr)
+		for _, path := range paths {
+			if traversal, problems := hcl.AbsTraversalForExpr(path); !problems.HasErrors() {
+				m.Ignored[address] = append(m.Ignored[address], pathOf(traversal))
+			}
+		}
+	}
+}
+
+// pathOf formats a path as Terraform does: a[0].b["c"].
+func pathOf(traversal hcl.Traversal) string {
+	path := traversal.RootName()
+	for _, step := range traversal[1:] {
+		switch s := step.(type) {
+		case hcl.TraverseAttr:
+			path += "." + s.Name
+		case hcl.TraverseIndex:
+			if s.Key.Type() == cty.String {
+				path += "[" + strconv.Quote(s.Key.AsString()) + "]"
+			} else {
+				path += "[" + s.Key.AsBigFloat().String() + "]"
+			}
+		}
+	}
+	return path
 }
 
 // isLocal reports whether a module's source is a local path.

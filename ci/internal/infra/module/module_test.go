@@ -51,6 +51,18 @@ func TestRead(t *testing.T) {
 		"missing files and strings that are not paths": {
 			"main.tf", "locals {\n  a = file(\"../nope\")\n  b = \"README.md\"\n  c = \"${path.module}/..\"\n  d = \"..\"\n  e = file(var.x)\n  f = \"/api/${local.a}\"\n  g = path.module\n  h = \"/tmp\"\n}", module.Module{},
 		},
+		"ignored changes": {"main.tf", `
+			resource "a" "b" {
+				lifecycle { ignore_changes = [action, target[0].x["k"].y] }
+			}
+			resource "a" "c" {
+				lifecycle { ignore_changes = all }
+			}
+			resource "a" "d" {
+				lifecycle { create_before_destroy = true }
+			}`, module.Module{Ignored: map[string][]string{"a.b": {"action", `target[0].x["k"].y`}, "a.c": {"all"}}}},
+		"ignored changes in JSON": {"main.tf.json", `{"resource": {"a": {"b": {"lifecycle": {"ignore_changes": ["action", "target[0].x"]}}, "c": {"lifecycle": {"ignore_changes": "all"}}}}}`,
+			module.Module{Ignored: map[string][]string{"a.b": {"action", "target[0].x"}, "a.c": {"all"}}}},
 		"a syntax error": {"main.tf", "variable \"a\" {\n  ephemeral = true\n}\nresource {", module.Module{Variables: map[string]bool{"a": true}}},
 	}
 	for name, tt := range tests {
@@ -70,6 +82,7 @@ func TestRead(t *testing.T) {
 				tt.want.Variables = map[string]bool{}
 			}
 			require.Equal(t, tt.want.Variables, got.Variables)
+			require.Equal(t, tt.want.Ignored, got.Ignored)
 			require.Equal(t, tt.want.Calls, got.Calls)
 			require.ElementsMatch(t, tt.want.Reads, got.Reads)
 		})

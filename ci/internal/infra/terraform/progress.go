@@ -13,8 +13,9 @@ import (
 const maxLine = 1 << 20
 
 // Progress is a writer that reads Terraform's messages as they arrive and writes a
-// line for each change to a resource, each failed test and the number of tests. It
-// omits diagnostics, which the stage reports, and all other output.
+// line for each change to a resource, each failed test, and the numbers of tests and of
+// changes, if there are any. It omits diagnostics, which the stage reports, and all other
+// output.
 type Progress struct {
 	W io.Writer
 

@@ -306,6 +306,7 @@ func TestProgress(t *testing.T) {
 		`{"type":"test_run","@message":"nothing of a run"}` + "\n",
 		`{"type":"test_summary","@message":"Failure! 1 passed, 2 failed."}` + "\n",
 		`{"format_version":"1.2","variables":{}}` + "\n", `{"type":"apply_complete","@message":"` + strings.Repeat("x", 2<<20) + `"}` + "\n",
+		`{"type":"change_summary","@message":"Plan: nothing","changes":{"operation":"plan"}}` + "\n" + `{"type":"change_summary","@message":"Plan: 1","changes":{"add":1,"operation":"plan"}}` + "\n",
 		"words\n" + `{"type":"apply_complete","@message":"a: done"}` + "\n", `{"type":"apply_complete","@message":"cut off"}`,
 	} {
 		n, err := p.Write([]byte(part))
@@ -316,6 +317,7 @@ func TestProgress(t *testing.T) {
 tests/t.tftest.hcl: run "b": fail
 tests/t.tftest.hcl: run "c": error
 Failure! 1 passed, 2 failed.
+Plan: 1
 a: done
 `, out.String(), "of tests, what failed and the count")
 }

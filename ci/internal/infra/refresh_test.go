@@ -36,9 +36,13 @@ func (f fakeTerraform) Run(ctx context.Context, s step.Step, dir string) (step.R
 		if slices.Contains(s.Args, "-refresh-only") {
 			command, *f.shown = "plan after", f.after
 		}
-		content, err := os.ReadFile(filepath.Join(dir, "plan.tfvars.json"))
+		file := filepath.Join(dir, "plan.tfvars.json")
+		content, err := os.ReadFile(file)
 		if err != nil {
 			return step.Result{}, err
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 || !s.InterruptOnly || !s.NoCache || s.LogFilter != "" {
+			return step.Result{}, fmt.Errorf("%w: not private, or not safe to interrupt", err)
 		}
 		*f.variables = string(content) + fmt.Sprint(s.Args[len(s.Args)-2:], s.Inputs)
 		if err := os.WriteFile(filepath.Join(dir, infra.PlanFile), []byte(command), 0o600); err != nil {

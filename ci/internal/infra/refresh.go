@@ -116,7 +116,8 @@ func (s Stage) writePlanVariables(w *workDir) error {
 	return nil
 }
 
-// plan plans again with the variables of the applied plan, without locking the state.
+// plan plans again with the variables of the applied plan, without locking the state. The
+// result of a refresh without changes is empty.
 func (r *refresh) plan(ctx context.Context, refreshOnly bool) (shownPlan, error) {
 	files := append([]string{planVariables}, r.apply.VarFiles...)
 	o := terraform.PlanOptions{RefreshOnly: refreshOnly, NoLock: true, Vars: r.apply.Vars}
@@ -125,7 +126,8 @@ func (r *refresh) plan(ctx context.Context, refreshOnly bool) (shownPlan, error)
 	}
 	s := r.stage.root().PlanStep(o)
 	s.Inputs, s.LogFilter = append(s.Inputs, files...), ""
-	if _, err := r.w.mustRun(ctx, s, 2); err != nil {
+	out, err := r.w.mustRun(ctx, s, 2)
+	if err != nil || refreshOnly && out.result.ExitCode == 0 {
 		return shownPlan{}, err
 	}
 	return r.stage.show(ctx, r.w, refreshOnly, r.options.Vars, r.options.VarFiles)

@@ -69,8 +69,12 @@ func (f fakeTerraform) Run(ctx context.Context, s step.Step, dir string) (step.R
 	case strings.HasPrefix(command, "apply"):
 		output = `{"type":"change_summary","changes":{"operation":"apply"}}` + "\n" + `{"type":"outputs","outputs":{"o":{"value":"` + command + `"}}}`
 	}
+	code := min(len(f.fails[command]), 1)
+	if code == 0 && (command == "plan before" || command == "plan after" && strings.Contains(f.after, `"update"`)) {
+		code = 2
+	}
 	err := os.WriteFile(filepath.Join(dir, s.Stdout), []byte(output), 0o600)
-	return step.Result{ExitCode: min(len(f.fails[command]), 1)}, err
+	return step.Result{ExitCode: code}, err
 }
 
 // awsPlan returns a plan as JSON with changes, as "ADDRESS ACTION", and drift, as "ADDRESS

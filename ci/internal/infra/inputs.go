@@ -182,7 +182,7 @@ func (s Stage) checkInputs(o terraform.PlanOptions) error {
 	known := platform.KnownKeys(s.Tree.Dir)
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
 		if _, ok := declared[name]; !ok && slices.Contains(known, name) {
-			return outcome.Usagef("%s: %s is no variable of %s: move it to settings in %[3]s/main.tf or to the environment's file, or use --var 'settings={%[2]s=…}'", sources[name], name, s.dir())
+			return outcome.Usagef("%s: %s is no variable of %s: move it to settings in %[3]s/main.tf or to the environment's file, or use --var (in Dagger --vars) 'settings={%[2]s=…}'", sources[name], name, s.dir())
 		}
 	}
 	return nil

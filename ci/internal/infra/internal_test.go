@@ -210,7 +210,7 @@ func TestCheckInputs(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			require.EqualError(t, err, tt.from+": region is no variable of terraform: move it to settings in terraform/main.tf or to the environment's file, or use --var 'settings={region=…}'")
+			require.EqualError(t, err, tt.from+": region is no variable of terraform: move it to settings in terraform/main.tf or to the environment's file, or use --var (in Dagger --vars) 'settings={region=…}'")
 			require.Equal(t, outcome.Usage, outcome.Of(err))
 		})
 	}

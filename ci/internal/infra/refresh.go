@@ -54,15 +54,21 @@ func (s Stage) newRefresh(ctx context.Context, w *workDir, shown shownPlan, part
 		r.err = errors.New("the plan is partial")
 		return r, nil
 	}
-	if r.err = s.writePlanVariables(w); r.err != nil || !existing {
-		return r, nil
+	r.err = s.writePlanVariables(w)
+	if r.err == nil && existing {
+		r.err = r.findOutside(ctx, shown)
 	}
+	if r.err != nil && ctx.Err() != nil {
+		return nil, r.err
+	}
+	return r, nil
+}
+
+// findOutside plans again, and compares the drift with that of the applied plan.
+func (r *refresh) findOutside(ctx context.Context, shown shownPlan) error {
 	now, err := r.plan(ctx, false)
-	if ctx.Err() != nil {
-		return nil, err
-	}
-	if r.err = err; err != nil {
-		return r, nil
+	if err != nil {
+		return err
 	}
 	reviewed, drift := byAddress(shown.summary.Drift), byAddress(now.summary.Drift)
 	for _, addresses := range []map[string]string{reviewed, drift} {
@@ -70,7 +76,7 @@ func (s Stage) newRefresh(ctx context.Context, w *workDir, shown shownPlan, part
 			r.outside[address] = r.outside[address] || reviewed[address] != drift[address]
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // byAddress returns resources as JSON by their addresses.
@@ -108,7 +114,7 @@ func (s Stage) writePlanVariables(w *workDir) error {
 		text, err = json.Marshal(values)
 	}
 	if err == nil {
-		err = os.WriteFile(w.file(planVariables), text, 0o600) //nolint:gosec // a name of ours in a directory of ours
+		err = os.WriteFile(w.file(planVariables), text, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the variables for Terraform: %w", err)

@@ -61,8 +61,10 @@ func TestRead(t *testing.T) {
 			resource "a" "d" {
 				lifecycle { create_before_destroy = true }
 			}`, module.Module{Ignored: map[string][]string{"a.b": {"action", `target[0].x["k"].y`}, "a.c": {"all"}}}},
-		"ignored changes in JSON": {"main.tf.json", `{"resource": {"a": {"b": {"lifecycle": {"ignore_changes": ["action", "target[0].x"]}}, "c": {"lifecycle": {"ignore_changes": "all"}}}}}`,
-			module.Module{Ignored: map[string][]string{"a.b": {"action", "target[0].x"}, "a.c": {"all"}}}},
+		"ignored changes in JSON": {
+			"main.tf.json", `{"resource": {"a": {"b": {"lifecycle": {"ignore_changes": ["action", "target[0].x"]}}, "c": {"lifecycle": {"ignore_changes": "all"}}}}}`,
+			module.Module{Ignored: map[string][]string{"a.b": {"action", "target[0].x"}, "a.c": {"all"}}},
+		},
 		"a syntax error": {"main.tf", "variable \"a\" {\n  ephemeral = true\n}\nresource {", module.Module{Variables: map[string]bool{"a": true}}},
 	}
 	for name, tt := range tests {

@@ -135,6 +135,18 @@ func Files() map[string]string {
 	}
 }
 
+// WriteServices writes the services of [Files] to a tree in place of this repository's own
+// backend and frontend, for tests that do not depend on what these contain.
+func WriteServices(t testing.TB, dir string) {
+	t.Helper()
+	for name, content := range Files() {
+		folder, file, _ := strings.Cut(name, "/")
+		if own := map[string]string{"api": "backend", "web": "frontend"}[folder]; own != "" {
+			Write(t, dir, own+"/"+file, content)
+		}
+	}
+}
+
 // New creates a tree with [Files], commits them, and returns its root.
 func New(t testing.TB) string {
 	t.Helper()

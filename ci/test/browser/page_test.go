@@ -158,14 +158,14 @@ location = /api/ { default_type application/json; return 200 '{"hostname":"<img 
 
 	server = StartNginx(t, `
 location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"192.0.2.1","status":"draining","version":"<b>","environment":"<i>"}'; }`)
-	page = Open(t, Desktop, server.URL)
+	page.do(chromedp.Navigate(server.URL))
 	page.Await(`text("hostname") === "<img src=x onerror=alert(1)>"`)
 	page.Await(`text("state-text") === "draining"`)
 	page.Await(`text("environment") === "<i>" && !id("environment-fact").hidden && document.title.startsWith("<i> · ")`)
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
 
 	server = StartNginx(t, `location ^~ /api { default_type text/html; return 200 'ok'; }`)
-	page = Open(t, Desktop, server.URL)
+	page.do(chromedp.Navigate(server.URL))
 	page.Await(`text("offline-error") === "The answer is not JSON."`)
 }
 
@@ -307,7 +307,7 @@ func TestPageLooks(t *testing.T) {
 			page.screenshot(name + "-offline")
 			require.Empty(t, page.said("/api"))
 
-			page = Open(t, v, d.url+"/nosuch")
+			page.do(chromedp.Navigate(d.url + "/nosuch"))
 			require.Empty(t, accessibility(page))
 			page.screenshot(name + "-404")
 		})

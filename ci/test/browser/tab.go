@@ -3,6 +3,7 @@ package browser
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -226,9 +227,12 @@ func (p *Tab) said(but ...string) []string {
 	return problems
 }
 
-// screenshot saves a screenshot of the page as an artifact of the test.
+// screenshot saves a screenshot of the page as an artifact of the test, if those are kept.
 func (p *Tab) screenshot(name string) {
 	p.t.Helper()
+	if kept := flag.Lookup("test.artifacts"); kept == nil || kept.Value.String() != "true" {
+		return
+	}
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
 	defer cancel()
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/dagger"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
@@ -82,7 +84,7 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 	requested := time.Now().Unix()
 	code, err := done.ExitCode(ctx)
 	if err != nil {
-		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
+		return step.Result{}, cmp.Or(imageError(ctx, s), fmt.Errorf("running %s: %w", s.Name, err))
 	}
 	if code != 0 && !s.NoCache {
 		// The engine caches failures too, but this one may be of the network.
@@ -104,6 +106,22 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 		return step.Result{}, fmt.Errorf("reading the outputs of %s: %w", s.Name, err)
 	}
 	return step.Result{ExitCode: code, Stderr: stderr}, nil
+}
+
+// imageError returns the error of a step that failed because its image cannot be pulled, or
+// nil. Without its image a tool is missing, like one that a host has not installed.
+func imageError(ctx context.Context, s step.Step) error {
+	_, err := dag.Container().From(s.Image).Sync(ctx)
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	if _, disconnected := dag.Version(ctx); disconnected != nil {
+		return nil
+	}
+	reason, _, _ := strings.Cut(err.Error(), " [traceparent:")
+	return &tool.MissingError{Tool: s.Args[0], Reason: fmt.Sprintf(
+		"image %s cannot be pulled: %s: connect the engine to its registry or to a mirror, or correct the reference in %s",
+		s.Image, outcome.OneLine(reason), image.LockFile)}
 }
 
 // logElapsed logs every few seconds that a step still runs, until stop is called.

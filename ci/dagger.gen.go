@@ -1405,7 +1405,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
 				}
 			}
-			return (*Slipway).PreviewUp(&parent, ctx, pr, sha, services, ttl, max, hostSuffix, timeout)
+			var waitForTurn string
+			if inputArgs["waitForTurn"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["waitForTurn"]), &waitForTurn)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg waitForTurn", err))
+				}
+			}
+			return (*Slipway).PreviewUp(&parent, ctx, pr, sha, services, ttl, max, hostSuffix, timeout, waitForTurn)
 		case "Promote":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1692,6 +1699,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
 				}
 			}
+			var waitForTurn string
+			if inputArgs["waitForTurn"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["waitForTurn"]), &waitForTurn)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg waitForTurn", err))
+				}
+			}
 			var url string
 			if inputArgs["url"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["url"]), &url)
@@ -1720,7 +1734,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
 				}
 			}
-			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke, strategy, tolerate)
+			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, waitForTurn, url, skipSmoke, strategy, tolerate)
 		case "Run":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -68,9 +68,13 @@ func (m *Slipway) PreviewUp(
 	//
 	// +default="15m"
 	timeout string,
+	// Wait this long, such as 30m, for another deployment to end. Default: refuse at once.
+	//
+	// +optional
+	waitForTurn string,
 ) (*Preview, error) {
 	o := delivery.PreviewOptions{Options: delivery.Options{SHA: sha}, Number: pr, Max: max, HostSuffix: hostSuffix}
-	if err := errors.Join(parseLimit("ttl", ttl, &o.TTL), parseLimit("timeout", timeout, &o.Timeout)); err != nil {
+	if err := errors.Join(parseLimit("ttl", ttl, &o.TTL), parseLimit("timeout", timeout, &o.Timeout), parseLimit("wait-for-turn", waitForTurn, &o.WaitForTurn)); err != nil {
 		return nil, err
 	}
 	up, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Preview, error) { return p.PreviewUp(ctx, services, o) })

@@ -222,6 +222,10 @@ func (m *Slipway) Rollback(
 	//
 	// +default="15m"
 	timeout string,
+	// Wait this long, such as 30m, for another deployment to end. Default: refuse at once.
+	//
+	// +optional
+	waitForTurn string,
 	// Base URL of the smoke test. Default: the load balancer.
 	//
 	// +optional
@@ -241,7 +245,7 @@ func (m *Slipway) Rollback(
 	tolerate bool,
 ) (*Release, error) {
 	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke, Strategy: strategy}
-	return m.release(ctx, limits{timeout: timeout, tolerate: tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+	return m.release(ctx, limits{timeout: timeout, waitForTurn: waitForTurn, tolerate: tolerate}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		return p.Rollback(ctx, services, to, o)
 	})
 }

@@ -81,7 +81,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	chain.endpoint = cfg.BaseEndpoint
 	if !regionName.MatchString(cfg.Region) {
-		return aws.Config{}, outcome.Usagef("invalid AWS region %q: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)
+		return aws.Config{}, outcome.Usagef("invalid AWS region %q: set one such as %s (--region, AWS_REGION or the profile's, in Dagger --aws-region)", cfg.Region, platform.DefaultRegion)
 	}
 	if o.Profile == "" && given == nil && (o.JobRole || !environmentHasCredentials()) {
 		noOther := o.JobRole || !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))

@@ -48,7 +48,7 @@ func explainEndpoint(err error) error {
 // endpointHint returns what to check if a host cannot be reached.
 func endpointHint(host string) string {
 	if strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") {
-		return "check the region (AWS_REGION, --region) and the network"
+		return "check the region (AWS_REGION, --region, in Dagger --aws-region) and the network"
 	}
 	return "check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"
 }

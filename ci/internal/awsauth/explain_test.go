@@ -117,7 +117,7 @@ func TestExplainEndpoints(t *testing.T) {
 		"connection refused": {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"},
 		"no such host":       {"https://ecs.nowhere.invalid", "https://ecs.nowhere.invalid cannot be reached ("},
 		"a certificate":      {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; set AWS_CA_BUNDLE"},
-		"a region misspelt":  {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region) and the network"},
+		"a region misspelt":  {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region, in Dagger --aws-region) and the network"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -56,7 +56,7 @@ func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider
 	case role == "" && !noOther:
 		return nil, nil // the permission is for another program
 	case role == "":
-		return nil, outcome.Usagef("no AWS credentials: the job can request an OIDC token, but no role to assume is set: set SLIPWAY_ROLE_ARN (or AWS_ROLE_ARN, or --role) to the role's ARN")
+		return nil, outcome.Usagef("no AWS credentials: the job can request an OIDC token, but no role to assume is set: set SLIPWAY_ROLE_ARN (or AWS_ROLE_ARN, in Dagger --aws-role) to the role's ARN")
 	case !roleARN.MatchString(role):
 		return nil, outcome.Usagef("%s is not a role ARN: want one such as arn:aws:iam::123456789012:role/slipway-deploy", o.roleSource())
 	case tokenURL == "" && token == "":

@@ -81,7 +81,7 @@ func TestEnvironmentFlag(t *testing.T) {
 		t.Run(command.Name(), func(t *testing.T) {
 			code, _, stderr := run(t, append(arguments(command), "--source", dir)...)
 			require.Equal(t, outcome.Usage, code, stderr)
-			require.Equal(t, "slipway: several environments: name one with --env: production, staging\n", stderr)
+			require.Equal(t, "slipway: several environments: name one with --env (in Dagger --environment): production, staging\n", stderr)
 			code, _, stderr = run(t, append(arguments(command), "--source", dir, "--env", "production2")...)
 			require.Equal(t, outcome.Usage, code, stderr)
 			require.Equal(t, "slipway: no environment \"production2\": did you mean \"production\"?\n", stderr)

@@ -224,7 +224,7 @@ func TestPreviewBadInput(t *testing.T) {
 		})
 	}
 	for args, want := range map[string]string{
-		"up --pr 1 --service night": "night is a job: a preview has web services and workers only: leave it out of --service",
+		"up --pr 1 --service night": "night is a job: a preview has web services and workers only: leave it out",
 	} {
 		t.Run(args, func(t *testing.T) {
 			code, stdout, stderr := run(t, append([]string{"preview"}, append(strings.Fields(args), "--source", dir, "--output", "json")...)...)

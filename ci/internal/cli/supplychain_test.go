@@ -120,7 +120,7 @@ func TestMissingTools(t *testing.T) {
 		want string
 	}{
 		"to describe":                      {[]string{"publish", "--registry", "registry.invalid/team"}, "syft is not on PATH: install it (go install github.com/anchore/syft/cmd/syft@v"},
-		"to describe and sign":             {[]string{"publish", "--registry", "registry.invalid/team", "--sign-key", private}, "or publish without SBOM, provenance and signature (--no-attest)"},
+		"to describe and sign":             {[]string{"publish", "--registry", "registry.invalid/team", "--sign-key", private}, "or publish without SBOM, provenance and signature (slipway publish --no-attest)"},
 		"to sign":                          {slices.Concat([]string{"publish", "--sign-key", private}, local), "cosign is not on PATH: install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v"},
 		"to sign what a release publishes": {[]string{"deploy", "--service", "api", "--sign-key", private}, "cosign is not on PATH"},
 		"to require a signature":           {[]string{"deploy", "--require-signature", "--key", public}, "cosign is not on PATH"},

@@ -564,7 +564,7 @@ func TestStateLocked(t *testing.T) {
 	for _, err := range []error{planErr, applyErr} {
 		require.Equal(t, outcome.Refused, outcome.Of(err), "%v", err)
 	}
-	require.Regexp(t, `^the state is locked by \S+@\S+ since 20\d\d-\S+Z \(terraform apply, lock [0-9a-f-]+\): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock [0-9a-f-]+$`, planErr.Error())
+	require.Regexp(t, `^the state is locked by \S+@\S+ since 20\d\d-\S+Z \(terraform apply, lock [0-9a-f-]+\): wait for it \(slipway: --lock-timeout\) or, if that run has certainly ended, run terraform force-unlock [0-9a-f-]+$`, planErr.Error())
 	require.NoError(t, unlockedErr, "a role that may only read plans without a lock")
 	require.Equal(t, before, after)
 	require.NoError(t, end.err)

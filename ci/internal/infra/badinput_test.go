@@ -50,7 +50,7 @@ func TestPlanBadInput(t *testing.T) {
 			set(func(o *infra.PlanOptions) { o.Vars = []string{"flavor=plain"} }), outcome.Usage, `"flavor"`,
 		},
 		"a --var that is no assignment": {
-			set(func(o *infra.PlanOptions) { o.Vars = []string{"flavour"} }), outcome.Usage, "invalid --var: want NAME=VALUE",
+			set(func(o *infra.PlanOptions) { o.Vars = []string{"flavour"} }), outcome.Usage, "invalid variable: want NAME=VALUE",
 		},
 		"a --var-file that is not there": {
 			set(func(o *infra.PlanOptions) { o.VarFiles = []string{"nope.tfvars"} }), outcome.Usage, "--var-file nope.tfvars: no such file",

@@ -199,7 +199,7 @@ func (s Stage) fromRoot(file string) string {
 func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	for _, assignment := range o.Vars {
 		if name, _, ok := strings.Cut(assignment, "="); !ok || name == "" {
-			return o, outcome.Usagef("invalid --var: want NAME=VALUE") // the argument may be a secret value
+			return o, outcome.Usagef("invalid variable: want NAME=VALUE") // the argument may be a secret value
 		}
 	}
 	o.VarFiles = slices.Clone(o.VarFiles)

@@ -43,7 +43,7 @@ func TestStateInS3(t *testing.T) {
 	lock := []byte(`{"ID":"6dc086b4-5561-d072-d81c-1a99ad2b7163","Operation":"OperationTypeApply","Info":"","Who":"ann@laptop","Version":"1.11.4","Created":"2026-05-01T12:00:00Z","Path":"state/platform.tfstate"}`)
 	put(t, http.MethodPut, endpoint+"/state/platform.tfstate.tflock", lock)
 	applied, err := tr.apply(t)
-	require.EqualError(t, err, "the state is locked by ann@laptop since 2026-05-01T12:00:00Z (terraform apply, lock 6dc086b4-5561-d072-d81c-1a99ad2b7163): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock 6dc086b4-5561-d072-d81c-1a99ad2b7163")
+	require.EqualError(t, err, "the state is locked by ann@laptop since 2026-05-01T12:00:00Z (terraform apply, lock 6dc086b4-5561-d072-d81c-1a99ad2b7163): wait for it (slipway: --lock-timeout) or, if that run has certainly ended, run terraform force-unlock 6dc086b4-5561-d072-d81c-1a99ad2b7163")
 	require.Equal(t, outcome.Refused, outcome.Of(err))
 	require.Equal(t, infra.Refused, applied.Result)
 	require.Len(t, applied.NotReached, 1)

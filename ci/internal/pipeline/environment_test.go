@@ -123,7 +123,7 @@ func TestEnvironmentErrors(t *testing.T) {
 		code                outcome.Code
 		want                string
 	}{
-		"none named":      {"", "", outcome.Usage, "several environments: name one with --env: production, staging"},
+		"none named":      {"", "", outcome.Usage, "several environments: name one with --env (in Dagger --environment): production, staging"},
 		"misspelled":      {"stagng", "", outcome.Usage, `no environment "stagng": did you mean "staging"?`},
 		"another account": {"staging", "", outcome.Refused, "environment staging is in account 111111111111, but the credentials are of account 222222222222: use credentials of 111111111111"},
 		"another region":  {"staging", "us-east-1", outcome.Usage, "environment staging is in region eu-west-1, not in us-east-1: leave out the region"},

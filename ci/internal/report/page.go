@@ -82,7 +82,7 @@ func truncate(text string, limit int) string {
 		head += fence + "\n"
 	}
 	return head + strings.Repeat("\n</details>\n", max(0, min(open, 5))) +
-		fmt.Sprintf("\n**Truncated, %d lines omitted**: `--output json` prints all of them.\n", lines)
+		fmt.Sprintf("\n**Truncated, %d lines omitted**: the JSON report has all of them.\n", lines)
 }
 
 // Fence returns a code fence that is longer than any in the text.

@@ -119,7 +119,7 @@ func TestWriteMarkdown(t *testing.T) {
 		"a fence in a fence": {"````text\n```\n" + long("+ some text that is long"), "long\n````\n\n**Truncated, "},
 		"a fence that ended": {"```\nx\n```\n" + long("some text that is long"), "is long\n\n**Truncated, "},
 		"details":            {"<details><summary>x</summary>\n\n" + long("- item"), "- item\n\n</details>\n\n**Truncated, "},
-		"no line":            {strings.Repeat("x", report.MarkdownLimit+1), "\n**Truncated, 0 lines omitted**: `--output json` prints all of them.\n"},
+		"no line":            {strings.Repeat("x", report.MarkdownLimit+1), "\n**Truncated, 0 lines omitted**: the JSON report has all of them.\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestWriteMarkdown(t *testing.T) {
 			require.LessOrEqual(t, out.Len(), report.MarkdownLimit)
 			require.Contains(t, out.String(), tt.ends)
 			if name != "short" {
-				require.True(t, strings.HasSuffix(out.String(), "prints all of them.\n"))
+				require.True(t, strings.HasSuffix(out.String(), "the JSON report has all of them.\n"))
 			}
 		})
 	}

@@ -6,13 +6,16 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
@@ -36,6 +39,10 @@ func TestRepositoryIsFoundInOnePlace(t *testing.T) {
 				if pkg, ok := n.X.(*ast.Ident); ok && pkg.Name == "runtime" && n.Sel.Name == "Caller" {
 					require.Equal(t, "sourcetest.go", filepath.Base(name), "%s: call sourcetest.Repository", name)
 				}
+			case *ast.CallExpr:
+				if !strings.HasPrefix(name, filepath.Join(module, "test")) {
+					requireInput(t, name, n)
+				}
 			case *ast.BasicLit:
 				text, err := strconv.Unquote(n.Value)
 				if n.Kind != token.STRING || err != nil || !strings.HasPrefix(text, "../") {
@@ -51,6 +58,37 @@ func TestRepositoryIsFoundInOnePlace(t *testing.T) {
 		return nil
 	}))
 	require.Greater(t, files, 300, "those of ci/test, too")
+}
+
+// requireInput checks that what a call of sourcetest.Repository or Root names is an input of
+// the module's tests.
+func requireInput(t *testing.T, file string, call *ast.CallExpr) {
+	t.Helper()
+	function, _ := call.Fun.(*ast.SelectorExpr)
+	if function == nil || function.Sel.Name != "Repository" && function.Sel.Name != "Root" {
+		return
+	}
+	if pkg, ok := function.X.(*ast.Ident); !ok || pkg.Name != "sourcetest" {
+		return
+	}
+	var parts []string
+	for _, argument := range call.Args {
+		if text, ok := argument.(*ast.BasicLit); ok {
+			part, err := strconv.Unquote(text.Value)
+			require.NoError(t, err)
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) < len(call.Args) {
+		return
+	}
+	if function.Sel.Name == "Repository" {
+		parts = []string{path.Join(parts...)}
+	}
+	for _, part := range parts {
+		read := func(input string) bool { return part == input || strings.HasPrefix(part, input+"/") }
+		require.True(t, slices.ContainsFunc(gotest.Step(gotest.Pipeline, gotest.Options{}).Include, read), "%s reads %q: add it to the inputs of the pipeline's tests in gotest", file, part)
+	}
 }
 
 // TestGitIsCalledInOnePlace checks that all code calls git through source.Tree.Git, which

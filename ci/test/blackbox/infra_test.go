@@ -150,6 +150,19 @@ func TestLint(t *testing.T) {
 	require.ErrorContains(t, newPipeline(t, dir).call(`lint(only: ["gofunpt"]) { report }`, &struct{}{}), "gofumpt", "a suggestion")
 }
 
+// TestLintWithoutImage: a tool whose image cannot be pulled is missing, as on a host.
+func TestLintWithoutImage(t *testing.T) {
+	p := newPipeline(t, platformTree(t, ""))
+	var got struct {
+		Lint struct{ Result, Report string }
+	}
+	require.NoError(t, p.call(`lint(only: ["nginx"], lenient: true) { result report }`, &got))
+	require.Equal(t, "succeeded", got.Lint.Result)
+	const line = `nginx web: skipped: image 127\.0\.0\.1:1/nginx:stable cannot be pulled: .+: connect the engine to its registry or to a mirror, or correct the reference in ci/images\.lock\.json\n`
+	require.Regexp(t, "^"+line+"nothing found in 0 checks; 1 check skipped\n$", got.Lint.Report)
+	require.Regexp(t, line+"nothing found in 0 checks; 1 check skipped, which counts as failed", p.call(`lint(only: ["nginx"]) { report }`, &got).Error())
+}
+
 func TestChanges(t *testing.T) {
 	dir := sourcetest.New(t)
 	var got struct {

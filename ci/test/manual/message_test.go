@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
+
+	"github.com/slipway-cd/slipway/ci/internal/cli"
 )
 
 const troubleshooting = "docs/troubleshooting.md"
@@ -66,6 +69,46 @@ func TestMessages(t *testing.T) {
 	t.Logf("%d of %d hints and refusals are in the manual", known, len(said))
 	require.Empty(t, strings.Join(missing, "\n"), "%s lacks these", troubleshooting)
 	require.Empty(t, strings.Join(stale, "\n"), "%s has these, and the code has not", troubleshooting)
+}
+
+// commandOnly are the files whose messages only the command prints: of its own stages, of a
+// registry that is not Amazon ECR, and of a directory that the user names.
+var commandOnly = []string{
+	"cli/", "rehearse/", "config/scaffold/", "config/detect/", "release/adopt/", "pipeline/init.go", "release/delivery/publish.go", "images/image/layout.go",
+	"images/supplychain/supplychaintest",
+}
+
+// TestFlagsOfMessages checks that a message which dagger call may print names no flag that only
+// the command has, except in a command line of slipway and beside the argument of the module.
+func TestFlagsOfMessages(t *testing.T) {
+	known := map[string]bool{}
+	m := readModule(t)
+	for _, f := range append(m.functions, m.constructor) {
+		for _, a := range f.args {
+			known["--"+a.name] = true
+		}
+	}
+	commandFlags := map[string]bool{}
+	root := cli.Command()
+	for _, command := range append(visibleCommands(root), root) {
+		for _, set := range []*pflag.FlagSet{command.Flags(), command.PersistentFlags()} {
+			set.VisitAll(func(f *pflag.Flag) { commandFlags["--"+f.Name] = !known["--"+f.Name] })
+		}
+	}
+	flag := regexp.MustCompile(`\s\(?(--[a-z][a-z-]+)`)
+	inspect(t, func(file string, n ast.Node) {
+		e, _ := n.(ast.Expr)
+		text, _ := literal(e)
+		switch {
+		case len(strings.Fields(text)) < 4, strings.HasPrefix(text, "--"): // no message, or one about a flag that was given
+		case strings.Contains(text, "slipway"), strings.Contains(text, "Dagger"), strings.Contains(text, "dagger call"):
+		case slices.ContainsFunc(commandOnly, func(stage string) bool { return strings.HasPrefix(file, stage) }):
+		default:
+			for _, name := range flag.FindAllStringSubmatch(text, -1) {
+				require.False(t, commandFlags[name[1]], "%s: %q: dagger call has no %s", file, text, name[1])
+			}
+		}
+	})
 }
 
 // matches reports whether a message has the parts of an entry between "…", in their order.

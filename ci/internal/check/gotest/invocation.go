@@ -8,18 +8,23 @@ package gotest
 
 import (
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 )
 
-// Pipeline is the directory of the pipeline's module. Its tests read the whole source tree;
-// those of other modules read only their module.
+// Pipeline is the directory of the pipeline's module.
 const Pipeline = "ci"
 
+// pipelineInputs are the parts of the source tree that the tests of the pipeline's module
+// read, so that they do not run again after a change of another part.
+var pipelineInputs = []string{Pipeline, "terraform", "docs/schema", "examples/shop", "frontend/nginx", "dagger.json", "CHANGELOG.md"}
+
 // PipelineTests is the directory of the module with the system tests of the pipeline. It
-// contains only tests, so its coverage is not measured.
+// contains only tests, so its coverage is not measured. They read the whole source tree.
 const PipelineTests = Pipeline + "/test"
 
 // pipelineTimeout is the default time limit of the pipeline's own packages. Some rehearse releases
@@ -59,20 +64,36 @@ func Step(module string, o Options) step.Step {
 		s.Args = append(s.Args, "-race")
 		s.Env["CGO_ENABLED"] = "1" // which the race detector needs, whatever images are built with
 	}
-	if o.Timeout == 0 && (module == Pipeline || module == PipelineTests) {
+	own := module == Pipeline || module == PipelineTests
+	if own && o.Race {
+		// Compressing images would take half of the tests' CPU time. What calls the compressors,
+		// Go's and another, is watched. A race that is found while a test binary exits is not
+		// worth a second for each of a hundred binaries.
+		s.Args = append(s.Args, "-gcflags=...compress/flate=-race=false")
+		s.Env["GORACE"] = "atexit_sleep_ms=0"
+	}
+	if own && o.Timeout == 0 {
 		o.Timeout = pipelineTimeout
 	}
 	if o.Timeout > 0 {
 		s.Args = append(s.Args, "-timeout="+o.Timeout.Round(time.Millisecond).String())
 	}
-	switch alone := module != Pipeline && module != PipelineTests && module != "."; {
-	case alone:
+	switch module {
+	case Pipeline:
+		s.Include = pipelineInputs
+	case PipelineTests, ".":
+	default:
 		s.Include = []string{module}
+	}
+	switch {
+	case !own && module != ".":
 	case len(o.Tree) == 0:
 		s.Args = append(s.Args, "-count=1")
 	default:
 		for part, digest := range o.Tree {
-			s.Env[source.DigestVariable(part)] = digest
+			if len(s.Include) == 0 || slices.ContainsFunc(s.Include, func(read string) bool { return part == read || strings.HasPrefix(part, read+"/") }) {
+				s.Env[source.DigestVariable(part)] = digest
+			}
 		}
 	}
 	if module != PipelineTests {

@@ -237,8 +237,8 @@ import (
 )
 
 func TestPage(t *testing.T) {
-	os.Getenv("SLIPWAY_TREE_SITE")
-	if page, err := os.ReadFile("../../site/page"); err != nil || string(page) != "good" {
+	os.Getenv("SLIPWAY_TREE_TERRAFORM")
+	if page, err := os.ReadFile("../../terraform/page"); err != nil || string(page) != "good" {
 		t.Fatalf("%q %v", page, err)
 	}
 }
@@ -260,7 +260,7 @@ func TestOther(t *testing.T) {
 	file.Close()
 }
 `, ran),
-		"site/page": "good",
+		"terraform/page": "good",
 	})
 	sourcetest.Git(t, dir, "init", "-q")
 	run := func(known bool) Summary {
@@ -275,7 +275,7 @@ func TestOther(t *testing.T) {
 		return summary
 	}
 	for _, known := range []bool{true, false} {
-		sourcetest.Write(t, dir, "site/page", "good")
+		sourcetest.Write(t, dir, "terraform/page", "good")
 		for range 2 {
 			require.Equal(t, Succeeded, run(known).Result)
 		}
@@ -284,7 +284,7 @@ func TestOther(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, ".", string(marks), "an unchanged tree is tested once")
 		}
-		sourcetest.Write(t, dir, "site/page", "bad")
+		sourcetest.Write(t, dir, "terraform/page", "bad")
 		require.Equal(t, 1, run(known).Modules[0].Failed, "the tree's digests known: %v", known)
 	}
 }

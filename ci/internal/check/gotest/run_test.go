@@ -85,19 +85,25 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 	plainStep := Step("ci", Options{})
 	require.Equal(t, []string{"go", "test", "-json", "-timeout=30m0s", "-count=1", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, plainStep.Args)
 	require.NotContains(t, plainStep.Env, "CGO_ENABLED")
-	require.Empty(t, plainStep.Include, "the pipeline's tests read the whole tree")
+	require.NotContains(t, plainStep.Env, "GORACE")
 	require.Empty(t, Step(".", Options{}).Include)
 
 	whole := Step("ci/test", Options{})
 	require.Equal(t, []string{"go", "test", "-json", "-timeout=30m0s", "-count=1", "./..."}, whole.Args, "nothing of it is delivered, so nothing is covered")
 	require.Empty(t, whole.Include)
 
-	o := Options{Tree: map[string]string{"": "1", "site": "2"}}
+	o := Options{Race: true, Tree: map[string]string{"": "1", "docs": "2", "docs/schema": "3", "terraform": "4", "terraform/modules": "5", "frontend": "6"}}
 	known := Step("ci", o)
-	require.NotContains(t, known.Args, "-count=1")
-	require.Equal(t, "1", known.Env["SLIPWAY_TREE"])
-	require.Equal(t, "2", known.Env["SLIPWAY_TREE_SITE"])
-	require.Equal(t, "2", Step("ci/test", o).Env["SLIPWAY_TREE_SITE"])
+	require.Equal(t, []string{"go", "test", "-json", "-race", "-gcflags=...compress/flate=-race=false", "-timeout=30m0s", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, known.Args)
+	require.Equal(t, map[string]string{
+		"GOWORK": "off", "GOTMPDIR": "@out@", "CGO_ENABLED": "1", "GORACE": "atexit_sleep_ms=0",
+		"SLIPWAY_TREE_DOCS_SCHEMA": "3", "SLIPWAY_TREE_TERRAFORM": "4", "SLIPWAY_TREE_TERRAFORM_MODULES": "5",
+	}, known.Env, "of the parts that it reads")
+	require.Contains(t, known.Include, "docs/schema")
+	require.NotContains(t, known.Include, "docs")
+	whole = Step("ci/test", o)
+	require.Equal(t, "1", whole.Env["SLIPWAY_TREE"])
+	require.Equal(t, "6", whole.Env["SLIPWAY_TREE_FRONTEND"])
 	require.NotContains(t, Step("backend", o).Env, "SLIPWAY_TREE", "a service reads its own folder alone")
 }
 

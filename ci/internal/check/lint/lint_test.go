@@ -16,6 +16,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
@@ -60,6 +61,7 @@ func TestToolErrors(t *testing.T) {
 		"no nginx":                {recorded{"nginx": absent}, "nginx web", lint.Skipped, "nginx is not on PATH: install it (apt-get install nginx-light), or run it with Dagger"},
 		"nginx elsewhere":         {recorded{"nginx": {stderr: "[emerg] 1#1: open() \"/etc/nginx/mime.types\" failed (2: No such file or directory) in ./nginx/nginx.conf:14\n", exit: 1}}, "nginx web", lint.Skipped, "this machine's nginx has no /etc/nginx/mime.types"},
 		"no trivy":                {recorded{"trivy": absent}, "trivy terraform", lint.Skipped, "trivy is not on PATH"},
+		"no image":                {recorded{"trivy": {err: &tool.MissingError{Reason: "image trivy:1 cannot be pulled: not found"}}}, "trivy terraform", lint.Skipped, "image trivy:1 cannot be pulled: not found"},
 		"no database":             {recorded{"govulncheck": {content: "", stderr: noDatabase, exit: 1}}, "govulncheck api", lint.Skipped, `the vulnerability database cannot be reached: connect to the network or set GOVULNDB to a mirror (in Dagger --go-env=GOVULNDB=URL): Get "https://vuln.go.dev/index/modules.json.gz"`},
 		"no go":                   {recorded{"golangci-lint": absent}, "golangci-lint api", lint.Skipped, "go is not on PATH: install Go"},
 		"golangci-lint offline":   {recorded{"golangci-lint": {exit: 1, stderr: "go: github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0: module lookup disabled by GOPROXY=off\n"}}, "golangci-lint api", lint.Skipped, "golangci-lint v2.15.0 cannot be fetched, which needs the network the first time: module lookup disabled"},
@@ -340,6 +342,33 @@ func TestSteps(t *testing.T) {
 		"golangci-lint": "image of go", "govulncheck": "image of go", "gofumpt": "image of go", "actionlint": "image of go",
 		"tflint": "image of go", "gitleaks": "image of go", "nginx": "image of nginx", "terraform": "image of terraform", "trivy": "image of trivy",
 	}, images)
+}
+
+// TestVulnerabilityDB checks that a wrong GOVULNDB is reported with its name, which
+// govulncheck does not know, and without its password.
+func TestVulnerabilityDB(t *testing.T) {
+	run := func(db, stderr string, only lint.Kind) (lint.Report, error) {
+		return lint.Run(t.Context(), t.TempDir(), recorded{"govulncheck": {exit: 1, stderr: stderr}}, targets(), lint.Options{Image: image, VulnerabilityDB: db, Kinds: []lint.Kind{only}})
+	}
+	for db, shown := range map[string]string{
+		"nonsense": `"nonsense"`, "vuln.example.com": `"vuln.example.com"`, "https://": `"https://"`, "file://dir": `"file://dir"`, "http://[::1": `"http://[::1"`,
+		"ftp://ann:planted@vuln.example.com": `"ftp://ann:xxxxx@vuln.example.com"`, "https://ann:planted@[::1": "(a URL that cannot be parsed)",
+	} {
+		_, err := run(db, "", lint.Govulncheck)
+		require.EqualError(t, err, "invalid GOVULNDB "+shown+": want a URL such as https://vuln.example.com or file:///DIR")
+		require.Equal(t, outcome.Usage, outcome.Of(err))
+		_, err = run(db, "", lint.Gofumpt)
+		require.NoError(t, err, "it is not used")
+	}
+	for db, want := range map[string]string{
+		"http://ann:planted@127.0.0.1:1": `the vulnerability database "http://ann:xxxxx@127.0.0.1:1" cannot be read: unrecognized vulndb format: check GOVULNDB and the network`,
+		"file:///dir":                    `the vulnerability database "file:///dir" cannot be read: unrecognized vulndb format: check GOVULNDB and the network`,
+	} {
+		report, err := run(db, "creating client: unrecognized vulndb format\nexit status 1\n", lint.Govulncheck)
+		require.NoError(t, err)
+		require.Equal(t, lint.CheckFailed, report.Checks[0].Result, "a database that is not there must not be skipped")
+		require.Equal(t, want, report.Checks[0].Reason)
+	}
 }
 
 // TestGitleaksConfiguration checks that gitleaks takes no id of an EFS access point for a

@@ -36,6 +36,11 @@ func (o Options) checks(source string, t Targets) ([]Check, error) {
 	if len(kinds) == 0 {
 		kinds = Kinds()
 	}
+	if o.VulnerabilityDB != "" && slices.Contains(kinds, Govulncheck) {
+		if err := checkVulnerabilityDB(o.VulnerabilityDB); err != nil {
+			return nil, err
+		}
+	}
 	var checks []Check
 	for _, kind := range Kinds() {
 		if slices.Contains(kinds, kind) {

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
 // goTool returns a step of a tool that `go run` compiles. As in the test stage it ignores
@@ -71,6 +73,10 @@ func govulncheck(p pathMapper, module, image, day, db string) scanner {
 		return findings
 	}
 	s.missingInput = func(stderr string) error {
+		if _, reason, ok := strings.Cut(stderr, "creating client: "); ok && db != "" {
+			reason, _, _ = strings.Cut(reason, "\n")
+			return fmt.Errorf("the vulnerability database %s cannot be read: %s: check GOVULNDB and the network", redacted(db), reason)
+		}
 		_, reason, ok := strings.Cut(stderr, "fetching vulnerabilities: ")
 		if !ok {
 			return nil
@@ -82,6 +88,35 @@ func govulncheck(p pathMapper, module, image, day, db string) scanner {
 		}
 	}
 	return s
+}
+
+// checkVulnerabilityDB validates the URL of a vulnerability database.
+func checkVulnerabilityDB(db string) error {
+	if parsed, err := url.Parse(db); err == nil {
+		switch parsed.Scheme {
+		case "http", "https":
+			if parsed.Host != "" {
+				return nil
+			}
+		case "file":
+			if path.IsAbs(parsed.Path) {
+				return nil
+			}
+		}
+	}
+	return outcome.Usagef("invalid GOVULNDB %s: want a URL such as https://vuln.example.com or file:///DIR", redacted(db))
+}
+
+// redacted returns a quoted URL without its password.
+func redacted(address string) string {
+	parsed, err := url.Parse(address)
+	switch {
+	case err != nil && strings.Contains(address, "@"):
+		return "(a URL that cannot be parsed)"
+	case err == nil && parsed.User != nil:
+		address = parsed.Redacted()
+	}
+	return strconv.Quote(address)
 }
 
 // actionlintFormat is a template that formats actionlint's findings as SARIF.

@@ -212,7 +212,7 @@ func FindEnvironment(all []Environment, name string) (Environment, error) {
 		return all[0], nil
 	}
 	if name == "" {
-		return Environment{}, outcome.Usagef("several environments: name one with --env: %s", strings.Join(EnvironmentNames(all), ", "))
+		return Environment{}, outcome.Usagef("several environments: name one with --env (in Dagger --environment): %s", strings.Join(EnvironmentNames(all), ", "))
 	}
 	e, err := find(all, name)
 	return e, outcome.With(outcome.Usage, err)

@@ -42,7 +42,7 @@ func TestSelectEnvironment(t *testing.T) {
 		"no files, another":             {nil, "staging", "", `no environment "staging" in terraform/environments: it has production`},
 		"one file":                      {map[string]string{"staging": staging}, "", "staging", ""},
 		"two files":                     {map[string]string{"staging": staging, "production": production}, "staging", "staging", ""},
-		"none named":                    {map[string]string{"staging": staging, "production": production}, "", "", "several environments: name one with --env: production, staging"},
+		"none named":                    {map[string]string{"staging": staging, "production": production}, "", "", "several environments: name one with --env (in Dagger --environment): production, staging"},
 		"misspelled":                    {map[string]string{"staging": staging, "production": production}, "stagng", "", `no environment "stagng": did you mean "staging"?`},
 		"another name inside":           {map[string]string{"test": staging}, "", "", `terraform/environments/test.tfvars.json: environment must be "test", as the file's name, not "staging"`},
 		"not JSON":                      {map[string]string{"staging": "{"}, "", "", "terraform/environments/staging.tfvars.json: line 1 is not JSON"},

@@ -45,7 +45,7 @@ func pullBases(ctx context.Context, reference string, platforms []v1.Platform, b
 			}
 		}
 		if bases[n] == nil {
-			return fmt.Errorf("base %s has no image for %s: build other platforms with --platform, or lock another base", ref, platform)
+			return fmt.Errorf("base %s has no image for %s: build other platforms, or lock another base", ref, platform)
 		}
 	}
 	return nil

@@ -296,7 +296,7 @@ func TestBase(t *testing.T) {
 		p, err := platform.Load(b.Source.Dir)
 		require.NoError(t, err)
 		_, err = arm.Build(t.Context(), p.Services[1:])
-		require.ErrorContains(t, err, "has no image for linux/arm64: build other platforms with --platform")
+		require.ErrorContains(t, err, "has no image for linux/arm64: build other platforms, or lock another base")
 	})
 	t.Run("one that its registry does not have is an error", func(t *testing.T) {
 		b.Lock.Images["nginx"] = image.Pin{Reference: address + "/nginx:gone"}

@@ -116,7 +116,7 @@ func TestSigned(t *testing.T) {
 	trust := supplychain.Trust{Key: public}
 	err = host(t).Verify(t.Context(), to, "app", digest, trust)
 	require.Equal(t, outcome.Refused, outcome.Of(err), err)
-	require.ErrorContains(t, err, "is not signed: publish it with --sign-key")
+	require.ErrorContains(t, err, "is not signed: run slipway publish --sign-key")
 
 	a := supplychain.Attestor{Tools: host(t), Registry: to, Signer: &supplychain.Signer{Key: private}}
 	require.NoError(t, a.Require(t.Context()))

@@ -353,7 +353,7 @@ func (c cosign) verify(ctx context.Context, trust Trust) error {
 	case !errors.As(err, &exit):
 		return err
 	case exit.code == 10 || unsignedPattern.MatchString(exit.stderr):
-		return outcome.Refusedf("%s is not signed: publish it with --sign-key, or from a job with the permission id-token: write", c.image)
+		return outcome.Refusedf("%s is not signed: run slipway publish --sign-key, or publish it from a job with the permission id-token: write", c.image)
 	case exit.code == 12 || exit.code == 13 || untrustedPattern.MatchString(exit.stderr):
 		return outcome.Refusedf("%s is not signed by %s: %s", c.image, trust, exit.stderr)
 	}

@@ -146,7 +146,7 @@ func missingChecksum(_ Diagnostic, match []string, dir string) string {
 }
 
 func ephemeralNotSet(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("variable %s is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_%[1]s", match[1])
+	return fmt.Sprintf("variable %s is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_%[1]s (in Dagger --vars)", match[1])
 }
 
 func ephemeralUnexpected(_ Diagnostic, match []string, _ string) string {

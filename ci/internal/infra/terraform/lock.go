@@ -53,6 +53,6 @@ func (l Lock) String() string {
 	if !l.Created.IsZero() {
 		since = " since " + l.Created.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("the state is locked by %s%s (terraform %s, lock %s): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock %s",
+	return fmt.Sprintf("the state is locked by %s%s (terraform %s, lock %s): wait for it (slipway: --lock-timeout) or, if that run has certainly ended, run terraform force-unlock %s",
 		cmp.Or(l.Who, "another run"), since, cmp.Or(l.Operation, "run"), l.ID, l.ID)
 }

@@ -159,7 +159,7 @@ func TestParseLock(t *testing.T) {
 		_, ok := terraform.ParseLock(detail)
 		require.False(t, ok, detail)
 	}
-	require.Equal(t, "the state is locked by another run (terraform run, lock 1): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock 1", terraform.Lock{ID: "1"}.String())
+	require.Equal(t, "the state is locked by another run (terraform run, lock 1): wait for it (slipway: --lock-timeout) or, if that run has certainly ended, run terraform force-unlock 1", terraform.Lock{ID: "1"}.String())
 }
 
 func TestExplain(t *testing.T) {
@@ -220,7 +220,7 @@ func TestExplain(t *testing.T) {
 		},
 		"an ephemeral variable": {
 			errs: []terraform.Diagnostic{{Summary: "No value for required variable", Detail: "The ephemeral input variable \"token\" was set during the plan phase, and so must also be set during the apply phase."}},
-			code: outcome.Usage, want: "variable token is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_token",
+			code: outcome.Usage, want: "variable token is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_token (in Dagger --vars)",
 		},
 		"a changed variable": {
 			errs: []terraform.Diagnostic{{Summary: "Can't change variable when applying a saved plan", Detail: "The variable pw cannot be set using the -var and -var-file options when applying a saved plan file. The saved plan specifies \"hunter2\" as the value"}},

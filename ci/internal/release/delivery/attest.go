@@ -50,7 +50,7 @@ func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha strin
 	}
 	if err := a.Require(ctx); err != nil {
 		if missing := (*tool.MissingError)(nil); errors.As(err, &missing) {
-			err = fmt.Errorf("%w; or publish without SBOM, provenance and signature (--no-attest)", err)
+			err = fmt.Errorf("%w; or publish without SBOM, provenance and signature (slipway publish --no-attest)", err)
 		}
 		return nil, err
 	}

@@ -178,7 +178,7 @@ func testAttest(t *testing.T, p *project) {
 	}
 	checked, err := p.delivery(t).Verify(t.Context(), trust(public))
 	require.Equal(t, outcome.Refused, outcome.Of(err))
-	require.ErrorContains(t, err, "is not signed: publish it with --sign-key")
+	require.ErrorContains(t, err, "is not signed: run slipway publish --sign-key")
 	require.False(t, checked.Images[0].Trusted)
 	var b strings.Builder
 	require.NoError(t, checked.Text(&b))

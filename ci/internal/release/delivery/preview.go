@@ -75,7 +75,7 @@ func (d Delivery) previews() (preview.Client, error) {
 		ECS: d.Account.ecs, ELB: d.Account.elb, Clock: d.clock(), Prefix: d.Environment.Prefix(), Register: d.engine().Register, Event: d.Recorder.Event,
 	}
 	if d.Environment.Name == platform.Production {
-		return c, outcome.Refusedf("environment %s has no previews, because they run unreviewed code with its roles and secrets: name another environment with --env", platform.Production)
+		return c, outcome.Refusedf("environment %s has no previews, because they run unreviewed code with its roles and secrets: name another environment", platform.Production)
 	}
 	for _, s := range d.All {
 		if cluster := s.ClusterName(); !s.IsJob() && !slices.Contains(c.Clusters, cluster) {
@@ -165,7 +165,7 @@ func (d Delivery) previewServices(named []string) ([]platform.Service, error) {
 		case !s.IsJob():
 			services = append(services, s)
 		case slices.Contains(named, s.Name):
-			return nil, outcome.Usagef("%s is a job: a preview has web services and workers only: leave it out of --service", s.Name)
+			return nil, outcome.Usagef("%s is a job: a preview has web services and workers only: leave it out", s.Name)
 		}
 	}
 	if len(services) == 0 {

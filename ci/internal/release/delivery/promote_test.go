@@ -334,7 +334,7 @@ func testPromotionGates(t *testing.T, p promotion) {
 	p.staging.release(t, commitID("6"))
 	o := unsigned("")
 	o.Trust = &supplychain.Trust{Key: public}
-	p.refused(t, o, "is not signed: publish it with --sign-key")
+	p.refused(t, o, "is not signed: run slipway publish --sign-key")
 	for _, reference := range images {
 		require.NoError(t, exec.CommandContext(t.Context(), "cosign", "sign", "--key="+private, reference).Run())
 	}

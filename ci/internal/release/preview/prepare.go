@@ -88,7 +88,7 @@ func (c Client) originalGroup(ctx context.Context, o Original) (elbtypes.TargetG
 			return out.TargetGroups[0], nil
 		}
 	}
-	return elbtypes.TargetGroup{}, outcome.Usagef("service %s of the environment is behind no load balancer, so its preview could not be reached: create one with Terraform (slipway plan, slipway apply), or leave it out with --service", o.Service.Name)
+	return elbtypes.TargetGroup{}, outcome.Usagef("service %s of the environment is behind no load balancer, so its preview could not be reached: create one with Terraform (slipway plan, slipway apply), or leave the service out", o.Service.Name)
 }
 
 // Prepare creates what is missing of a preview: target groups, listener rules, and

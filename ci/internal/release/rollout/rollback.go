@@ -329,7 +329,7 @@ func RevisionTarget(revision string, services []platform.Service) (Target, error
 	}
 	if parts[1] == "" {
 		if len(services) > 1 {
-			return Target{}, outcome.Usagef("--to %s matches several services: set --service, or the family as in %s:%s", revision, services[0].Family(), revision)
+			return Target{}, outcome.Usagef("--to %s matches several services: name one, or the family as in %s:%s", revision, services[0].Family(), revision)
 		}
 		return Target{Service: services[0], Revision: services[0].Family() + ":" + parts[2]}, nil
 	}

@@ -426,7 +426,7 @@ func TestRevisionTarget(t *testing.T) {
 		"12":           {both[:1], "ecs-a-task:12", ""},
 		"ecs-b-task:3": {both, "ecs-b-task:3", ""},
 		"arn:aws:ecs:us-east-1:123456789012:task-definition/ecs-b-task:3": {both, "ecs-b-task:3", ""},
-		"13":           {both, "", "--to 13 matches several services: set --service"},
+		"13":           {both, "", "--to 13 matches several services: name one, or the family"},
 		"ecs-c-task:3": {both, "", "no service has the family ecs-c-task: want one of ecs-a-task, ecs-b-task"},
 		"main":         {both, "", `invalid --to "main": want a full commit id, or a revision such as ecs-a-task:12`},
 	}

@@ -28,15 +28,13 @@ import (
 
 func TestMain(m *testing.M) { sourcetest.RunTests(m) }
 
-var backendFolder = sourcetest.Repository("backend")
-
 // startBackend builds the backend, by the flags of its image, so that nothing is compiled
 // twice, and runs it until the test ends.
 func startBackend(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "server")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "./cmd/server")
-	build.Dir, build.Env = backendFolder, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=")
+	build.Dir, build.Env = sourcetest.Repository("backend"), append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
@@ -179,7 +177,7 @@ func TestDevelopmentProxy(t *testing.T) {
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	dir := sourcetest.New(t)
-	require.NoError(t, os.CopyFS(filepath.Join(dir, "backend"), os.DirFS(backendFolder)))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "backend"), os.DirFS(sourcetest.Repository("backend"))))
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "frontend"), os.DirFS(sourcetest.Repository("frontend"))))
 	services, err := os.ReadFile(sourcetest.Repository(platform.ServicesFile))
 	require.NoError(t, err)

@@ -19,6 +19,18 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
+// early is what a package's variables got of Root.
+var early = func() (refused any) {
+	defer func() { refused = recover() }()
+	return sourcetest.Root("ci")
+}()
+
+// TestRootBeforeTests: Go's test cache does not see the environment that the variables of a
+// package read, and so would keep the results of its tests after a change.
+func TestRootBeforeTests(t *testing.T) {
+	require.Contains(t, early, "call it in a test")
+}
+
 // TestRepositoryIsFoundInOnePlace checks that tests find files outside of the module by
 // sourcetest.Repository: otherwise Go's test cache does not depend on them.
 func TestRepositoryIsFoundInOnePlace(t *testing.T) {

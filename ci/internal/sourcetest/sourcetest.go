@@ -3,6 +3,7 @@
 package sourcetest
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,6 +115,9 @@ func Repository(name ...string) string {
 // Root is the path of this repository's root, for tests of which nothing reads more than
 // the named files and folders in it: they need not run again after another change.
 func Root(parts ...string) string {
+	if testing.Testing() && !flag.Parsed() {
+		panic("sourcetest: called before the tests run, so Go's test cache does not see what they read: call it in a test")
+	}
 	for _, part := range parts {
 		os.Getenv(source.DigestVariable(part))
 	}
@@ -132,6 +136,18 @@ func Files() map[string]string {
 		"web/site/css/style.css":              "body { margin: 0 }",
 		"web/nginx/nginx.conf":                "events {}\n",
 		".gitignore":                          "*.log\n.slipway/\n",
+	}
+}
+
+// WriteServices writes the services of [Files] to a tree in place of this repository's own
+// backend and frontend, for tests that do not depend on what these contain.
+func WriteServices(t testing.TB, dir string) {
+	t.Helper()
+	for name, content := range Files() {
+		folder, file, _ := strings.Cut(name, "/")
+		if own := map[string]string{"api": "backend", "web": "frontend"}[folder]; own != "" {
+			Write(t, dir, own+"/"+file, content)
+		}
 	}
 }
 

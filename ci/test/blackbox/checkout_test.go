@@ -43,7 +43,7 @@ func TestCheckouts(t *testing.T) {
 		"no repository":        {t.TempDir(), "no git repository here"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, all, _ := call(t, tt.from, dir, "changes", "--since="+first, "report") // calls may fail; the output is checked
+			_, all, _ := call(t, tt.from, sourcetest.Repository(), "changes", "--since="+first, "report") // calls may fail; the output is checked
 			require.Contains(t, all, tt.want)
 		})
 	}

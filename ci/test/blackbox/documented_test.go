@@ -38,6 +38,7 @@ var (
 // documentedLines returns all lines that call the module, in order.
 func documentedLines(t *testing.T) (all []documented) {
 	t.Helper()
+	dir := sourcetest.Root(".github", "CONTRIBUTING.md", "README.md", "docs", "terraform")
 	pages, err := filepath.Glob(filepath.Join(dir, "docs", "*.md"))
 	require.NoError(t, err)
 	for _, page := range append(pages, filepath.Join(dir, "README.md"), filepath.Join(dir, "CONTRIBUTING.md"), filepath.Join(dir, "terraform", "README.md")) {
@@ -270,7 +271,7 @@ func documentedEnvironment(t *testing.T, tree string) []string {
 	}
 	dagger, err := exec.LookPath("dagger")
 	require.NoError(t, err)
-	module, err := filepath.Abs(dir)
+	module, err := filepath.Abs(sourcetest.Repository())
 	require.NoError(t, err)
 	sha := strings.TrimSpace(sourcetest.Git(t, tree, "rev-parse", "HEAD"))
 	return []string{

@@ -16,9 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dir is the module's root.
-var dir = sourcetest.Repository()
-
 // session is an engine session that serves the module, shared by all tests.
 var session struct {
 	once   sync.Once
@@ -64,7 +61,7 @@ func connect(t *testing.T) *sdk.Client {
 		cli, _ := exec.LookPath("dagger")
 		_ = os.Setenv("_EXPERIMENTAL_DAGGER_CLI_BIN", cli)
 		ctx := context.Background() // outlives the test that connects first
-		if session.client, session.err = sdk.Connect(ctx, sdk.WithWorkdir(dir), sdk.WithLogOutput(&session.said)); session.err == nil {
+		if session.client, session.err = sdk.Connect(ctx, sdk.WithWorkdir(sourcetest.Repository()), sdk.WithLogOutput(&session.said)); session.err == nil {
 			session.err = session.client.ModuleSource(".").AsModule().Serve(ctx)
 		}
 	})

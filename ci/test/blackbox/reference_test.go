@@ -70,7 +70,7 @@ func TestByReference(t *testing.T) {
 		{"formatted root", root, "check-fmt", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			stdout, all, err := call(t, tt.tree, dir, strings.Fields(tt.call)...)
+			stdout, all, err := call(t, tt.tree, sourcetest.Repository(), strings.Fields(tt.call)...)
 			if tt.refused != "" {
 				require.Error(t, err)
 				require.Contains(t, all, tt.refused)
@@ -87,7 +87,7 @@ func TestExampleModule(t *testing.T) {
 	needsEngine(t)
 	tree := foreignTree(t)
 	run := func(args ...string) string {
-		stdout, all, err := call(t, tree, filepath.Join(dir, "examples", "dagger"), append([]string{"--source=."}, args...)...)
+		stdout, all, err := call(t, tree, filepath.Join(sourcetest.Repository(), "examples", "dagger"), append([]string{"--source=."}, args...)...)
 		require.NoError(t, err, all)
 		return stdout
 	}

@@ -154,7 +154,7 @@ func TestSecretsStaySecret(t *testing.T) {
 func dagger(t *testing.T, environment []string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "dagger", append([]string{"--progress=plain"}, args...)...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), environment...)
+	cmd.Dir, cmd.Env = sourcetest.Repository(), append(os.Environ(), environment...)
 	cmd.Env = append(cmd.Env, "NO_COLOR=1")
 	out, _ := cmd.CombinedOutput() // calls may fail; the output is checked
 	return string(out)
@@ -167,7 +167,7 @@ func TestEffectsAreNeverCached(t *testing.T) {
 		"release.go": {"Deploy", "Rollback", "Diff", "Status"}, "rehearse.go": {"Rehearse"}, "infra.go": {"Plan", "Apply"},
 		"image.go": {"Publish", "Lock"},
 	} {
-		text, err := os.ReadFile(filepath.Join(dir, "ci", file))
+		text, err := os.ReadFile(sourcetest.Repository("ci", file))
 		require.NoError(t, err)
 		for _, name := range functions {
 			before, _, found := strings.Cut(string(text), "func (m *Slipway) "+name+"(")

@@ -3,17 +3,12 @@ package browser
 import (
 	"errors"
 	"os/exec"
-	"time"
 
 	"github.com/chromedp/chromedp"
 )
 
-// startLimit is the time a program has to answer. It is generous, because tests of
-// other packages may keep the machine busy.
-const startLimit = time.Minute
-
-// Find returns the path of Chromium, or an error that says how to install it.
-func Find() (string, error) {
+// find returns the path of Chromium, or an error that says how to install it.
+func find() (string, error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
@@ -22,9 +17,9 @@ func Find() (string, error) {
 	return "", errors.New("Chromium is not installed: apt-get install -y chromium") //nolint:staticcheck // it is a name
 }
 
-// Options returns options that start a headless Chromium without network access beyond
+// options returns options that start a headless Chromium without network access beyond
 // our own pages, with a temporary profile.
-func Options(path string) []chromedp.ExecAllocatorOption {
+func options(path string) []chromedp.ExecAllocatorOption {
 	return append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.Flag("headless", true),

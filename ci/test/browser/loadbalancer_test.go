@@ -1,4 +1,4 @@
-package browser_test
+package browser
 
 import (
 	"io"
@@ -27,14 +27,14 @@ type loadBalancer struct {
 	maxConcurrent int
 }
 
-func newLoadBalancer(t testing.TB, page *nginx, backends ...*backend) *loadBalancer {
+func newLoadBalancer(t testing.TB, page *Nginx, backends ...*backend) *loadBalancer {
 	t.Helper()
 	lb := &loadBalancer{backends: backends}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api") {
 			lb.api(w, r)
 		} else {
-			proxy(w, r, page.url)
+			proxy(w, r, page.URL)
 		}
 	}))
 	t.Cleanup(func() {
@@ -124,7 +124,7 @@ func (lb *loadBalancer) unblock() {
 }
 
 func TestLoadBalancer(t *testing.T) {
-	page := startNginx(t)
+	page := StartNginx(t)
 	one, two := startBackend(t, "one", "v1"), startBackend(t, "two", "v1")
 	lb := newLoadBalancer(t, page, one, two)
 	_, body := ask(t, "GET", lb.url+"/")

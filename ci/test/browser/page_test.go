@@ -1,4 +1,4 @@
-package browser_test
+package browser
 
 import (
 	"encoding/json"
@@ -48,12 +48,12 @@ func containers(n int) string {
 
 func TestPageShowsWhoAnswers(t *testing.T) {
 	findChromium(t)
-	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1, 2)...)
-	page := look(t, desktop, d.url)
-	page.await(live)
-	page.await(answering(oldShort))
-	page.await(containers(2))
-	page.await(`document.querySelectorAll("#timeline [data-tone]").length > 6`)
+	d := newLoadBalancer(t, StartNginx(t), pair(t, oldVersion, 1, 2)...)
+	page := Open(t, Desktop, d.url)
+	page.Await(live)
+	page.Await(answering(oldShort))
+	page.Await(containers(2))
+	page.Await(`document.querySelectorAll("#timeline [data-tone]").length > 6`)
 	require.Contains(t, evaluate[string](page, `document.title`), oldShort+" – Slipway")
 	require.Regexp(t, `^\d+(\.\d)? ms$`, evaluate[string](page, `document.getElementById("latency").textContent`))
 	require.Regexp(t, `^(\d+) of (\d+) answered$`, evaluate[string](page, `document.getElementById("health").textContent`))
@@ -77,20 +77,20 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 func TestPageShowsRelease(t *testing.T) {
 	findChromium(t)
 	former := pair(t, oldVersion, 1, 2)
-	d := newLoadBalancer(t, startNginx(t), former...)
-	page := look(t, desktop, d.url)
-	page.await(containers(2))
+	d := newLoadBalancer(t, StartNginx(t), former...)
+	page := Open(t, Desktop, d.url)
+	page.Await(containers(2))
 	later := pair(t, newVersion, 3, 4)
 	d.setBackends(former[1], later[0])
-	page.await(answering(newShort))
-	page.await(answering(oldShort))
+	page.Await(answering(newShort))
+	page.Await(answering(oldShort))
 	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "A new version answers: "+newShort)
-	page.await(`document.querySelectorAll("#legend li").length === 2`)
+	page.Await(`document.querySelectorAll("#legend li").length === 2`)
 	d.setBackends(later...)
-	former[0].stop(t)
-	former[1].stop(t)
-	page.await(containers(4))
-	page.await(answering(newShort))
+	former[0].Close()
+	former[1].Close()
+	page.Await(containers(4))
+	page.Await(answering(newShort))
 	require.Equal(t, []string{"0", "1"}, evaluate[[]string](page, `[...new Set([...document.querySelectorAll("#timeline [data-tone]")].map((bar) => bar.dataset.tone))].sort()`))
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("#timeline .failed").length`), "nobody was left without an answer")
 	require.Empty(t, page.said())
@@ -99,21 +99,21 @@ func TestPageShowsRelease(t *testing.T) {
 
 func TestPageOfflineAndBack(t *testing.T) {
 	findChromium(t)
-	address := freeAddress(t)
+	address := FreeAddress(t)
 	only := startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", oldVersion)
-	d := newLoadBalancer(t, startNginx(t), only)
-	page := look(t, desktop, d.url)
-	page.await(live)
-	only.kill()
-	page.await(`text("state-text") === "OFFLINE"`)
-	page.await(`!id("offline").hidden && /^Next try in \d+ sec\.$/.test(text("offline-next"))`)
+	d := newLoadBalancer(t, StartNginx(t), only)
+	page := Open(t, Desktop, d.url)
+	page.Await(live)
+	only.Close()
+	page.Await(`text("state-text") === "OFFLINE"`)
+	page.Await(`!id("offline").hidden && /^Next try in \d+ sec\.$/.test(text("offline-next"))`)
 	require.Equal(t, "The service answered with status 502.", evaluate[string](page, `document.getElementById("offline-error").textContent`))
 	require.Regexp(t, `^\d+ sec$`, evaluate[string](page, `document.getElementById("offline-for").textContent`))
 	since := evaluate[string](page, `document.getElementById("offline-since").dateTime`)
 	require.NotEmpty(t, since)
 	require.Equal(t, "OFFLINE – Slipway", evaluate[string](page, `document.title`))
 	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Offline. ")
-	page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
+	page.Await(`document.querySelectorAll("#timeline .failed").length >= 2`)
 	require.Equal(t, since, evaluate[string](page, `document.getElementById("offline-since").dateTime`), "since the first failure")
 	require.Subset(t, evaluate[[]float64](page, `waits`), []float64{2000, 4000}, "it asks less often")
 	page.screenshot("offline")
@@ -121,10 +121,10 @@ func TestPageOfflineAndBack(t *testing.T) {
 	startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", newVersion)
 	// One expression, because the page also polls by itself and disables the button
 	// meanwhile.
-	page.await(`id("offline").hidden || (!id("retry").disabled && (id("retry").focus(), document.activeElement === id("retry")))`)
+	page.Await(`id("offline").hidden || (!id("retry").disabled && (id("retry").focus(), document.activeElement === id("retry")))`)
 	page.do(chromedp.KeyEvent(kb.Enter))
-	page.await(live)
-	page.await(answering(newShort))
+	page.Await(live)
+	page.Await(answering(newShort))
 	require.True(t, evaluate[bool](page, `document.getElementById("offline").hidden`))
 	require.Regexp(t, `^Last error: .+ to .+, for \d+ sec\. The service answered with status 502\.$`, evaluate[string](page, `document.getElementById("last-error").textContent`))
 	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Online again. ")
@@ -135,44 +135,47 @@ func TestPageOfflineAndBack(t *testing.T) {
 // TestPageTimeout uses an API that accepts requests and never responds.
 func TestPageTimeout(t *testing.T) {
 	findChromium(t)
-	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
+	d := newLoadBalancer(t, StartNginx(t), pair(t, oldVersion, 1)...)
 	d.block()
-	page := look(t, desktop, d.url)
-	page.await(`text("offline-error") === "No answer within 3 seconds."`)
-	page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
+	v := Desktop
+	v.impatient = true
+	page := Open(t, v, d.url)
+	page.Await(`text("offline-error") === "No answer within 3 seconds."`)
+	page.Await(`document.querySelectorAll("#timeline .failed").length >= 2`)
+	require.Equal(t, []float64{3000}, evaluate[[]float64](page, `[...new Set(timeouts)]`))
 	d.unblock()
-	page.await(live)
+	page.Await(live)
 	require.Equal(t, 1, d.mostConcurrent(), "requests never overlap")
 }
 
 func TestPageDoesNotBelieveEverything(t *testing.T) {
 	findChromium(t)
-	server := startNginx(t, `
+	server := StartNginx(t, `
 location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"","status":"active"}'; }`)
-	page := look(t, desktop, server.url)
-	page.await(`text("offline-error") === "The answer has no ip."`)
+	page := Open(t, Desktop, server.URL)
+	page.Await(`text("offline-error") === "The answer has no ip."`)
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
 
-	server = startNginx(t, `
+	server = StartNginx(t, `
 location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"192.0.2.1","status":"draining","version":"<b>","environment":"<i>"}'; }`)
-	page = look(t, desktop, server.url)
-	page.await(`text("hostname") === "<img src=x onerror=alert(1)>"`)
-	page.await(`text("state-text") === "draining"`)
-	page.await(`text("environment") === "<i>" && !id("environment-fact").hidden && document.title.startsWith("<i> · ")`)
+	page.do(chromedp.Navigate(server.URL))
+	page.Await(`text("hostname") === "<img src=x onerror=alert(1)>"`)
+	page.Await(`text("state-text") === "draining"`)
+	page.Await(`text("environment") === "<i>" && !id("environment-fact").hidden && document.title.startsWith("<i> · ")`)
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
 
-	server = startNginx(t, `location ^~ /api { default_type text/html; return 200 'ok'; }`)
-	page = look(t, desktop, server.url)
-	page.await(`text("offline-error") === "The answer is not JSON."`)
+	server = StartNginx(t, `location ^~ /api { default_type text/html; return 200 'ok'; }`)
+	page.do(chromedp.Navigate(server.URL))
+	page.Await(`text("offline-error") === "The answer is not JSON."`)
 }
 
 // TestPageWeight measures the size of a first visit.
 func TestPageWeight(t *testing.T) {
 	findChromium(t)
-	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
-	page := look(t, desktop, d.url)
-	page.await(live)
-	page.await(`id("environment-fact").hidden`)
+	d := newLoadBalancer(t, StartNginx(t), pair(t, oldVersion, 1)...)
+	page := Open(t, Desktop, d.url)
+	page.Await(live)
+	page.Await(`id("environment-fact").hidden`)
 	page.mu.Lock()
 	defer page.mu.Unlock()
 	// The browser requests the icon of the tab at any time.
@@ -210,9 +213,9 @@ func TestPageWeight(t *testing.T) {
 // TestPageStaysInPlace measures layout shifts while the first responses arrive.
 func TestPageStaysInPlace(t *testing.T) {
 	findChromium(t)
-	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
-	page := look(t, desktop, d.url)
-	page.await(`document.querySelectorAll("#timeline [data-tone]").length > 3`)
+	d := newLoadBalancer(t, StartNginx(t), pair(t, oldVersion, 1)...)
+	page := Open(t, Desktop, d.url)
+	page.Await(`document.querySelectorAll("#timeline [data-tone]").length > 3`)
 	shift := evaluate[float64](page, `new Promise((resolve) => {
 		let sum = 0;
 		new PerformanceObserver((list) => list.getEntries().forEach((entry) => { sum += entry.value; })).observe({ type: "layout-shift", buffered: true });
@@ -226,7 +229,7 @@ func TestPageStaysInPlace(t *testing.T) {
 
 func TestPageNoticesViolations(t *testing.T) {
 	findChromium(t)
-	page := look(t, desktop, startNginx(t).url+"/nosuch")
+	page := Open(t, Desktop, StartNginx(t).URL+"/nosuch")
 	require.Equal(t, "Not found – Slipway", evaluate[string](page, `document.title`))
 	for _, problem := range page.said() {
 		require.Contains(t, problem, "404", "nothing else is wrong with it")
@@ -238,23 +241,23 @@ func TestPageNoticesViolations(t *testing.T) {
 
 func TestPageWithoutScript(t *testing.T) {
 	findChromium(t)
-	v := desktop
+	v := Desktop
 	v.scriptless = true
-	page := look(t, v, startNginx(t).url)
+	page := Open(t, v, StartNginx(t).URL)
 	page.do(chromedp.WaitVisible("#fallback a[href='/api/']"))
 	page.screenshot("without-script")
 
 	// It must not wait either if the script cannot be loaded.
-	server := startNginx(t, "location = /app.js { return 403; }")
-	page = look(t, desktop, server.url)
+	server := StartNginx(t, "location = /app.js { return 403; }")
+	page = Open(t, Desktop, server.URL)
 	page.do(chromedp.WaitVisible("#fallback a[href='/api/']"))
 }
 
 func TestPageByKeyboard(t *testing.T) {
 	findChromium(t)
-	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
-	page := look(t, desktop, d.url)
-	page.await(live)
+	d := newLoadBalancer(t, StartNginx(t), pair(t, oldVersion, 1)...)
+	page := Open(t, Desktop, d.url)
+	page.Await(live)
 	page.do(chromedp.KeyEvent(kb.Tab))
 	require.Equal(t, "Skip to content", evaluate[string](page, `document.activeElement.textContent`))
 	require.True(t, evaluate[bool](page, `document.activeElement.getBoundingClientRect().top >= 0`), "it is seen while it has the focus")
@@ -277,18 +280,19 @@ var looks = map[string]view{
 func TestPageLooks(t *testing.T) {
 	findChromium(t)
 	former, later := pair(t, oldVersion, 1, 2), pair(t, newVersion, 3, 4)
-	server := startNginx(t)
+	server := StartNginx(t)
 	for name, v := range looks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			v.speed = 100
 			d := newLoadBalancer(t, server, former...)
-			page := look(t, v, d.url)
-			page.await(containers(2))
+			page := Open(t, v, d.url)
+			page.Await(containers(2))
 			d.setBackends(former[0], later[0])
-			page.await(`document.querySelectorAll("#timeline [data-tone='1']").length >= 3`)
+			page.Await(`document.querySelectorAll("#timeline [data-tone='1']").length >= 3`)
 			d.setBackends(later...)
-			page.await(containers(4))
-			page.await(`document.querySelectorAll("#timeline [data-tone]").length >= 36`)
+			page.Await(containers(4))
+			page.Await(`document.querySelectorAll("#timeline [data-tone]").length >= 36`)
 			require.LessOrEqual(t, evaluate[int](page, `document.documentElement.scrollWidth`), int(v.width), "nothing is wider than the screen")
 			require.Empty(t, accessibility(page))
 			if v.still {
@@ -297,13 +301,13 @@ func TestPageLooks(t *testing.T) {
 			page.screenshot(name)
 
 			d.setBackends()
-			page.await(`text("state-text") === "OFFLINE"`)
+			page.Await(`text("state-text") === "OFFLINE"`)
 			require.LessOrEqual(t, evaluate[int](page, `document.documentElement.scrollWidth`), int(v.width))
 			require.Empty(t, accessibility(page))
 			page.screenshot(name + "-offline")
 			require.Empty(t, page.said("/api"))
 
-			page = look(t, v, d.url+"/nosuch")
+			page.do(chromedp.Navigate(d.url + "/nosuch"))
 			require.Empty(t, accessibility(page))
 			page.screenshot(name + "-404")
 		})
@@ -312,7 +316,7 @@ func TestPageLooks(t *testing.T) {
 
 // accessibility runs axe-core with its rules for WCAG 2.2 AA and best practices. Each
 // finding names its elements.
-func accessibility(p *tab) []string {
+func accessibility(p *Tab) []string {
 	p.t.Helper()
 	axe, err := os.ReadFile(filepath.Join("testdata", "axe-core", "axe.min.js"))
 	require.NoError(p.t, err)

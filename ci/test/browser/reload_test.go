@@ -1,4 +1,4 @@
-package browser_test
+package browser
 
 import (
 	"context"
@@ -24,9 +24,9 @@ func TestDevelopmentReload(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(development, "api.conf"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "/etc/nginx/locations.d/")
-	server := startNginx(t, strings.ReplaceAll(string(text), "/etc/nginx/locations.d/", development+"/"))
+	server := StartNginx(t, strings.ReplaceAll(string(text), "/etc/nginx/locations.d/", development+"/"))
 
-	p := look(t, desktop, server.url)
+	p := Open(t, Desktop, server.URL)
 	for n, file := range []string{"index.html", "style.css"} {
 		// The page has checked every file once: the script requests the style sheet,
 		// too.

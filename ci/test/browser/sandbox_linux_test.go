@@ -1,4 +1,4 @@
-package browser_test
+package browser
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func TestSiteReadOnly(t *testing.T) {
 	}
 	dir := readable(t)
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(sourcetest.Repository("frontend", "site"))))
-	address := freeAddress(t)
+	address := FreeAddress(t)
 	// Log to a file: standard output is root's pipe, which an unprivileged user may not
 	// reopen.
 	text := configure(t, "listen      8080;", "listen "+address+";", "access_log /dev/stdout json", "access_log /tmp/access.log json")
@@ -41,7 +41,7 @@ func TestSiteReadOnly(t *testing.T) {
 	if err := probe.Run(); err != nil {
 		t.Skipf("no mount namespace may be made here (%v): run this test on a machine, or with CAP_SYS_ADMIN", err)
 	}
-	server := start(t, command, "http://"+address+"/healthz")
+	server := Start(t, command, "http://"+address+"/healthz")
 
 	response, body := ask(t, "GET", "http://"+address+"/")
 	require.Equal(t, 200, response.StatusCode)

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package browser_test
+package browser
 
 import "testing"
 

@@ -1,4 +1,4 @@
-package browser_test
+package browser
 
 import (
 	"bufio"
@@ -45,7 +45,7 @@ func ask(t testing.TB, method, url string, headers ...string) (*http.Response, s
 }
 
 func TestSiteStatuses(t *testing.T) {
-	server := startNginx(t)
+	server := StartNginx(t)
 	tests := map[string]struct {
 		method, path string
 		status       int
@@ -83,7 +83,7 @@ func TestSiteStatuses(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			response, body := ask(t, tt.method, server.url+tt.path)
+			response, body := ask(t, tt.method, server.URL+tt.path)
 			require.Equal(t, tt.status, response.StatusCode)
 			require.True(t, strings.HasPrefix(response.Header.Get("Content-Type"), tt.kind), response.Header.Get("Content-Type"))
 			require.Contains(t, body, tt.body)
@@ -121,38 +121,38 @@ func requireHeaders(t testing.TB, response *http.Response) {
 }
 
 func TestSiteCaching(t *testing.T) {
-	server := startNginx(t)
+	server := StartNginx(t)
 	for _, path := range []string{"/", "/app.js", "/style.css", "/favicon.svg"} {
 		t.Run(path, func(t *testing.T) {
-			first, body := ask(t, "GET", server.url+path)
+			first, body := ask(t, "GET", server.URL+path)
 			require.Equal(t, "no-cache", first.Header.Get("Cache-Control"), "names without a hash are asked for each time")
 			tag := first.Header.Get("ETag")
 			require.NotEmpty(t, tag)
 			require.NotEmpty(t, body)
 
-			again, body := ask(t, "GET", server.url+path, "If-None-Match: "+tag)
+			again, body := ask(t, "GET", server.URL+path, "If-None-Match: "+tag)
 			require.Equal(t, 304, again.StatusCode)
 			require.Empty(t, body)
 			require.Equal(t, tag, again.Header.Get("ETag"))
 			requireHeaders(t, again)
 
-			other, body := ask(t, "GET", server.url+path, `If-None-Match: "of-another-version"`)
+			other, body := ask(t, "GET", server.URL+path, `If-None-Match: "of-another-version"`)
 			require.Equal(t, 200, other.StatusCode)
 			require.NotEmpty(t, body)
 		})
 	}
-	health, _ := ask(t, "GET", server.url+"/healthz")
+	health, _ := ask(t, "GET", server.URL+"/healthz")
 	require.Equal(t, "no-store", health.Header.Get("Cache-Control"))
-	missing, _ := ask(t, "GET", server.url+"/nosuch", `If-None-Match: *`)
+	missing, _ := ask(t, "GET", server.URL+"/nosuch", `If-None-Match: *`)
 	require.Equal(t, 404, missing.StatusCode)
 }
 
 func TestSiteCompression(t *testing.T) {
-	server := startNginx(t)
+	server := StartNginx(t)
 	for _, path := range []string{"/", "/app.js", "/style.css", "/favicon.svg", "/view.js", "/nosuch"} {
 		t.Run(path, func(t *testing.T) {
-			_, whole := ask(t, "GET", server.url+path)
-			response, packed := ask(t, "GET", server.url+path, "Accept-Encoding: gzip")
+			_, whole := ask(t, "GET", server.URL+path)
+			response, packed := ask(t, "GET", server.URL+path, "Accept-Encoding: gzip")
 			require.Equal(t, "gzip", response.Header.Get("Content-Encoding"))
 			require.Equal(t, "Accept-Encoding", response.Header.Get("Vary"))
 			reader, err := gzip.NewReader(strings.NewReader(packed))
@@ -165,21 +165,21 @@ func TestSiteCompression(t *testing.T) {
 			// A weak entity tag or a proxy in between makes no difference.
 			tag := response.Header.Get("ETag")
 			if response.StatusCode == 200 {
-				again, _ := ask(t, "GET", server.url+path, "Accept-Encoding: gzip", "Via: 1.1 alb", "If-None-Match: "+tag)
+				again, _ := ask(t, "GET", server.URL+path, "Accept-Encoding: gzip", "Via: 1.1 alb", "If-None-Match: "+tag)
 				require.Equal(t, 304, again.StatusCode)
 			}
 		})
 	}
-	response, body := ask(t, "GET", server.url+"/healthz", "Accept-Encoding: gzip")
+	response, body := ask(t, "GET", server.URL+"/healthz", "Accept-Encoding: gzip")
 	require.Empty(t, response.Header.Get("Content-Encoding"), "too small to be worth it")
 	require.Equal(t, "ok\n", body)
 }
 
 func TestSiteTransportSecurity(t *testing.T) {
-	server := startNginx(t)
+	server := StartNginx(t)
 	for scheme, want := range map[string]string{"https": "max-age=31536000", "http": "", "": ""} {
 		for path, status := range map[string]int{"/": 200, "/nosuch": 404} {
-			response, _ := ask(t, "GET", server.url+path, "X-Forwarded-Proto: "+scheme)
+			response, _ := ask(t, "GET", server.URL+path, "X-Forwarded-Proto: "+scheme)
 			require.Equal(t, status, response.StatusCode)
 			require.Equal(t, want, response.Header.Get("Strict-Transport-Security"), "%s by %q", path, scheme)
 		}
@@ -187,7 +187,7 @@ func TestSiteTransportSecurity(t *testing.T) {
 }
 
 func TestSiteRequestLimits(t *testing.T) {
-	server := startNginx(t)
+	server := StartNginx(t)
 	tests := map[string]struct {
 		head, body string
 		status     int
@@ -208,7 +208,7 @@ func TestSiteRequestLimits(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			connection, err := net.Dial("tcp", strings.TrimPrefix(server.url, "http://"))
+			connection, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
 			require.NoError(t, err)
 			defer connection.Close()
 			require.NoError(t, connection.SetDeadline(time.Now().Add(startLimit)))
@@ -224,9 +224,9 @@ func TestSiteRequestLimits(t *testing.T) {
 }
 
 func TestSiteLog(t *testing.T) {
-	server := startNginx(t)
-	ask(t, "GET", server.url+"/nosuch?token=secret", "X-Forwarded-For: 192.0.2.7", `X-Amzn-Trace-Id: Root="1\`)
-	ask(t, "GET", server.url+"/healthz")
+	server := StartNginx(t)
+	ask(t, "GET", server.URL+"/nosuch?token=secret", "X-Forwarded-For: 192.0.2.7", `X-Amzn-Trace-Id: Root="1\`)
+	ask(t, "GET", server.URL+"/healthz")
 	server.end(t, syscall.SIGQUIT) // flushes the log
 	text, err := os.ReadFile(filepath.Join(server.dir, "access.log"))
 	require.NoError(t, err)
@@ -269,8 +269,8 @@ func TestSiteConfiguration(t *testing.T) {
 // TestSiteStopsGracefully sends the image's stop signal while a response is in
 // progress.
 func TestSiteStopsGracefully(t *testing.T) {
-	server := startNginx(t)
-	connection, err := net.Dial("tcp", strings.TrimPrefix(server.url, "http://"))
+	server := StartNginx(t)
+	connection, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
 	require.NoError(t, err)
 	defer connection.Close()
 	require.NoError(t, connection.SetDeadline(time.Now().Add(startLimit)))
@@ -286,7 +286,7 @@ func TestSiteStopsGracefully(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 
 	require.NoError(t, server.command.Process.Signal(syscall.SIGQUIT))
-	refused(t, server.url)
+	refused(t, server.URL)
 	_, err = io.WriteString(connection, "\r\n")
 	require.NoError(t, err)
 	response, err = http.ReadResponse(reader, nil)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// identity is what an instance says of itself. More fields may come.
-type identity struct {
+// Identity is what an instance says of itself. More fields may come.
+type Identity struct {
 	Hostname  string    `json:"hostname"`
 	IP        string    `json:"ip"`
 	Status    string    `json:"status"`
@@ -20,7 +20,7 @@ type identity struct {
 	Requests  int       `json:"requests"`
 }
 
-func (i identity) check(version string) error {
+func (i Identity) check(version string) error {
 	ip, err := netip.ParseAddr(i.IP)
 	switch {
 	case i.Hostname == "":
@@ -40,7 +40,7 @@ func (i identity) check(version string) error {
 }
 
 func (a client) identify(ctx context.Context, path string) error {
-	var who identity
+	var who Identity
 	if _, err := a.getJSON(ctx, http.StatusOK, http.MethodGet, path, &who); err != nil {
 		return err
 	}

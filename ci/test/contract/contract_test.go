@@ -17,25 +17,24 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/report"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/browser"
 	"github.com/slipway-cd/slipway/ci/test/contract"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var backendFolder = sourcetest.Repository("backend")
+func TestMain(m *testing.M) { sourcetest.RunTests(m) }
 
 // startBackend builds the backend, by the flags of its image, so that nothing is compiled
 // twice, and runs it until the test ends.
 func startBackend(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "server")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/server")
-	build.Dir, build.Env = backendFolder, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "./cmd/server")
+	build.Dir, build.Env = sourcetest.Repository("backend"), append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
@@ -148,16 +147,51 @@ func TestNobodyThere(t *testing.T) {
 	require.Error(t, contract.Check(t.Context(), "http://bad host", ""))
 }
 
-// TestRehearsal asks through the load balancer of the embedded AWS, in front of
-// two tasks.
+// TestDevelopmentProxy checks the proxy that compose.yaml adds to Nginx, and the page behind
+// it. It must forward to the backend everything that a load balancer forwards.
+func TestDevelopmentProxy(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(sourcetest.Repository("frontend", "development", "api.conf"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "http://backend:8000")
+	server := browser.StartNginx(t, strings.ReplaceAll(string(text), "http://backend:8000", startBackend(t)))
+	require.NoError(t, contract.Check(t.Context(), server.URL, "v7"))
+
+	for _, path := range []string{"/healthz", "/healthy", "/apis"} {
+		response, err := http.Get(server.URL + path)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Empty(t, response.Header.Get("X-Request-ID"), "%s is the page's server's", path)
+	}
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+
+	t.Run("page", func(t *testing.T) {
+		t.Cleanup(browser.StopChromium)
+		page := browser.Open(t, browser.Desktop, server.URL)
+		page.Await(`text("state-text") === "LIVE" && text("version") === "v7" && text("requests") !== "–"`)
+	})
+}
+
+// TestRehearsal rehearses the services of this repository, as a newcomer does, and asks
+// through the load balancer of the embedded AWS, in front of two tasks.
 func TestRehearsal(t *testing.T) {
+	t.Parallel()
 	dir := sourcetest.New(t)
-	require.NoError(t, os.RemoveAll(filepath.Join(dir, "api")))
-	require.NoError(t, os.CopyFS(filepath.Join(dir, "api"), os.DirFS(backendFolder)))
-	sourcetest.Commit(t, dir, "the real backend")
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "backend"), os.DirFS(sourcetest.Repository("backend"))))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "frontend"), os.DirFS(sourcetest.Repository("frontend"))))
+	services, err := os.ReadFile(sourcetest.Repository(platform.ServicesFile))
+	require.NoError(t, err)
+	sourcetest.Write(t, dir, platform.ServicesFile, string(services))
+	sourcetest.Commit(t, dir, "the real services")
 	release := rehearsaltest.Deliver(t, dir, func(_ string, release report.Release) {
 		require.NotEmpty(t, release.URL)
 		require.NoError(t, contract.Check(t.Context(), release.URL, release.SHA))
+		page, err := http.Get(release.URL)
+		require.NoError(t, err)
+		defer page.Body.Close()
+		text, err := io.ReadAll(page.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "<title>Slipway</title>")
 	})
 	require.Equal(t, report.Succeeded, release.Result)
 }

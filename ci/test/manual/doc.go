@@ -8,9 +8,10 @@
 //	slipway rehearse --skip-tests
 //	```
 //
-// Further words are "aws", for the environment that `slipway rehearse --keep` prints,
-// and "needs=PROGRAM", without which the block is skipped. The blocks of one page run
-// in one shell, one after the other. A block "text output" that follows says what is
+// Small services replace its backend and frontend. Each block runs in a shell and a clone
+// of its own. Further words are "aws", for the environment that `slipway rehearse --keep`
+// prints, and "needs=PROGRAM", without which the block is skipped. Blocks with "aws" that
+// follow one another run in one shell. A block "text output" that follows says what is
 // printed: each of its lines must come, in that order, where "…" is anything.
 //
 // Whatever else a page writes as code is compared with the code: commands, flags,

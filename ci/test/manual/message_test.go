@@ -22,7 +22,6 @@ const troubleshooting = "docs/troubleshooting.md"
 func TestMessages(t *testing.T) {
 	type entry struct {
 		line int
-		said *regexp.Regexp
 		code string
 	}
 	var entries []entry
@@ -36,7 +35,7 @@ func TestMessages(t *testing.T) {
 		}
 		for _, code := range r.code["message"] {
 			require.GreaterOrEqual(t, len(code), 12, "%s: %q is too little to know a message by", troubleshooting, code)
-			entries = append(entries, entry{r.line, pattern(code), code})
+			entries = append(entries, entry{r.line, code})
 		}
 	}
 	said := messages(t)
@@ -47,7 +46,7 @@ func TestMessages(t *testing.T) {
 	for _, m := range said {
 		found := false
 		for _, e := range entries {
-			if e.said.MatchString(m.text) {
+			if matches(e.code, m.text) {
 				found, used[e.code] = true, true
 			}
 		}
@@ -63,7 +62,7 @@ func TestMessages(t *testing.T) {
 		texts = append(texts, normalize(text))
 	}
 	for _, e := range entries {
-		if !used[e.code] && !slices.ContainsFunc(texts, func(text string) bool { return e.said.MatchString(text) }) {
+		if !used[e.code] && !slices.ContainsFunc(texts, func(text string) bool { return matches(e.code, text) }) {
 			stale = append(stale, e.code)
 		}
 	}
@@ -112,13 +111,16 @@ func TestFlagsOfMessages(t *testing.T) {
 	})
 }
 
-// pattern matches the messages that an entry stands for.
-func pattern(said string) *regexp.Regexp {
-	var parts []string
-	for _, part := range strings.Split(said, "…") {
-		parts = append(parts, regexp.QuoteMeta(strings.TrimSpace(part)))
+// matches reports whether a message has the parts of an entry between "…", in their order.
+func matches(code, text string) bool {
+	for part := range strings.SplitSeq(code, "…") {
+		_, rest, found := strings.Cut(text, strings.TrimSpace(part))
+		if !found {
+			return false
+		}
+		text = rest
 	}
-	return regexp.MustCompile(strings.Join(parts, ".*"))
+	return true
 }
 
 type message struct{ file, text string }
@@ -142,7 +144,7 @@ func messages(t testing.TB) (all []message) {
 	seen := map[message]bool{}
 	add := func(file, text string) {
 		m := message{file, normalize(text)}
-		if words := regexp.MustCompile(`[a-z]{2,}`).FindAllString(m.text, -1); len(words) >= 4 && !seen[m] {
+		if words := word.FindAllString(m.text, -1); len(words) >= 4 && !seen[m] {
 			seen[m], all = true, append(all, m)
 		}
 	}
@@ -182,7 +184,10 @@ func messages(t testing.TB) (all []message) {
 	return all
 }
 
-var verbs = regexp.MustCompile(`%(?:\[\d+\])?[+#]?[a-z]|\{[a-z]+\}`)
+var (
+	verbs = regexp.MustCompile(`%(?:\[\d+\])?[+#]?[a-z]|\{[a-z]+\}`)
+	word  = regexp.MustCompile(`[a-z]{2,}`)
+)
 
 // normalize is a message with "…" for what differs.
 func normalize(text string) string {

@@ -209,11 +209,8 @@ var daggerFlags = map[string][]string{
 // TestDaggerFlags: no argument of the module has the name of a flag of Dagger's own, at
 // the version that dagger.json pins and at the newest one that was read.
 func TestDaggerFlags(t *testing.T) {
-	var pinned struct{ EngineVersion string }
-	text, err := os.ReadFile(filepath.Join(root(), "dagger.json"))
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(text, &pinned))
-	require.Contains(t, daggerFlags, pinned.EngineVersion, "dagger.json has another version: read the flags of its CLI")
+	engine := engineVersion(t)
+	require.Contains(t, daggerFlags, engine, "dagger.json has another version: read the flags of its CLI")
 	m, checked := readModule(t), 0
 	for version, flags := range daggerFlags {
 		for _, f := range slices.Concat([]function{m.constructor}, m.functions, m.methods) {
@@ -224,4 +221,26 @@ func TestDaggerFlags(t *testing.T) {
 		}
 	}
 	require.Greater(t, checked, 100)
+}
+
+// engineVersion returns the version of the engine that dagger.json pins.
+func engineVersion(t testing.TB) string {
+	t.Helper()
+	var pinned struct{ EngineVersion string }
+	text, err := os.ReadFile(filepath.Join(root(), "dagger.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &pinned))
+	return pinned.EngineVersion
+}
+
+// TestEngineVersion: docs/operations.md lists the places that name the engine's version, and
+// they name the one of dagger.json.
+func TestEngineVersion(t *testing.T) {
+	list := regexp.MustCompile(`(?m)^\| Dagger engine .*$`).FindString(pageNamed(t, "docs/operations.md").text)
+	for _, name := range []string{"examples/dagger/dagger.json", "README.md", "ci/internal/config/scaffold/repository.go"} {
+		content, err := os.ReadFile(filepath.Join(root(), name))
+		require.NoError(t, err)
+		require.Contains(t, string(content), engineVersion(t), name)
+		require.Contains(t, list, strings.TrimSuffix(name, "/repository.go"))
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
@@ -63,11 +64,17 @@ type row struct {
 // root is the root of the source tree.
 func root() string { return sourcetest.Repository() }
 
-// pages reads all Markdown files of the tree.
+// pages returns all Markdown files of the tree.
 func pages(t testing.TB) []page {
 	t.Helper()
-	var all []page
-	require.NoError(t, filepath.WalkDir(root(), func(file string, entry fs.DirEntry, err error) error {
+	all, err := readPages()
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	return all
+}
+
+var readPages = sync.OnceValues(func() (all []page, err error) {
+	err = filepath.WalkDir(root(), func(file string, entry fs.DirEntry, err error) error {
 		switch name := entry.Name(); {
 		case err != nil:
 			return err
@@ -76,16 +83,16 @@ func pages(t testing.TB) []page {
 		case filepath.Ext(name) != ".md":
 			return nil
 		}
-		name, err := filepath.Rel(root(), file)
-		require.NoError(t, err)
 		data, err := os.ReadFile(file)
-		require.NoError(t, err)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root(), file)
 		all = append(all, parse(filepath.ToSlash(name), string(data)))
-		return nil
-	}))
-	require.NotEmpty(t, all)
-	return all
-}
+		return err
+	})
+	return all, err
+})
 
 // pageNamed is one page.
 func pageNamed(t testing.TB, name string) page {

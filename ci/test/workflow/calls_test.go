@@ -24,9 +24,9 @@ import (
 // A workflow that calls a missing function, flag or field fails only when it runs: at
 // night, or during a release. So the calls are compared with the module.
 func TestCallsFitTheModule(t *testing.T) {
-	set, err := workflow.Read(root)
+	set, err := workflow.Read(root())
 	require.NoError(t, err)
-	functions, fields := module(t, filepath.Join(root, "ci"))
+	functions, fields := module(t, filepath.Join(root(), "ci"))
 	calls := set.Calls()
 	require.NotEmpty(t, calls)
 	for _, call := range calls {
@@ -43,7 +43,7 @@ func TestCallsFitTheModule(t *testing.T) {
 
 // A role trusts only the workflow files that its trust policy names; AWS rejects others.
 func TestRolesTrustTheirWorkflows(t *testing.T) {
-	bootstrap := filepath.Join(root, "terraform", "modules", "bootstrap", "variables.tf")
+	bootstrap := filepath.Join(root(), "terraform", "modules", "bootstrap", "variables.tf")
 	content, err := os.ReadFile(bootstrap)
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Skip("terraform/modules/bootstrap, which says what the roles trust, is not in this tree: check out one that has it")
@@ -69,7 +69,7 @@ func script(t *testing.T, name string, exitCode int, reports map[string]string, 
 		command += fmt.Sprintf("mkdir -p \"$RUNNER_TEMP/%s\" && printf %%s '%s' >\"$RUNNER_TEMP/%s/%s\"\n", args[0], content, args[0], file)
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), fmt.Appendf([]byte(command), "exit %d\n", exitCode), 0o755))
-	cmd := exec.CommandContext(t.Context(), filepath.Join(root, workflow.Scripts, name), args...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root(), workflow.Scripts, name), args...)
 	cmd.Env = []string{
 		"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "SOURCE=shop/a b", "ENVIRONMENT=staging", "GITHUB_RUN_ID=7", "GITHUB_REPOSITORY=o/r", "GITHUB_API_URL=https://api.github.com",
 		"RUNNER_TEMP=" + temp, "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"), "GITHUB_OUTPUT=" + filepath.Join(temp, "outputs"),
@@ -91,11 +91,11 @@ func TestScript(t *testing.T) {
 	out, _, _, code := script(t, workflow.Script, 3, nil, "rollback", "--to=two words *", "", "markdown")
 	require.Equal(t, 3, code)
 	require.Equal(t, []string{
-		"-m", root, "call", "--folder=shop/a b", "--environment=staging", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
+		"-m", root(), "call", "--folder=shop/a b", "--environment=staging", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
 		"--github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL", "--github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 		"rollback", "--to=two words *", "", "markdown", "",
 	}, strings.Split(out, "\n"))
-	functions, _ := module(t, filepath.Join(root, "ci"))
+	functions, _ := module(t, filepath.Join(root(), "ci"))
 	require.Subset(t, functions[""].flags, []string{"folder", "environment", "aws-role", "aws-region", "github-run", "github-token-url", "github-token", "deployments-token", "github-repository", "github-api"})
 }
 

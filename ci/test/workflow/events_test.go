@@ -348,7 +348,7 @@ func (h happening) startAt(release string, set workflow.Set, all map[string]push
 }
 
 func TestEvents(t *testing.T) {
-	set, err := workflow.Read(root)
+	set, err := workflow.Read(root())
 	require.NoError(t, err)
 	all := pushEvents(t)
 	for name, h := range happenings() {
@@ -363,7 +363,7 @@ func TestEvents(t *testing.T) {
 // Nothing that a person without write access can trigger has an id-token, a role, an
 // environment or write permissions.
 func TestForksHaveNoRights(t *testing.T) {
-	set, err := workflow.Read(root)
+	set, err := workflow.Read(root())
 	require.NoError(t, err)
 	all := pushEvents(t)
 	delete(all, "dispatch") // has no commit to compare with, like every pull request

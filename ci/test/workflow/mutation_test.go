@@ -47,7 +47,7 @@ func (j *judge) wrong(set workflow.Set) []string {
 func TestMutations(t *testing.T) {
 	original, cases := files(t), happenings()
 	j := &judge{cases: cases, order: slices.Sorted(maps.Keys(cases)), all: pushEvents(t)}
-	set, err := workflow.Read(root)
+	set, err := workflow.Read(root())
 	require.NoError(t, err)
 	require.Empty(t, j.wrong(set))
 	count := 0

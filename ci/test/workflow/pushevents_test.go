@@ -17,8 +17,8 @@ import (
 	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
 
-// root is the root of this repository.
-var root = sourcetest.Root(".github", "ci", "terraform", "dagger.json")
+// root returns the root of this repository.
+func root() string { return sourcetest.Root(".github", "ci", "terraform", "dagger.json") }
 
 // vars are the variables of a repository with one environment.
 var vars = map[string]map[string]string{"": {

@@ -39,7 +39,7 @@ func build(t *testing.T, tree, umask, version, to string) (output string, err er
 	t.Helper()
 	bin := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "go"), []byte(fakeGo), 0o755))
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask "$1" && exec "$2" "$3" "$4"`, "sh", umask, filepath.Join(root, workflow.ReleaseSetup, "bin", "release-build"), version, to)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask "$1" && exec "$2" "$3" "$4"`, "sh", umask, filepath.Join(root(), workflow.ReleaseSetup, "bin", "release-build"), version, to)
 	cmd.Dir = tree
 	cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin", "HOME=" + bin, "TMPDIR=" + bin, "GITHUB_REPOSITORY=acme/tool"}
 	out, err := cmd.CombinedOutput()
@@ -117,9 +117,9 @@ true
 // TestReleaseTools: the scripts run the versions that the pipeline pins, which they read from
 // its files.
 func TestReleaseTools(t *testing.T) {
-	pinned, err := os.ReadFile(filepath.Join(root, "ci", "internal", "exec", "tool", "tool.go"))
+	pinned, err := os.ReadFile(filepath.Join(root(), "ci", "internal", "exec", "tool", "tool.go"))
 	require.NoError(t, err)
-	lock, err := os.ReadFile(filepath.Join(root, "ci", "images.lock.json"))
+	lock, err := os.ReadFile(filepath.Join(root(), "ci", "images.lock.json"))
 	require.NoError(t, err)
 	dir, bin := t.TempDir(), t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "go"), []byte(recordGo), 0o755))
@@ -132,7 +132,7 @@ func TestReleaseTools(t *testing.T) {
 	sourcetest.Write(t, dir, "outputs", "")
 	calls := filepath.Join(bin, "calls")
 	for _, args := range [][]string{{"release-sign", dir}, {"release-image", "v1.2.3", dir}} {
-		cmd := exec.CommandContext(t.Context(), filepath.Join(root, workflow.ReleaseSetup, "bin", args[0]), args[1:]...)
+		cmd := exec.CommandContext(t.Context(), filepath.Join(root(), workflow.ReleaseSetup, "bin", args[0]), args[1:]...)
 		cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin", "TMPDIR=" + bin, "CALLS=" + calls, "GITHUB_REPOSITORY=Acme/Tool", "GITHUB_ACTOR=x", "REGISTRY_TOKEN=y"}
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,11 +27,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pageLimit bounds the blocks of one page: a machine may be busy with much else.
-const pageLimit = 5 * time.Minute
+// scriptLimit bounds the blocks of one script: a machine may be busy with much else.
+const scriptLimit = 5 * time.Minute
 
-// parts are what of the tree is cloned: what is delivered, and what delivers it.
-var parts = []string{"backend", "ci", "frontend", "terraform", "go.work", "go.work.sum", "compose.yaml", "dagger.json", ".gitattributes", ".gitignore"}
+// parts are what of the tree is cloned. Small services replace backend and frontend, whose
+// content the manual's commands do not depend on: package contract rehearses those.
+var parts = []string{"ci", "terraform", "go.work", "go.work.sum", "compose.yaml", "dagger.json", ".gitattributes", ".gitignore"}
+
+// parallel is how many scripts run at once. They wait most of the time.
+const parallel = "10"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // root is the root of the source tree.
 func root() string { return sourcetest.Root(parts...) }
@@ -39,6 +52,20 @@ func root() string { return sourcetest.Root(parts...) }
 type page struct {
 	name   string
 	blocks []*block
+}
+
+// scripts are the blocks that run in one shell: each alone, and together those that follow
+// one another and need a running system.
+func (p page) scripts() (all [][]*block) {
+	together := false
+	for _, b := range p.blocks {
+		if aws := slices.Contains(b.info, "aws"); aws && together {
+			all[len(all)-1] = append(all[len(all)-1], b)
+		} else {
+			all, together = append(all, []*block{b}), aws
+		}
+	}
+	return all
 }
 
 // block is a script, and what it has to print.
@@ -83,10 +110,12 @@ func TestRunnable(t *testing.T) {
 	}
 	c := newClone(t)
 	for _, p := range pages(t) {
-		t.Run(p.name, func(t *testing.T) {
-			t.Parallel()
-			c.run(t, p)
-		})
+		for _, blocks := range p.scripts() {
+			t.Run(p.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, p.name, blocks)
+			})
+		}
 	}
 }
 
@@ -101,12 +130,14 @@ func newClone(t *testing.T) clone {
 	c := clone{dir: t.TempDir()}
 	c.environment(t)
 	repo := filepath.Join(c.dir, "repo")
-	// The tree as it stands, committed or not: that is what is tested.
+	// The tree as it stands, committed or not: that is what is tested. Of the pipeline, slipway
+	// is all that is used.
 	c.command(t, c.dir, "git", "init", "-q", repo)
-	list := append([]string{"git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"}, parts...)
+	list := append([]string{"git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ":!ci/internal", ":!ci/test"}, parts...)
 	for name := range strings.SplitSeq(c.command(t, gitRoot(t), list...), "\x00") {
 		c.copy(t, name, repo)
 	}
+	sourcetest.WriteServices(t, repo)
 	c.command(t, repo, "git", "add", "-A")
 	c.command(t, repo, "git", "commit", "-q", "-m", "as it stands")
 	// From where the packages are compiled already.
@@ -179,17 +210,17 @@ func (c clone) command(t *testing.T, dir string, words ...string) string {
 // blockMarker begins the output of a block.
 const blockMarker = "\x01block "
 
-// run executes the blocks of a page in one shell, and compares what they print.
-func (c clone) run(t *testing.T, p *page) {
-	ctx, cancel := context.WithTimeout(t.Context(), pageLimit)
+// run executes blocks of a page in one shell and clone, and compares what they print.
+func (c clone) run(t *testing.T, page string, blocks []*block) {
+	ctx, cancel := context.WithTimeout(t.Context(), scriptLimit)
 	defer cancel()
 	dir := filepath.Join(t.TempDir(), "slipway")
 	c.command(t, c.dir, "git", "clone", "-q", filepath.Join(c.dir, "repo"), dir)
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\n")
 	env, executed := c.env, []*block{}
-	for _, b := range p.blocks {
-		if !c.has(t, p, b) {
+	for _, b := range blocks {
+		if !c.has(t, page, b) {
 			continue
 		}
 		if slices.Contains(b.info, "aws") && !slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "AWS_ENDPOINT_URL=") }) {
@@ -199,7 +230,7 @@ func (c clone) run(t *testing.T, p *page) {
 		executed = append(executed, b)
 	}
 	if len(executed) == 0 {
-		t.Skip("all that could be executed on this page needs what is not there, as said above")
+		t.Skip("all that could be executed here needs what is not there, as said above")
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-c", script.String())
 	cmd.Dir, cmd.Env = dir, env
@@ -209,9 +240,9 @@ func (c clone) run(t *testing.T, p *page) {
 		_, said, _ := strings.Cut(part, "\n")
 		b := executed[n]
 		if n == len(parts)-1 {
-			require.NoError(t, err, "%s:\n%s\n%s", p.name, b.code, said)
+			require.NoError(t, err, "%s:\n%s\n%s", page, b.code, said)
 		}
-		require.NoError(t, hasLines(said, b.output), "%s: %s\nit printed:\n%s", p.name, b.code, said)
+		require.NoError(t, hasLines(said, b.output), "%s: %s\nit printed:\n%s", page, b.code, said)
 	}
 	require.NoError(t, err, output)
 	require.Len(t, parts, len(executed))
@@ -237,11 +268,11 @@ func runGroup(cmd *exec.Cmd) (string, error) {
 }
 
 // has reports whether the programs that a block needs are installed.
-func (c clone) has(t *testing.T, p *page, b *block) bool {
+func (c clone) has(t *testing.T, page string, b *block) bool {
 	for _, word := range b.info {
 		if program, ok := strings.CutPrefix(word, "needs="); ok {
 			if _, err := exec.LookPath(program); err != nil {
-				t.Logf("%s: not executed, because %s is not installed: %s", p.name, program, b.code)
+				t.Logf("%s: not executed, because %s is not installed: %s", page, program, b.code)
 				return false
 			}
 		}

@@ -1,4 +1,4 @@
-package browser_test
+package manual_test
 
 import (
 	"encoding/json"

@@ -1,7 +1,9 @@
-package browser_test
+package browser
 
 import (
+	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,8 +20,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
-
-	"github.com/slipway-cd/slipway/ci/test/browser"
 )
 
 // awaitLimit is the time limit of each wait for a change in the page.
@@ -35,7 +35,7 @@ var chromium struct {
 
 func findChromium(t testing.TB) string {
 	t.Helper()
-	path, err := browser.Find()
+	path, err := find()
 	if err != nil {
 		t.Skip(err)
 	}
@@ -46,7 +46,7 @@ func startChromium(t testing.TB) context.Context {
 	t.Helper()
 	path := findChromium(t)
 	chromium.once.Do(func() {
-		allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), browser.Options(path)...)
+		allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options(path)...)
 		instance, stopBrowser := chromedp.NewContext(allocator)
 		chromium.context, chromium.stop = instance, []context.CancelFunc{stopBrowser, stopAllocator}
 		chromium.err = chromedp.Do(instance)
@@ -55,14 +55,15 @@ func startChromium(t testing.TB) context.Context {
 	return chromium.context
 }
 
-func stopChromium() {
+// StopChromium stops the browser, if a test started it.
+func StopChromium() {
 	for _, stop := range chromium.stop {
 		stop()
 	}
 }
 
-// tab is an open page and the problems that the browser reported.
-type tab struct {
+// Tab is an open page and the problems that the browser reported.
+type Tab struct {
 	t   testing.TB
 	ctx context.Context
 
@@ -77,27 +78,39 @@ type view struct {
 	scale         float64
 	dark, still   bool
 	scriptless    bool
+	speed         int  // of the page's timers; 0 means 20
+	impatient     bool // the page's requests time out after a tenth of the time
 }
 
-var desktop = view{width: 1280, height: 960, scale: 1}
+// Desktop is the view of a user without preferences.
+var Desktop = view{width: 1280, height: 960, scale: 1}
 
-// hurry shortens the page's timeouts to a twentieth and records the requested ones.
+// hurry shortens the page's timers and the time limits of its requests by factors, and
+// records the requested ones.
 const hurry = `{
-	const wait = setTimeout;
-	globalThis.waits = [];
+	const wait = setTimeout, limit = AbortSignal.timeout.bind(AbortSignal);
+	Object.assign(globalThis, { waits: [], timeouts: [] });
 	globalThis.setTimeout = (task, milliseconds) => {
 		waits.push(milliseconds);
-		return wait(task, milliseconds / 20);
+		return wait(task, milliseconds / %d);
+	};
+	AbortSignal.timeout = (milliseconds) => {
+		timeouts.push(milliseconds);
+		return limit(milliseconds / %d);
 	};
 }`
 
-// look opens a page.
-func look(t testing.TB, v view, address string) *tab {
+// Open opens a page.
+func Open(t testing.TB, v view, address string) *Tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(startChromium(t), chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
-	page := &tab{t: t, ctx: ctx}
+	page := &Tab{t: t, ctx: ctx}
 	require.NoError(t, chromedp.Listen(ctx, page.hear))
+	speed, patience := cmp.Or(v.speed, 20), 1
+	if v.impatient {
+		patience = 10
+	}
 	scheme, motion := "light", "no-preference"
 	if v.dark {
 		scheme = "dark"
@@ -105,7 +118,7 @@ func look(t testing.TB, v view, address string) *tab {
 	if v.still {
 		motion = "reduce"
 	}
-	call(page, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: hurry})
+	call(page, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: fmt.Sprintf(hurry, speed, patience)})
 	call(page, log.Enable, protocol.Empty{})
 	call(page, network.Enable, network.EnableParams{})
 	call(page, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
@@ -119,7 +132,7 @@ func look(t testing.TB, v view, address string) *tab {
 	return page
 }
 
-func (p *tab) hear(event any) {
+func (p *Tab) hear(event any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch e := event.(type) {
@@ -139,7 +152,7 @@ func (p *tab) hear(event any) {
 }
 
 // asked returns how often the page has requested an address.
-func (p *tab) asked(address string) int {
+func (p *Tab) asked(address string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	count := 0
@@ -152,7 +165,7 @@ func (p *tab) asked(address string) int {
 }
 
 // call runs a command of the DevTools protocol.
-func call[P, R any](p *tab, command protocol.Command[P, R], params P) {
+func call[P, R any](p *Tab, command protocol.Command[P, R], params P) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
 	defer cancel()
@@ -161,7 +174,7 @@ func call[P, R any](p *tab, command protocol.Command[P, R], params P) {
 }
 
 // do runs actions in the page.
-func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+func (p *Tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
 	defer cancel()
@@ -169,7 +182,7 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 }
 
 // evaluate returns the value of an expression in the page.
-func evaluate[T any](p *tab, expression string) T {
+func evaluate[T any](p *Tab, expression string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
 	defer cancel()
@@ -178,9 +191,9 @@ func evaluate[T any](p *tab, expression string) T {
 	return value
 }
 
-// await waits until an expression is true in the page, and evaluates it at each change
+// Await waits until an expression is true in the page, and evaluates it at each change
 // of the page.
-func (p *tab) await(expression string) {
+func (p *Tab) Await(expression string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
 	defer cancel()
@@ -198,7 +211,7 @@ func (p *tab) await(expression string) {
 }
 
 // said returns the problems so far, without those that contain one of the given texts.
-func (p *tab) said(but ...string) []string {
+func (p *Tab) said(but ...string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var problems []string
@@ -214,9 +227,12 @@ func (p *tab) said(but ...string) []string {
 	return problems
 }
 
-// screenshot saves a screenshot of the page as an artifact of the test.
-func (p *tab) screenshot(name string) {
+// screenshot saves a screenshot of the page as an artifact of the test, if those are kept.
+func (p *Tab) screenshot(name string) {
 	p.t.Helper()
+	if kept := flag.Lookup("test.artifacts"); kept == nil || kept.Value.String() != "true" {
+		return
+	}
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
 	defer cancel()
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))

@@ -1,4 +1,4 @@
-package browser_test
+package browser
 
 import (
 	"os"
@@ -17,10 +17,10 @@ import (
 // no files.
 const nobody = 65532
 
-// nginx is a running Nginx with the frontend's files and configuration.
-type nginx struct {
-	*program
-	url string
+// Nginx is a running Nginx with the frontend's files and configuration.
+type Nginx struct {
+	*Program
+	URL string
 	dir string // writable directory
 }
 
@@ -49,9 +49,9 @@ func configure(t testing.TB, places ...string) string {
 	return strings.NewReplacer(places...).Replace(string(text))
 }
 
-// startNginx serves the frontend. locations are files for the directory locations.d,
+// StartNginx serves the frontend. locations are files for the directory locations.d,
 // which exists only in development.
-func startNginx(t testing.TB, locations ...string) *nginx {
+func StartNginx(t testing.TB, locations ...string) *Nginx {
 	t.Helper()
 	binary := findNginx(t)
 	dir := readable(t)
@@ -60,7 +60,7 @@ func startNginx(t testing.TB, locations ...string) *nginx {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, "locations.d"), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "locations.d", string(rune('a'+n))+".conf"), []byte(text), 0o644))
 	}
-	address := freeAddress(t)
+	address := FreeAddress(t)
 	text := configure(t,
 		"listen      8080;", "listen "+address+";",
 		"/usr/share/nginx/html", filepath.Join(dir, "site"),
@@ -72,7 +72,7 @@ func startNginx(t testing.TB, locations ...string) *nginx {
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	command := exec.Command(binary, "-c", file, "-p", dir, "-e", "stderr", "-g", "daemon off;")
 	unprivileged(t, command, dir)
-	return &nginx{start(t, command, "http://"+address+"/healthz"), "http://" + address, dir}
+	return &Nginx{Start(t, command, "http://"+address+"/healthz"), "http://" + address, dir}
 }
 
 // readable returns a new directory that every user may read. It makes the temporary

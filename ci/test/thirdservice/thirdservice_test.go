@@ -1,4 +1,5 @@
-package contract_test
+// Package thirdservice_test adds a service to two others, and takes it through every stage.
+package thirdservice_test
 
 import (
 	"bytes"
@@ -6,10 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,9 +17,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
 	"github.com/slipway-cd/slipway/ci/internal/cli"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
-	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
-	"github.com/slipway-cd/slipway/ci/internal/images/image"
 	"github.com/slipway-cd/slipway/ci/internal/infratest"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/report"
@@ -29,25 +26,16 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
-// delivered is what of the tree is copied: all but the pipeline, which looks at it from
-// outside, and what is only read by people.
-var delivered = []string{"backend", "frontend", "terraform", "dagger.json", ".gitignore", image.LockFile}
+func TestMain(m *testing.M) { sourcetest.RunTests(m) }
 
-// copyRepository returns a repository with what this one delivers.
-func copyRepository(t *testing.T) string {
+// newTree returns a repository with this one's services file and small services.
+func newTree(t *testing.T) string {
 	t.Helper()
-	dir, root := t.TempDir(), sourcetest.Root(delivered...)
-	files, err := source.Tree{Dir: root}.Files(t.Context(), ".")
+	dir := sourcetest.New(t)
+	services, err := os.ReadFile(filepath.Join(sourcetest.Root("terraform"), filepath.FromSlash(platform.ServicesFile)))
 	require.NoError(t, err)
-	for _, name := range files {
-		if !slices.ContainsFunc(delivered, func(part string) bool { return name == part || strings.HasPrefix(name, part+"/") }) {
-			continue
-		}
-		content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		require.NoError(t, err)
-		sourcetest.Write(t, dir, name, string(content))
-	}
-	sourcetest.Git(t, dir, "init", "-q", "-b", "main")
+	sourcetest.Write(t, dir, platform.ServicesFile, string(services))
+	sourcetest.WriteServices(t, dir)
 	sourcetest.Commit(t, dir, "two services")
 	return dir
 }
@@ -77,11 +65,7 @@ func decoded[T any](t *testing.T, dir string, args ...string) (document T) {
 // TestThirdService: one entry and one folder, which a command writes, and each stage
 // has a third service. Nothing else is edited.
 func TestThirdService(t *testing.T) {
-	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()
-	require.NoError(t, err)
-	t.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	dir := copyRepository(t)
+	dir := newTree(t)
 	run(t, dir, "new", "service", "orders", "--kind", "go")
 	sourcetest.Commit(t, dir, "a third service")
 	p, err := platform.Load(dir)

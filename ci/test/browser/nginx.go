@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,8 +58,7 @@ func StartNginx(t testing.TB, locations ...string) *Nginx {
 	dir := readable(t)
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(sourcetest.Repository("frontend", "site"))))
 	for n, text := range locations {
-		require.NoError(t, os.MkdirAll(filepath.Join(dir, "locations.d"), 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "locations.d", string(rune('a'+n))+".conf"), []byte(text), 0o644))
+		sourcetest.Write(t, dir, fmt.Sprintf("locations.d/%d.conf", n), text)
 	}
 	address := FreeAddress(t)
 	text := configure(t,

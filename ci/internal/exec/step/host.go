@@ -133,9 +133,10 @@ func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, interruptOnly bool) e
 		return err
 	}
 	err := cmd.Wait()
-	if stop() || interruptOnly {
+	if ctx.Err() == nil || interruptOnly {
+		stop()
 		killProcessGroup(cmd, time.Time{})
-	} else {
+	} else { // stop may still prevent what a context starts as it ends
 		killProcessGroup(cmd, (<-cancelled).Add(h.gracePeriod()))
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -100,22 +101,41 @@ func TestHostKillsAfterGracePeriod(t *testing.T) {
 	requireGone(t, pids)
 }
 
+// lateContext ends before it starts the functions that are registered for its end, as every
+// context does for a moment.
+type lateContext struct {
+	context.Context
+	start <-chan struct{}
+}
+
+func (c lateContext) Value(any) any { return nil }
+
+func (c lateContext) AfterFunc(f func()) (stop func() bool) {
+	go func() { <-c.Done(); <-c.start; f() }()
+	return func() bool { return true }
+}
+
 func TestHostGracePeriod(t *testing.T) {
 	out := t.TempDir()
 	// The signal kills the tool immediately; its child needs a moment to exit.
 	s := shell(`(trap 'sleep 0.2; echo tidy > @out@/tidied; exit' TERM; echo $$ > @out@/new; mv @out@/new @out@/pids; while :; do sleep 0.05; done) >/dev/null 2>&1 & wait`)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
+	done, start := make(chan error, 1), make(chan struct{})
 	go func() {
-		_, err := step.Host{Source: t.TempDir(), GracePeriod: 20 * time.Second}.Run(ctx, s, out)
+		_, err := step.Host{Source: t.TempDir(), GracePeriod: 20 * time.Second}.Run(lateContext{ctx, start}, s, out)
 		done <- err
 	}()
 	awaitPids(t, filepath.Join(out, "pids"))
 
 	cancel()
 
+	tidied := func() bool {
+		_, err := os.Stat(filepath.Join(out, "tidied"))
+		return err == nil
+	}
+	assert.Eventually(t, tidied, 10*time.Second, 10*time.Millisecond)
+	close(start)
 	require.ErrorIs(t, <-done, context.Canceled)
-	require.FileExists(t, filepath.Join(out, "tidied"))
 }
 
 func TestHostInterruptOnly(t *testing.T) {

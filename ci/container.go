@@ -25,7 +25,11 @@ import (
 
 // containers runs steps in containers, with their cache volumes.
 type containers struct {
+	// source is the whole tree, with git's objects.
 	source *dagger.Directory
+	// files is the tree without git's objects. The engine identifies a part of it by its content;
+	// a part of source gets another key with each commit.
+	files *dagger.Directory
 	// environment has the variables for steps that ask for them: see [step.Step.PassEnv].
 	environment map[string]string
 	// emulator is used instead of AWS, unless it is nil.
@@ -38,7 +42,10 @@ type containers struct {
 }
 
 func (m *Slipway) containers() containers {
-	return containers{source: m.tree().Directory(m.Folder), netrc: m.Netrc, goEnv: m.GoEnv, buildSecrets: m.BuildSecrets}
+	return containers{
+		source: m.tree().Directory(m.Folder), files: m.Source.Directory(m.Folder),
+		netrc: m.Netrc, goEnv: m.GoEnv, buildSecrets: m.BuildSecrets,
+	}
 }
 
 // goSetting returns the value of a setting of --go-env, or "".
@@ -184,7 +191,7 @@ func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\'
 func (c containers) prepare(s step.Step) *dagger.Container {
 	tree := c.source
 	if include, exclude := s.Filter(); len(include)+len(exclude) > 0 {
-		tree = tree.Filter(dagger.DirectoryFilterOpts{Include: include, Exclude: exclude})
+		tree = c.files.Filter(dagger.DirectoryFilterOpts{Include: include, Exclude: exclude})
 	}
 	container := dag.Container().From(s.Image)
 	for _, cache := range s.Caches {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
@@ -98,8 +98,8 @@ func requireInput(t *testing.T, file string, call *ast.CallExpr) {
 		parts = []string{path.Join(parts...)}
 	}
 	for _, part := range parts {
-		read := func(input string) bool { return part == input || strings.HasPrefix(part, input+"/") }
-		require.True(t, slices.ContainsFunc(gotest.Step(gotest.Pipeline, gotest.Options{}).Include, read), "%s reads %q: add it to the inputs of the pipeline's tests in gotest", file, part)
+		s := gotest.Step(gotest.Pipeline, gotest.Options{Tree: map[string]string{part: "digest"}})
+		require.Contains(t, s.Env, source.DigestVariable(part), "%s reads %q: add it to the inputs of the pipeline's tests in gotest", file, part)
 	}
 }
 

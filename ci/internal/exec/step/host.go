@@ -133,10 +133,10 @@ func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, interruptOnly bool) e
 		return err
 	}
 	err := cmd.Wait()
-	if ctx.Err() == nil || interruptOnly {
+	if ctx.Err() == nil || interruptOnly { // a context ends before it starts the functions of AfterFunc
 		stop()
 		killProcessGroup(cmd, time.Time{})
-	} else { // stop may still prevent what a context starts as it ends
+	} else {
 		killProcessGroup(cmd, (<-cancelled).Add(h.gracePeriod()))
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {

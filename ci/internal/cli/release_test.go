@@ -232,7 +232,7 @@ func testReleaseErrors(t *testing.T, dir string) {
 		"another scheme":          {[]string{"deploy", "--url", "ftp://site.example.com"}, outcome.Usage, `invalid --url "ftp://site.example.com": want http://HOST or https://HOST`},
 		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `invalid --url "https://": want`},
 		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `invalid --url "www.example.com": want`},
-		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `invalid --url "https://me:xxxxx@www.example.com/?a=b": want`},
+		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `invalid --url "https://(hidden)@www.example.com/?a=b": want`},
 		"an unknown stage":        {[]string{"deploy", "--pause-at", "bake-time"}, outcome.Usage, `invalid --pause-at "bake-time": want post-test-traffic-shift, pre-production-traffic-shift or post-production-traffic-shift`},
 		"a limit without a stage": {[]string{"deploy", "--pause-limit", "1h"}, outcome.Usage, "--pause-limit needs --pause-at"},
 		"a pause of seconds":      {[]string{"continue", "--pause-at", "post-production-traffic-shift", "--pause-limit", "30s"}, outcome.Usage, "invalid --pause-limit 30s"},

@@ -352,7 +352,7 @@ func TestVulnerabilityDB(t *testing.T) {
 	}
 	for db, shown := range map[string]string{
 		"nonsense": `"nonsense"`, "vuln.example.com": `"vuln.example.com"`, "https://": `"https://"`, "file://dir": `"file://dir"`, "http://[::1": `"http://[::1"`,
-		"ftp://ann:planted@vuln.example.com": `"ftp://ann:xxxxx@vuln.example.com"`, "https://ann:planted@[::1": "(a URL that cannot be parsed)",
+		"ftp://ann:planted@vuln.example.com": `"ftp://(hidden)@vuln.example.com"`, "https://ann:planted@[::1": `"https://(hidden)@[::1"`,
 	} {
 		_, err := run(db, "", lint.Govulncheck)
 		require.EqualError(t, err, "invalid GOVULNDB "+shown+": want a URL such as https://vuln.example.com or file:///DIR")
@@ -361,7 +361,7 @@ func TestVulnerabilityDB(t *testing.T) {
 		require.NoError(t, err, "it is not used")
 	}
 	for db, want := range map[string]string{
-		"http://ann:planted@127.0.0.1:1": `the vulnerability database "http://ann:xxxxx@127.0.0.1:1" cannot be read: unrecognized vulndb format: check GOVULNDB and the network`,
+		"http://ann:planted@127.0.0.1:1": `the vulnerability database "http://(hidden)@127.0.0.1:1" cannot be read: unrecognized vulndb format: check GOVULNDB and the network`,
 		"file:///dir":                    `the vulnerability database "file:///dir" cannot be read: unrecognized vulndb format: check GOVULNDB and the network`,
 	} {
 		report, err := run(db, "creating client: unrecognized vulndb format\nexit status 1\n", lint.Govulncheck)

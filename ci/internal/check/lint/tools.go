@@ -12,6 +12,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/check/gotest"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
@@ -75,7 +76,7 @@ func govulncheck(p pathMapper, module, image, day, db string) scanner {
 	s.missingInput = func(stderr string) error {
 		if _, reason, ok := strings.Cut(stderr, "creating client: "); ok && db != "" {
 			reason, _, _ = strings.Cut(reason, "\n")
-			return fmt.Errorf("the vulnerability database %s cannot be read: %s: check GOVULNDB and the network", redacted(db), reason)
+			return fmt.Errorf("the vulnerability database %q cannot be read: %s: check GOVULNDB and the network", leak.RedactValue("GOVULNDB", db), reason)
 		}
 		_, reason, ok := strings.Cut(stderr, "fetching vulnerabilities: ")
 		if !ok {
@@ -104,19 +105,7 @@ func checkVulnerabilityDB(db string) error {
 			}
 		}
 	}
-	return outcome.Usagef("invalid GOVULNDB %s: want a URL such as https://vuln.example.com or file:///DIR", redacted(db))
-}
-
-// redacted returns a quoted URL without its password.
-func redacted(address string) string {
-	parsed, err := url.Parse(address)
-	switch {
-	case err != nil && strings.Contains(address, "@"):
-		return "(a URL that cannot be parsed)"
-	case err == nil && parsed.User != nil:
-		address = parsed.Redacted()
-	}
-	return strconv.Quote(address)
+	return outcome.Usagef("invalid GOVULNDB %q: want a URL such as https://vuln.example.com or file:///DIR", leak.RedactValue("GOVULNDB", db))
 }
 
 // actionlintFormat is a template that formats actionlint's findings as SARIF.

@@ -244,12 +244,13 @@ func testDeploy(t *testing.T, p *project) {
 		options delivery.Options
 		want    string
 	}{
-		"too short":          {delivery.Options{Timeout: time.Second}, "invalid --timeout 1s: want 10s or more"},
-		"restore too short":  {delivery.Options{RestoreTimeout: time.Second}, "invalid --restore-timeout 1s: want 10s or more"},
-		"a turn in the past": {delivery.Options{WaitForTurn: -1}, "invalid --wait-for-turn -1ns"},
-		"no URL":             {delivery.Options{URL: "example.com"}, `invalid --url "example.com": want http://HOST or https://HOST`},
-		"a URL with a query": {delivery.Options{URL: "https://u:secret@example.com/?q"}, `invalid --url "https://u:xxxxx@example.com/?q"`},
-		"an unknown commit":  {delivery.Options{SHA: "abcdef1"}, "abcdef1"},
+		"too short":                   {delivery.Options{Timeout: time.Second}, "invalid --timeout 1s: want 10s or more"},
+		"restore too short":           {delivery.Options{RestoreTimeout: time.Second}, "invalid --restore-timeout 1s: want 10s or more"},
+		"a turn in the past":          {delivery.Options{WaitForTurn: -1}, "invalid --wait-for-turn -1ns"},
+		"no URL":                      {delivery.Options{URL: "example.com"}, `invalid --url "example.com": want http://HOST or https://HOST`},
+		"a URL with a query":          {delivery.Options{URL: "https://u:secret@example.com/?q"}, `invalid --url "https://(hidden)@example.com/?q"`},
+		"a URL that cannot be parsed": {delivery.Options{URL: "https://u:sec ret@[::1"}, `invalid --url "https://(hidden)@[::1"`},
+		"an unknown commit":           {delivery.Options{SHA: "abcdef1"}, "abcdef1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := p.delivery(t).Deploy(t.Context(), tt.options)

@@ -16,6 +16,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/images/leak"
 	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
 	"github.com/slipway-cd/slipway/ci/internal/release/notify"
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
@@ -119,16 +120,7 @@ func checkURL(base string) error {
 	if err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != "" && parsed.RawQuery == "" && parsed.Fragment == "" {
 		return nil
 	}
-	return outcome.Usagef("invalid --url %q: want http://HOST or https://HOST", redactURL(base))
-}
-
-// redactURL returns a URL without its password.
-func redactURL(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil || parsed.User == nil {
-		return address
-	}
-	return parsed.Redacted()
+	return outcome.Usagef("invalid --url %q: want http://HOST or https://HOST", leak.RedactValue("--url", base))
 }
 
 // Deploy releases a commit. If the registry has the commit's images, they are
@@ -238,7 +230,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		shift.report()
 		return release.Result, nil
 	})
-	release.URL = redactURL(found.first(d.All))
+	release.URL = leak.RedactValue("--url", found.first(d.All))
 	tasks.AddTo(&release)
 	if note != "" {
 		notes = append(notes, note)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/infra"
+	"github.com/slipway-cd/slipway/ci/internal/infra/mototest"
 	"github.com/slipway-cd/slipway/ci/internal/infra/terraform"
-	"github.com/slipway-cd/slipway/ci/internal/infratest"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
@@ -26,7 +26,7 @@ func put(t *testing.T, method, url string, body []byte) {
 }
 
 func TestStateInS3(t *testing.T) {
-	endpoint, _ := infratest.Moto(t)
+	endpoint, _ := mototest.Start(t)
 	t.Setenv("AWS_ENDPOINT_URL", endpoint)
 	t.Setenv("AWS_ACCESS_KEY_ID", "any")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "any")

@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
-	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/infra/mototest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 	"github.com/slipway-cd/slipway/ci/test/terraform"
 )
 
@@ -27,7 +28,7 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 		t.Skip("two applies to moto take minutes, and the way is gone once: SLIPWAY_MIGRATION=1 go -C ci/test test -run ReferenceSystem ./apply")
 	}
 	t.Parallel()
-	endpoint, environment := infratest.Moto(t)
+	endpoint, environment := mototest.Start(t)
 	site := site{t: t, endpoint: endpoint}
 	site.object(http.MethodPut, "/"+oldBucket, "")
 

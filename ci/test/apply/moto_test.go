@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-cd/slipway/ci/internal/infra/mototest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,7 +36,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/infra"
 	"github.com/slipway-cd/slipway/ci/internal/infra/summary"
 	infratf "github.com/slipway-cd/slipway/ci/internal/infra/terraform"
-	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 	"github.com/slipway-cd/slipway/ci/test/terraform"
 	"github.com/slipway-cd/slipway/ci/test/terraform/calls"
 )
@@ -69,7 +70,7 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 		t.Skip("an apply to moto takes minutes: run without -short")
 	}
 	t.Parallel()
-	endpoint, environment := infratest.Moto(t)
+	endpoint, environment := mototest.Start(t)
 	bootstrap := infratest.New(t, "bootstrap", environment...)
 	bootstrap.Write("../modules/bootstrap/moto_override.tf", terraform.NotMotos)
 	bootstrap.Write("../modules/bootstrap/later_override.tf", later)

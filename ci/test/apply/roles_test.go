@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 	"github.com/slipway-cd/slipway/ci/test/policy"
 	"github.com/slipway-cd/slipway/ci/test/terraform"
 	"github.com/slipway-cd/slipway/ci/test/terraform/calls"

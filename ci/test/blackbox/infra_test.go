@@ -8,7 +8,7 @@ import (
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/internal/infra/mototest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
@@ -26,7 +26,7 @@ func platformTree(t *testing.T, resource string) string {
 // startMoto starts moto and returns its address.
 func startMoto(t *testing.T) string {
 	t.Helper()
-	endpoint, _ := infratest.Moto(t)
+	endpoint, _ := mototest.Start(t)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, endpoint+"/state", nil)
 	require.NoError(t, err)
 	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260501/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=any")

@@ -13,7 +13,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/check/lint"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
-	"github.com/slipway-cd/slipway/ci/internal/infratest"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 )
 
 // everything enables every optional feature of the platform.

@@ -1,4 +1,5 @@
-package infratest
+// Package mototest runs moto, an emulator of AWS with Terraform's services, for tests.
+package mototest
 
 import (
 	"bytes"
@@ -16,9 +17,9 @@ import (
 // motoTimeout is how long moto may take to start: it loads all of botocore.
 const motoTimeout = time.Minute
 
-// Moto starts moto, an emulator of AWS, on a free port and returns the environment of
+// Start starts moto, an emulator of AWS, on a free port and returns the environment of
 // its clients. It ends with the test, which is skipped if moto is not installed.
-func Moto(t testing.TB) (endpoint string, environment []string) {
+func Start(t testing.TB) (endpoint string, environment []string) {
 	t.Helper()
 	if _, err := exec.LookPath("moto_server"); err != nil {
 		t.Skip("moto_server is not installed: pip install 'moto[server]==5.2.1'")

@@ -64,10 +64,12 @@ func (p Pipeline) test(ctx context.Context, t tree, o gotest.Options) (gotest.Su
 	return summary, err
 }
 
-// testServices tests the services of a rehearsal without the race detector, which would
-// take time to compile, and without a minimum coverage, which is not part of a delivery.
+// testServices tests the services of a rehearsal without the race detector and go vet, which
+// would take a fifth of a first rehearsal, and without a minimum coverage: these are no parts of
+// a delivery. [Pipeline.Test] has all three.
 func (p Pipeline) testServices(ctx context.Context, t tree) error {
 	o := gotest.ForServices(t.platform)
+	o.SkipVet = true
 	o.Modules = slices.DeleteFunc(o.Modules, func(module string) bool {
 		none := !gotest.HasTests(t.Dir, module)
 		if none {

@@ -42,7 +42,7 @@ const logFilter = `s/^\{"Time":"[^"]*","Action":"(pass|fail|skip)","Package":"([
 s/^\{"Time":"[^"]*","Action":"fail","Package":"([^"]+)","Test":"([^"]+)".*$/\1: \2 failed/p`
 
 // Step is the one definition of how the tests of a module are run. Of o it
-// uses Image, Race, Timeout and Tree.
+// uses Image, Race, SkipVet, Timeout and Tree.
 //
 // The module builds alone (GOWORK=off): the same versions of the same modules
 // are tested on the host, which has the workspace file, and in a container,
@@ -63,6 +63,9 @@ func Step(module string, o Options) step.Step {
 	if o.Race {
 		s.Args = append(s.Args, "-race")
 		s.Env["CGO_ENABLED"] = "1" // which the race detector needs, whatever images are built with
+	}
+	if o.SkipVet {
+		s.Args = append(s.Args, "-vet=off")
 	}
 	own := module == Pipeline || module == PipelineTests
 	if own && o.Race {

@@ -25,6 +25,8 @@ type Options struct {
 	Gate coverage.Gate
 	// Race turns the race detector on; see [RaceSupported].
 	Race bool
+	// SkipVet omits the checks of go vet that go test makes.
+	SkipVet bool
 	// Image is the container image with Go.
 	Image string
 	// Exclude lists files that are excluded from coverage.

@@ -87,6 +87,7 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 	require.NotContains(t, plainStep.Env, "CGO_ENABLED")
 	require.NotContains(t, plainStep.Env, "GORACE")
 	require.Empty(t, Step(".", Options{}).Include)
+	require.Equal(t, []string{"go", "test", "-json", "-vet=off", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, Step("backend", Options{SkipVet: true}).Args)
 
 	whole := Step("ci/test", Options{})
 	require.Equal(t, []string{"go", "test", "-json", "-timeout=30m0s", "-count=1", "./..."}, whole.Args, "nothing of it is delivered, so nothing is covered")

@@ -113,6 +113,7 @@ func TestNginxConfigurationMatchesFrontend(t *testing.T) {
 
 // TestGeneratedGoService runs the test stage on generated services with all kinds of routes.
 func TestGeneratedGoService(t *testing.T) {
+	race, _ := gotest.RaceSupported(t.Context())
 	wishes := map[string]func(*platform.Service){
 		"default": func(*platform.Service) {},
 		"odd": func(s *platform.Service) {
@@ -137,7 +138,7 @@ func TestGeneratedGoService(t *testing.T) {
 				}
 			}
 			summary, err := gotest.Run(t.Context(), tree.Dir, step.Host{Source: tree.Dir}, gotest.Options{
-				Modules: []string{"orders"}, Gate: coverage.Gate{Default: 95},
+				Modules: []string{"orders"}, Gate: coverage.Gate{Default: 95}, Race: race,
 			})
 			require.NoError(t, err)
 			require.Equal(t, gotest.Succeeded, summary.Result, summary.String())

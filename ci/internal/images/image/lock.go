@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
@@ -72,9 +74,12 @@ func ReadLockFile(dir string) (lock Lock, err error) {
 	if err := json.Unmarshal(data, &lock); err != nil {
 		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(lock.Images)) {
-		if lock.Images[name].Reference == "" {
-			return Lock{}, outcome.Usagef("%s has no reference for image %q: add it, or remove the image to use slipway's", LockFile, name)
+	for _, tool := range slices.Sorted(maps.Keys(lock.Images)) {
+		if lock.Images[tool].Reference == "" {
+			return Lock{}, outcome.Usagef("%s has no reference for image %q: add it, or remove the image to use slipway's", LockFile, tool)
+		}
+		if _, err := name.ParseReference(lock.Reference(tool)); err != nil {
+			return Lock{}, outcome.Usagef("%s has an invalid reference for image %q, %q: want one such as docker.io/library/golang:1.26", LockFile, tool, lock.Reference(tool))
 		}
 	}
 	return lock, nil

@@ -21,7 +21,7 @@ import (
 func TestCommitted(t *testing.T) {
 	files, err := schema.Generate(sourcetest.Root("ci"))
 	require.NoError(t, err)
-	dir := filepath.Join(sourcetest.Root("docs"), filepath.FromSlash(schematest.Dir))
+	dir := filepath.Join(sourcetest.Root(schematest.Dir), filepath.FromSlash(schematest.Dir))
 	there, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	require.NoError(t, err)
 	require.Len(t, there, len(files), "one file a document: run go -C ci/test generate ./schema")

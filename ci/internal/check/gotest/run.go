@@ -89,8 +89,8 @@ func (r *runner) runAll(ctx context.Context, modules []module) ([]outcome, error
 	outcomes := make([]outcome, len(modules))
 	errs := make([]error, len(modules))
 	var group errgroup.Group
-	if _, ok := r.exec.(step.Host); !ok { // each container compiles: run half as many as there are cores
-		group.SetLimit(max(1, runtime.GOMAXPROCS(0)/2))
+	if _, ok := r.exec.(step.Host); !ok { // their starts are not staggered: run as many as there are cores
+		group.SetLimit(runtime.GOMAXPROCS(0))
 	}
 	for i, m := range modules {
 		started := make(chan struct{})

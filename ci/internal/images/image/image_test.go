@@ -395,8 +395,8 @@ func TestReadLock(t *testing.T) {
 		"an image unknown":   {`{"images": {"zig": {"reference": "zig:1"}}}`, own("zig", "zig:1"), ""},
 		"not JSON":           {"{", image.Lock{}, "reading ci/images.lock.json: unexpected end of JSON input"},
 		"no reference":       {`{"images": {"nginx": {"digest": "sha256:1"}}}`, image.Lock{}, `ci/images.lock.json has no reference for image "nginx": add it, or remove the image to use slipway's`},
-		"no valid reference": {`{"images": {"go": {"reference": "golang: 1"}}}`, image.Lock{}, `ci/images.lock.json has an invalid reference for image "go", "golang: 1": want one such as docker.io/library/golang:1.26`},
-		"no valid digest":    {`{"images": {"go": {"reference": "golang:1", "digest": "sha256:1"}}}`, image.Lock{}, `ci/images.lock.json has an invalid reference for image "go", "golang:1@sha256:1": want one such as docker.io/library/golang:1.26`},
+		"no valid reference": {`{"images": {"go": {"reference": "golang: 1"}}}`, image.Lock{}, `ci/images.lock.json: invalid reference "golang: 1": want an image with a tag, such as docker.io/library/golang:1.26.8`},
+		"no valid digest":    {`{"images": {"go": {"reference": "golang:1", "digest": "sha256:1"}}}`, image.Lock{}, `ci/images.lock.json: invalid reference "golang:1@sha256:1": want an image with a tag, such as docker.io/library/golang:1.26.8`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -79,10 +79,14 @@ func ReadLockFile(dir string) (lock Lock, err error) {
 			return Lock{}, outcome.Usagef("%s has no reference for image %q: add it, or remove the image to use slipway's", LockFile, tool)
 		}
 		if _, err := name.ParseReference(lock.Reference(tool)); err != nil {
-			return Lock{}, outcome.Usagef("%s has an invalid reference for image %q, %q: want one such as docker.io/library/golang:1.26", LockFile, tool, lock.Reference(tool))
+			return Lock{}, invalidReference(lock.Reference(tool))
 		}
 	}
 	return lock, nil
+}
+
+func invalidReference(reference string) error {
+	return outcome.Usagef("%s: invalid reference %q: want an image with a tag, such as docker.io/library/golang:1.26.8", LockFile, reference)
 }
 
 // Reference returns the reference of a tool's image, with its digest if it is

@@ -88,7 +88,7 @@ func unknownImageHint(name string, known []string) string {
 func resolve(ctx context.Context, rt http.RoundTripper, reference string) (digest string, platforms []string, err error) {
 	ref, err := name.NewTag(reference)
 	if err != nil {
-		return "", nil, outcome.Usagef("%s: invalid reference %q: want an image with a tag, such as docker.io/library/golang:1.26.8", LockFile, reference)
+		return "", nil, invalidReference(reference)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, fmt.Errorf("no response within %s", resolveTimeout))
 	defer cancel()

@@ -19,6 +19,7 @@ import (
 // TestArchitecture checks that ARCHITECTURE.md has a row for every package of the
 // pipeline and of its tests, and that each package imports those in its column "calls".
 func TestArchitecture(t *testing.T) {
+	t.Parallel()
 	folders, listed := map[string]string{}, map[string]bool{}
 	for _, parent := range []string{"internal", "test"} {
 		for _, folder := range packagesIn(t, sourcetest.Repository("ci", parent)) {
@@ -67,6 +68,7 @@ func packagesIn(t testing.TB, parent string) (folders []string) {
 // uses none because it stays on this machine. All others clone http.DefaultTransport,
 // which uses the proxy of the environment.
 func TestOutwardsByTheProxy(t *testing.T) {
+	t.Parallel()
 	looked := 0
 	require.NoError(t, filepath.WalkDir(sourcetest.Repository("ci"), func(name string, _ os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".gen.go") || strings.Contains(name, "testdata") {

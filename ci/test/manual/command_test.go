@@ -22,6 +22,7 @@ import (
 // TestCommands: each command of slipway and of the module that the manual writes as
 // code is one, with its flags.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	m, checked := readModule(t), 0
 	for _, p := range pages(t) {
 		for _, b := range p.blocks {
@@ -52,6 +53,7 @@ func TestCommands(t *testing.T) {
 // TestFlags: a flag that stands alone as code is one of slipway, of the module, or of
 // the tools that are named.
 func TestFlags(t *testing.T) {
+	t.Parallel()
 	known := map[string]bool{}
 	for _, flag := range []string{"watch", "addr", "format", "force-with-lease", "name-only"} { // of docker compose, dagger-engine, aws, git
 		known[flag] = true
@@ -140,6 +142,7 @@ func check(m module, words []string, complete bool) (int, error) {
 // TestPlatform: variables, outputs and settings of the repository that commands of the
 // manual name are those of the configuration and the workflows.
 func TestPlatform(t *testing.T) {
+	t.Parallel()
 	known := map[string]bool{}
 	for _, dir := range []string{"terraform", "terraform/bootstrap"} {
 		for _, kind := range []string{"variable", "output"} {

@@ -20,6 +20,7 @@ const troubleshooting = "docs/troubleshooting.md"
 // and no others. The column "message" of its tables has the part that identifies one; "…"
 // matches any text.
 func TestMessages(t *testing.T) {
+	t.Parallel()
 	type entry struct {
 		line int
 		code string
@@ -81,6 +82,7 @@ var commandOnly = []string{
 // TestFlagsOfMessages checks that a message which dagger call may print names no flag that only
 // the command has, except in a command line of slipway and beside the argument of the module.
 func TestFlagsOfMessages(t *testing.T) {
+	t.Parallel()
 	known := map[string]bool{}
 	m := readModule(t)
 	for _, f := range append(m.functions, m.constructor) {

@@ -66,6 +66,7 @@ what the code says of itself. How to go about things is in
 
 // TestModules: the README of each Terraform module ends with its inputs and outputs.
 func TestModules(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"bootstrap", "environment", "platform"} {
 		var r reference
 		r.terraform(t, "terraform/modules/"+name)

@@ -239,9 +239,6 @@ func (a Address) URL() string {
 	return scheme + "://" + a.Host
 }
 
-// lastPart returns the last part of an ARN: a name, or a revision.
-func lastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
-
 // groupOf returns the name in the ARN of a target group, …:targetgroup/NAME/ID.
 func groupOf(arn string) string {
 	parts := strings.Split(arn, "/")

@@ -187,8 +187,7 @@ var renamedFlags = map[string]string{"lock": "state-lock"}
 
 // flagError returns a usage error for an unknown flag or an invalid value.
 func flagError(cmd *cobra.Command, err error) error {
-	var missing *pflag.NotExistError
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 		name, dashes := missing.GetSpecifiedName(), "--"

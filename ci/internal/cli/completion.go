@@ -97,29 +97,19 @@ func completeWith(find valuesFunc) cobra.CompletionFunc {
 			list, last = toComplete[:i+1], toComplete[i+1:]
 		}
 		var completions []cobra.Completion
-		for _, value := range without(withPrefix(all, last), strings.Split(list, ",")) {
+		for _, value := range matching(all, last, strings.Split(list, ",")) {
 			completions = append(completions, list+value)
 		}
 		return completions, directive
 	}
 }
 
-// without returns the values whose name is not in used.
-func without(all, used []string) []string {
+// matching returns the values with a prefix whose name is not in used. It changes all.
+func matching(all []string, prefix string, used []string) []string {
 	return slices.DeleteFunc(all, func(value string) bool {
 		name, _, _ := strings.Cut(value, "\t")
-		return slices.Contains(used, name)
+		return !strings.HasPrefix(value, prefix) || slices.Contains(used, name)
 	})
-}
-
-func withPrefix(all []string, prefix string) []string {
-	var matching []string
-	for _, value := range all {
-		if strings.HasPrefix(value, prefix) {
-			matching = append(matching, value)
-		}
-	}
-	return matching
 }
 
 func fixedValues[T ~string](all ...T) valuesFunc {

@@ -24,7 +24,7 @@ with Dagger, and "compose" is docker compose up.`,
   slipway doctor plan --output json`,
 		Args: func(_ *cobra.Command, args []string) error { return doctor.CheckStages(args) },
 		ValidArgsFunction: func(_ *cobra.Command, used []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return without(withPrefix(doctor.StageNames(), toComplete), used), cobra.ShellCompDirectiveNoFileComp
+			return matching(doctor.StageNames(), toComplete, used), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -40,11 +40,7 @@ nothing is then promoted, and 3 if the promotion fails and production is restore
   slipway rehearse --pipeline --scenario crash --fault-in production`,
 	}
 	cmd.Flags().StringVar(&options.Strategy, "strategy", "", "deployment strategy of all web services for this rehearsal: "+strings.Join(delivery.Strategies(), ", ")+" (default as in the services file)")
-	var names []string
-	for _, s := range rehearsal.Scenarios() {
-		names = append(names, string(s))
-	}
-	cmd.Flags().StringVar(&options.Scenario, "scenario", string(rehearsal.Happy), "scenario to rehearse: "+strings.Join(names, ", "))
+	cmd.Flags().StringVar(&options.Scenario, "scenario", string(rehearsal.Happy), "scenario to rehearse: "+strings.Join(fixedValues(rehearsal.Scenarios()...)(nil), ", "))
 	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:0", "address of the embedded AWS; port 0 uses a free port")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the system running after the release, until interrupted")
 	cmd.Flags().BoolVar(&both, "pipeline", false, "rehearse a release to staging and its promotion to production, in two embedded accounts")

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
@@ -65,10 +66,7 @@ type FromECSOptions struct {
 
 // InitFromECS writes a services file from what an ECS cluster runs.
 func (p Pipeline) InitFromECS(ctx context.Context, o FromECSOptions) (adopt.Written, error) {
-	out := o.Out
-	if out == "" {
-		out = filepath.Join(p.Dir, filepath.FromSlash(platform.ServicesFile))
-	}
+	out := cmp.Or(o.Out, filepath.Join(p.Dir, filepath.FromSlash(platform.ServicesFile)))
 	if err := adopt.CheckTarget(out, o.Force); err != nil {
 		return adopt.Written{}, err
 	}

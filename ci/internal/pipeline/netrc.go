@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"maps"
 	"os"
 	"strconv"
 )
@@ -30,8 +31,6 @@ func (p Pipeline) hostEnvironment(environment map[string]string) map[string]stri
 		return environment
 	}
 	all := netrcEnvironment(p.Netrc, os.Getenv)
-	for name, value := range environment {
-		all[name] = value
-	}
+	maps.Copy(all, environment)
 	return all
 }

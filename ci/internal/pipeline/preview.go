@@ -12,7 +12,7 @@ func (p Pipeline) PreviewUp(ctx context.Context, services []string, o delivery.P
 	if err := o.CheckPreview(); err != nil {
 		return report.Preview{}, err
 	}
-	d, err := p.deployment(ctx, services, o.Options)
+	d, err := p.deployment(ctx, services, o.SHA != "")
 	if err != nil {
 		return report.Preview{}, err
 	}

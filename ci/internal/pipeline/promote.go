@@ -34,12 +34,9 @@ func (p Pipeline) Promote(ctx context.Context, o PromoteOptions) (report.Release
 		return report.Release{}, err
 	}
 	p.Environment = target.Name
-	to, err := p.delivery(ctx, o.Services, true)
+	to, err := p.deployment(ctx, o.Services, true)
 	if err != nil {
 		return report.Release{}, err
-	}
-	if err := (platform.Platform{Services: to.Services}).CheckRegion(to.Account.Region()); err != nil {
-		return report.Release{}, outcome.Usagef("%s: %w", platform.ServicesFile, err)
 	}
 	o.CI = p.CI
 	return to.WithNotifications(p.Notify, "promote", func(d delivery.Delivery) report.Release { return d.Promote(ctx, from, o.PromoteOptions) }), nil

@@ -68,8 +68,8 @@ func (p Pipeline) delivery(ctx context.Context, services []string, published boo
 
 // deployment is [Pipeline.delivery] for what registers new revisions: their secrets must be
 // in the account's region.
-func (p Pipeline) deployment(ctx context.Context, services []string, o delivery.Options) (delivery.Delivery, error) {
-	d, err := p.delivery(ctx, services, o.SHA != "")
+func (p Pipeline) deployment(ctx context.Context, services []string, published bool) (delivery.Delivery, error) {
+	d, err := p.delivery(ctx, services, published)
 	if err != nil {
 		return d, err
 	}
@@ -81,7 +81,7 @@ func (p Pipeline) deployment(ctx context.Context, services []string, o delivery.
 
 // Deploy releases a commit. It returns an error only if the release did not start.
 func (p Pipeline) Deploy(ctx context.Context, services []string, o delivery.Options) (report.Release, error) {
-	d, err := p.deployment(ctx, services, o)
+	d, err := p.deployment(ctx, services, o.SHA != "")
 	if err != nil {
 		return report.Release{}, err
 	}
@@ -121,7 +121,7 @@ func (p Pipeline) Rollback(ctx context.Context, services []string, to string, o 
 
 // Diff returns what a deploy would change.
 func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Options) (report.Diff, error) {
-	d, err := p.deployment(ctx, services, o)
+	d, err := p.deployment(ctx, services, o.SHA != "")
 	if err != nil {
 		return report.Diff{}, err
 	}

@@ -84,9 +84,7 @@ func (r Release) servicesTable(p *Page) {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
 			Inline(s.Name), Inline(result), codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(lastSegment(s.To.TaskDefinition)), millis(s.DurationMS)))
 	}
-	if omitted := p.AddAll(rows, servicesShare); omitted > 0 {
-		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", omitted, len(rows)))
-	}
+	p.addCounted(rows, servicesShare, fmt.Sprintf("of the %d services", len(rows)))
 }
 
 // imagesTable writes a row for each image of a promotion.
@@ -99,9 +97,7 @@ func (r Release) imagesTable(p *Page) {
 	for _, image := range r.Images {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(image.Service), codeSpan(image.Digest), image.text()))
 	}
-	if omitted := p.AddAll(rows, tasksShare); omitted > 0 {
-		p.Force(fmt.Sprintf("\n%d more images are in the JSON report.\n", omitted))
-	}
+	p.addCounted(rows, tasksShare, "images")
 }
 
 // tasksTable writes a row for each release task.
@@ -114,9 +110,7 @@ func (r Release) tasksTable(p *Page) {
 	for _, task := range r.Tasks {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(task.Service), codeSpan(lastSegment(task.Task)), Inline(task.headline())))
 	}
-	if omitted := p.AddAll(rows, tasksShare); omitted > 0 {
-		p.Force(fmt.Sprintf("\n%d more release tasks are in the JSON report.\n", omitted))
-	}
+	p.addCounted(rows, tasksShare, "release tasks")
 }
 
 // failedFirst returns the services, those with a failure first.
@@ -139,9 +133,7 @@ func (r Release) causes(p *Page) {
 			causes = append(causes, cause.markdown(s.Name))
 		}
 	}
-	if omitted := p.AddAll(causes, causesShare); omitted > 0 {
-		p.Force(fmt.Sprintf("\n%d more of the %d causes are in the JSON report.\n", omitted, len(causes)))
-	}
+	p.addCounted(causes, causesShare, fmt.Sprintf("of the %d causes", len(causes)))
 }
 
 // markdown returns the cause with the last lines of its log.
@@ -184,9 +176,7 @@ func (r Release) notes(p *Page) {
 	for _, note := range r.Notes {
 		notes = append(notes, fmt.Sprintf("\nNote: %s.\n", Inline(Shorten(note, 1000))))
 	}
-	if omitted := p.AddAll(notes, notesShare); omitted > 0 {
-		p.Force(fmt.Sprintf("\n%d more notes are in the JSON report.\n", omitted))
-	}
+	p.addCounted(notes, notesShare, "notes")
 }
 
 func (r Release) stagesTable(p *Page) {
@@ -198,9 +188,7 @@ func (r Release) stagesTable(p *Page) {
 	for _, stage := range r.Stages {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(stage.Name), stage.Result, millis(stage.DurationMS)))
 	}
-	if omitted := p.AddAll(rows, stagesShare); omitted > 0 {
-		p.Force(fmt.Sprintf("\n%d more stages are in the JSON report.\n", omitted))
-	}
+	p.addCounted(rows, stagesShare, "stages")
 }
 
 // timeline writes the events with the time since the start.
@@ -213,9 +201,7 @@ func (r Release) timeline(p *Page) {
 	for _, event := range r.Events {
 		rows = append(rows, fmt.Sprintf("| +%s | %s | %s |\n", seconds(event.At.Sub(r.StartedAt)), Inline(event.Service), Inline(Shorten(event.Text, 1000))))
 	}
-	if omitted := p.AddAll(rows, timelineShare); omitted > 0 {
-		p.Force(fmt.Sprintf("\n%d more of the %d events are in the JSON report.\n", omitted, len(rows)))
-	}
+	p.addCounted(rows, timelineShare, fmt.Sprintf("of the %d events", len(rows)))
 	p.Force("\n</details>\n")
 }
 

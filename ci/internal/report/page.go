@@ -42,6 +42,13 @@ func (p *Page) AddAll(parts []string, budget int) (omitted int) {
 	return 0
 }
 
+// addCounted is [Page.AddAll] with a line about how many it omitted; what names them.
+func (p *Page) addCounted(parts []string, budget int, what string) {
+	if omitted := p.AddAll(parts, budget); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more %s are in the JSON report.\n", omitted, what))
+	}
+}
+
 // Force adds a short part, even if it exceeds the limit.
 func (p *Page) Force(part string) { p.text.WriteString(part) }
 

@@ -105,14 +105,10 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
 	text = outcome.JoinLines(leak.Redact(text))
-	who := service
-	if who != "" {
-		who += ": "
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, Event{At: at, Service: service, Text: text})
-	r.view.Line(fmt.Sprintf("  %6s  %s%s", seconds(at.Sub(r.start)), who, text))
+	r.view.Line(fmt.Sprintf("  %6s  %s%s", seconds(at.Sub(r.start)), suffixed(service, ": "), text))
 }
 
 // Line displays a line without recording it.

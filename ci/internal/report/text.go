@@ -133,14 +133,10 @@ func shortSHA(sha string) string {
 	if sha == "" {
 		return "release"
 	}
-	commit, rest, dirty := strings.Cut(sha, "-")
-	if len(commit) == 40 {
-		commit = commit[:12]
+	if commit, _, _ := strings.Cut(sha, "-"); len(commit) == 40 {
+		return commit[:12] + sha[40:]
 	}
-	if dirty {
-		return commit + "-" + rest
-	}
-	return commit
+	return sha
 }
 
 func lastSegment(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }

@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,14 +17,7 @@ type Difference struct {
 }
 
 func (d Difference) String() string {
-	return fmt.Sprintf("%s: bound %s, now %s", d.What, orNone(d.Bound), orNone(d.Now))
-}
-
-func orNone(value string) string {
-	if value == "" {
-		return "none"
-	}
-	return value
+	return fmt.Sprintf("%s: bound %s, now %s", d.What, cmp.Or(d.Bound, "none"), cmp.Or(d.Now, "none"))
 }
 
 // Compare returns the inputs that differ from the current ones. Account and region

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -223,6 +222,3 @@ func (f *file) finish() {
 	slices.Sort(f.notes)
 	f.notes = slices.Compact(f.notes)
 }
-
-// sortedKeys returns the keys of a map, sorted.
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -3,6 +3,7 @@ package adopt
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -276,11 +277,10 @@ func (f *file) setSidecars(entry *platform.Service, service types.Service, defin
 		entry.Sidecars = put(entry.Sidecars, name, sidecar)
 	}
 	drop := func(dependencies map[string]string) {
-		for _, on := range sortedKeys(dependencies) {
-			if _, ok := entry.Sidecars[on]; !ok && on != entry.ContainerName() {
-				delete(dependencies, on)
-			}
-		}
+		maps.DeleteFunc(dependencies, func(on, _ string) bool {
+			_, ok := entry.Sidecars[on]
+			return !ok && on != entry.ContainerName()
+		})
 	}
 	drop(entry.DependsOn)
 	for _, sidecar := range entry.Sidecars {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,7 +123,7 @@ func (d Delivery) PreviewUp(ctx context.Context, o PreviewOptions) report.Previe
 	if err != nil {
 		return failed(sha, err)
 	}
-	next := "slipway preview down --pr " + fmt.Sprint(o.Number) + environmentFlag(d.Environment)
+	next := d.Environment.Command("preview down --pr " + strconv.Itoa(o.Number))
 	d.next(next)
 	defer d.next("")
 	var entries []preview.Entry
@@ -147,13 +148,6 @@ func (d Delivery) next(command string) {
 	if d.Next != nil {
 		d.Next(command)
 	}
-}
-
-func environmentFlag(e platform.Environment) string {
-	if e.Label() == "" {
-		return ""
-	}
-	return " --env " + e.Name
 }
 
 // previewServices returns the services that a preview has: those that were named, or all
@@ -182,20 +176,11 @@ func (d Delivery) checkMaxPreviews(ctx context.Context, client preview.Client, o
 		return all[o.Number], err
 	}
 	var names []string
-	for _, number := range numbersOf(all) {
+	for _, number := range slices.Sorted(maps.Keys(all)) {
 		names = append(names, fmt.Sprintf("#%d", number))
 	}
 	return nil, outcome.Refusedf("%s exist (%s) and --max is %d: remove one (slipway preview down), or those that have expired (slipway preview sweep)",
 		outcome.Count(len(all), "preview"), strings.Join(names, ", "), o.Max)
-}
-
-func numbersOf(all map[int]*preview.Preview) []int {
-	var numbers []int
-	for number := range all {
-		numbers = append(numbers, number)
-	}
-	slices.Sort(numbers)
-	return numbers
 }
 
 // originals looks up the services of the environment that are to be copied. A new entry,
@@ -315,7 +300,7 @@ func (d Delivery) PreviewSweep(ctx context.Context, o SweepOptions) (report.Prev
 	}
 	var old []int
 	reasons := map[int]string{}
-	for _, number := range numbersOf(all) {
+	for _, number := range slices.Sorted(maps.Keys(all)) {
 		expires := all[number].Expires()
 		switch {
 		case o.OpenKnown && !slices.Contains(o.Open, number):
@@ -367,7 +352,7 @@ func (d Delivery) Previews(ctx context.Context) (report.Previews, error) {
 	}
 	list := report.Previews{Environment: d.Environment.Label(), At: d.clock().Now().UTC()}
 	var problems []error
-	for _, number := range numbersOf(all) {
+	for _, number := range slices.Sorted(maps.Keys(all)) {
 		p := all[number]
 		address, err := client.Address(ctx, *p)
 		problems = append(problems, err)

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,10 +66,7 @@ func ParseEnvironment(given []string) (map[string]string, error) {
 // is stopped.
 func (d Delivery) Run(ctx context.Context, o RunOptions) report.Run {
 	s := d.Services[0]
-	run := report.Run{Environment: d.Environment.Label(), Container: o.Container, Task: report.Task{Service: s.Name, Result: report.Failed}}
-	if run.Container == "" {
-		run.Container = s.ContainerName()
-	}
+	run := report.Run{Environment: d.Environment.Label(), Container: cmp.Or(o.Container, s.ContainerName()), Task: report.Task{Service: s.Name, Result: report.Failed}}
 	spec, err := d.runSpec(ctx, s, o)
 	run.TaskDefinition = aws.ToString(spec.Definition.TaskDefinitionArn)
 	if err != nil {
@@ -111,12 +109,9 @@ func (d Delivery) runSpec(ctx context.Context, s platform.Service, o RunOptions)
 	}
 	spec := runtask.Spec{
 		Service: s, Container: o.Container, Command: o.Command, Environment: o.Environment,
-		StartedBy: runtask.Unique(), Timeout: o.Timeout,
+		StartedBy: runtask.Unique(), Timeout: cmp.Or(o.Timeout, DefaultRunTimeout),
 	}
 	spec.ClientToken = runtask.Token(spec.StartedBy)
-	if spec.Timeout == 0 {
-		spec.Timeout = DefaultRunTimeout
-	}
 	var err error
 	if spec.Definition, spec.Placement, err = d.runningTask(ctx, s); err != nil {
 		return spec, err

@@ -102,8 +102,7 @@ func (d Delivery) testEndpoints(ctx context.Context, rules map[string]string, o 
 		host = base.Hostname()
 	}
 	endpoints, err := smoke.ListenerEndpoints(ctx, d.Account.elb, slices.Collect(maps.Values(rules)), host)
-	var noEndpoint *smoke.NoEndpointError
-	if errors.As(err, &noEndpoint) {
+	if errors.As(err, new(*smoke.NoEndpointError)) {
 		d.Recorder.Event("", preflight.NotChecked+"new versions before they get traffic: "+outcome.JoinLines(awsauth.Explain(err).Error()))
 		return nil, nil
 	}

@@ -45,8 +45,7 @@ func (d Delivery) endpoints(ctx context.Context, o Options) (found endpoints, no
 		return found, "", nil
 	}
 	err = d.lookUp(ctx, web, found)
-	var noEndpoint *smoke.NoEndpointError
-	if errors.As(err, &noEndpoint) {
+	if errors.As(err, new(*smoke.NoEndpointError)) {
 		return found, "no smoke test: " + outcome.JoinLines(awsauth.Explain(err).Error()) + ": set the URL with --url", nil
 	}
 	return found, "", awsauth.Explain(err)

@@ -226,8 +226,7 @@ func (g GitHub) set(ctx context.Context, c *http.Client, n Notification) error {
 
 // withPermission adds the missing permission to a refusal.
 func withPermission(err error) error {
-	var status statusError
-	if errors.As(err, &status) && (status.code == http.StatusForbidden || status.code == http.StatusNotFound) {
+	if status, ok := errors.AsType[statusError](err); ok && (status.code == http.StatusForbidden || status.code == http.StatusNotFound) {
 		status.hint = "give the job permissions: deployments: write"
 		return status
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
@@ -41,19 +42,13 @@ func denied(err error, call apiCall) (apiCall, bool) {
 	return call, true
 }
 
-// isCode reports whether an error is an AWS API error with one of the codes.
-func isCode(err error, codes ...string) bool {
-	var apiError smithy.APIError
-	return errors.As(err, &apiError) && slices.Contains(codes, apiError.ErrorCode())
-}
-
 // readError returns the reason in a note about a failed read. A missing permission or
 // an unsupported API says nothing about the resource.
 func (r *run) readError(err error, call apiCall) string {
 	if missing, ok := denied(err, call); ok {
 		return "the caller lacks " + missing.action
 	}
-	if isCode(err, "UnknownOperationException", "InvalidAction", "NotImplemented", "UnsupportedOperationException") {
+	if rollout.IsCode(err, "UnknownOperationException", "InvalidAction", "NotImplemented", "UnsupportedOperationException") {
 		return "the endpoint does not support " + call.action
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -37,8 +37,7 @@ func refuse(format string, args ...any) error {
 
 // apiMessage returns the code and message of an AWS API error, or the error's text.
 func apiMessage(err error) string {
-	var apiError smithy.APIError
-	if errors.As(err, &apiError) {
+	if apiError, ok := errors.AsType[smithy.APIError](err); ok {
 		return apiError.ErrorCode() + ": " + apiError.ErrorMessage()
 	}
 	return err.Error()

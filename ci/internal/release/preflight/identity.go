@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // Identity is the caller identity of the credentials.
@@ -53,9 +55,9 @@ func (r *run) checkIdentity(ctx context.Context) {
 // credentialsError returns the finding for an error of sts:GetCallerIdentity.
 func (r *run) credentialsError(err error) error {
 	switch {
-	case isCode(err, "ExpiredToken", "ExpiredTokenException"):
+	case rollout.IsCode(err, "ExpiredToken", "ExpiredTokenException"):
 		return fail(err, "credentials: expired: renew them and try again")
-	case isCode(err, "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "IncompleteSignature"):
+	case rollout.IsCode(err, "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "IncompleteSignature"):
 		return usage("credentials: not recognized by AWS: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or set a profile with AWS_PROFILE")
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail(err, "credentials: sts:GetCallerIdentity timed out after %s: check the network and try again", r.Timeout)
@@ -78,11 +80,11 @@ func (r *run) locations() []location {
 		}
 	}
 	for _, s := range r.changes {
-		add("cluster "+lastSegment(aws.ToString(s.ECSService.ClusterArn)), aws.ToString(s.ECSService.ClusterArn))
+		add("cluster "+machine.ShortARN(aws.ToString(s.ECSService.ClusterArn)), aws.ToString(s.ECSService.ClusterArn))
 		add("service "+s.Service.Name+": ECS service "+aws.ToString(s.ECSService.ServiceName), aws.ToString(s.ECSService.ServiceArn))
 		if s.Schedule != nil && s.Schedule.Target != nil {
 			cluster := aws.ToString(s.Schedule.Target.Arn)
-			add("service "+s.Service.Name+": cluster "+lastSegment(cluster)+" of its schedule", cluster)
+			add("service "+s.Service.Name+": cluster "+machine.ShortARN(cluster)+" of its schedule", cluster)
 		}
 		if host := parseImageRef(s.Image).host; ecrHost.MatchString(host) {
 			m := ecrHost.FindStringSubmatch(host)
@@ -101,6 +103,3 @@ func (r *run) compareLocation(l location) {
 		r.add(usage("%s is in region %s, but the configured region is %s: set AWS_REGION=%s", l.resource, l.region, r.Region, l.region))
 	}
 }
-
-// lastSegment returns the part after the last slash of an ARN or path.
-func lastSegment(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }

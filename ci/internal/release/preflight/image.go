@@ -192,7 +192,7 @@ func (r *run) checkImage(ctx context.Context, i imageRef, uses []imageUse) {
 		account = r.caller.Account
 	}
 	out, err := r.ECR.BatchGetImage(ctx, in, func(o *ecr.Options) { o.Region = cmp.Or(region, o.Region) })
-	noRepository := isCode(err, "RepositoryNotFoundException")
+	noRepository := rollout.IsCode(err, "RepositoryNotFoundException")
 	call := apiCall{"ecr:BatchGetImage", "arn:aws:ecr:" + region + ":" + account + ":repository/" + i.repository}
 	who, others := serviceList(servicesFor(uses, forRelease)), servicesFor(uses, forSidecar, forRestore)
 	switch {
@@ -261,7 +261,7 @@ func (r *run) hasPullThroughRule(ctx context.Context, i imageRef) bool {
 	}
 	for {
 		out, err := r.ECR.DescribePullThroughCacheRules(ctx, in)
-		if isCode(err, "UnknownOperationException") { // a custom endpoint without such rules
+		if rollout.IsCode(err, "UnknownOperationException") { // a custom endpoint without such rules
 			return false
 		}
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // The service principals that assume the roles of tasks and of schedules.
@@ -111,9 +112,9 @@ func executionRoleUse(s rollout.ServiceChange) string {
 
 func (r *run) checkRole(ctx context.Context, passed passedRole, who, what string) {
 	ref := passed.ref
-	out, err := r.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: new(lastSegment(ref))})
+	out, err := r.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: new(machine.ShortARN(ref))})
 	switch {
-	case isCode(err, "NoSuchEntity", "NoSuchEntityException"):
+	case rollout.IsCode(err, "NoSuchEntity", "NoSuchEntityException"):
 		r.add(fail(err, "%s: %s does not exist: create it with Terraform (slipway plan, slipway apply)", who, what))
 		return
 	case err != nil:

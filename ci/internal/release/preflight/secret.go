@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 )
 
 // secret is a Secrets Manager secret with an optional staging label and version.
@@ -106,7 +108,7 @@ func jsonKey(a arn.ARN) string {
 func (r *run) checkSecret(ctx context.Context, one secret, who string) {
 	out, err := r.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &one.id})
 	switch {
-	case isCode(err, "ResourceNotFoundException"):
+	case rollout.IsCode(err, "ResourceNotFoundException"):
 		r.add(fail(err, "%s: secret %s does not exist%s: create it in Secrets Manager, or correct valueFrom", who, one.id, r.location()))
 		return
 	case err != nil:

@@ -90,7 +90,7 @@ func (r *run) checkTargetGroup(ctx context.Context, arn string, targets []attach
 	who, label := serviceList(names), traffic.GroupName(arn)
 	out, err := r.ELB.DescribeTargetGroups(ctx, &elbv2.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
 	switch {
-	case isCode(err, "TargetGroupNotFound", "TargetGroupNotFoundException") || err == nil && len(out.TargetGroups) == 0:
+	case rollout.IsCode(err, "TargetGroupNotFound", "TargetGroupNotFoundException") || err == nil && len(out.TargetGroups) == 0:
 		r.add(fail(err, "%s: target group %s does not exist: create it with Terraform (slipway plan, slipway apply)", who, arn))
 		return
 	case err != nil:

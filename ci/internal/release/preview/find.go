@@ -16,6 +16,7 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 )
 
 // Batch limits of the APIs.
@@ -135,7 +136,7 @@ func (f finder) findServices(ctx context.Context) error {
 				return fmt.Errorf("listing services of cluster %s: %w", cluster, err)
 			}
 			for _, arn := range page.ServiceArns {
-				if name := lastPart(arn); f.matches(name) {
+				if name := machine.ShortARN(arn); f.matches(name) {
 					names = append(names, name)
 				}
 			}

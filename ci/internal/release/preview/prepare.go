@@ -24,8 +24,6 @@ type Spec struct {
 	Expires time.Time
 	// HostSuffix routes by the host prN.SUFFIX; empty routes by the path /prN.
 	HostSuffix string
-	// Services are those of the environment to copy: web services and workers.
-	Services []platform.Service
 }
 
 // Original is a service of the environment.

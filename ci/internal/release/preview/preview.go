@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -189,9 +190,7 @@ func (c Client) Template(number int, s platform.Service, from types.TaskDefiniti
 		if container.LogConfiguration != nil && container.LogConfiguration.LogDriver == types.LogDriverAwslogs {
 			logs := *container.LogConfiguration
 			logs.Options = map[string]string{}
-			for key, value := range container.LogConfiguration.Options {
-				logs.Options[key] = value
-			}
+			maps.Copy(logs.Options, container.LogConfiguration.Options)
 			logs.Options["awslogs-stream-prefix"] = fmt.Sprintf("pr%d", number)
 			container.LogConfiguration = &logs
 		}
@@ -238,9 +237,6 @@ func (a Address) URL() string {
 	}
 	return scheme + "://" + a.Host
 }
-
-// lastPart returns the last part of an ARN: a name, or a revision.
-func lastPart(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
 
 // groupOf returns the name in the ARN of a target group, …:targetgroup/NAME/ID.
 func groupOf(arn string) string {

@@ -15,6 +15,7 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
+	"github.com/slipway-cd/slipway/ci/internal/release/rollout/machine"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
@@ -125,13 +126,13 @@ func (c Client) deregister(ctx context.Context, family string, number int) (coun
 	for _, revision := range revisions {
 		out, err := c.ECS.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: &revision, Include: []types.TaskDefinitionField{types.TaskDefinitionFieldTags}})
 		if err != nil {
-			return count, fmt.Errorf("describing task definition %s: %w", lastPart(revision), err)
+			return count, fmt.Errorf("describing task definition %s: %w", machine.ShortARN(revision), err)
 		}
 		if parseTags(out.Tags).number != number || aws.ToString(out.TaskDefinition.Family) != family {
 			continue
 		}
 		if _, err := c.ECS.DeregisterTaskDefinition(ctx, &ecs.DeregisterTaskDefinitionInput{TaskDefinition: &revision}); err != nil {
-			return count, fmt.Errorf("deregistering %s: %w", lastPart(revision), err)
+			return count, fmt.Errorf("deregistering %s: %w", machine.ShortARN(revision), err)
 		}
 		count++
 	}

@@ -212,16 +212,8 @@ func IsExpired(err error) bool { return IsCode(err, expiredCodes...) }
 
 // IsCode reports whether err is an AWS API error with one of the codes.
 func IsCode(err error, codes ...string) bool {
-	var apiError smithy.APIError
-	if !errors.As(err, &apiError) {
-		return false
-	}
-	for _, code := range codes {
-		if apiError.ErrorCode() == code {
-			return true
-		}
-	}
-	return false
+	apiError, ok := errors.AsType[smithy.APIError](err)
+	return ok && slices.Contains(codes, apiError.ErrorCode())
 }
 
 // isUnavailable reports whether the endpoint does not support an operation, or denies it.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -61,7 +60,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 			arns = append(arns, arn)
 		}
 	}
-	found := map[string]types.ServiceDeployment{} // by the number of the target revision
+	found := map[string]types.ServiceDeployment{} // by the number that a target revision's ARN, …/NNN, shares with the deployment's id, ecs-svc/NNN
 	for batch := range slices.Chunk(arns, describeDeploymentsLimit) {
 		out, err := r.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: batch})
 		if isUnavailable(err) && (!r.shifts() || r.machine.Stage() == machine.Restoring) {
@@ -72,12 +71,12 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 		}
 		for _, d := range out.ServiceDeployments {
 			if d.TargetServiceRevision != nil {
-				found[numberOf(aws.ToString(d.TargetServiceRevision.Arn))] = d
+				found[machine.ShortARN(aws.ToString(d.TargetServiceRevision.Arn))] = d
 			}
 		}
 	}
 	for n, s := range r.services {
-		d, ok := found[numberOf(own[n])]
+		d, ok := found[machine.ShortARN(own[n])]
 		if !ok || own[n] == "" || observed[n].Missing {
 			continue
 		}
@@ -141,13 +140,9 @@ func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, curren
 		return "" // the next observation retries
 	}
 	for _, d := range out.ServiceDeployments {
-		if numberOf(aws.ToString(d.TargetServiceRevisionArn)) == numberOf(own) {
+		if machine.ShortARN(aws.ToString(d.TargetServiceRevisionArn)) == machine.ShortARN(own) {
 			return aws.ToString(d.ServiceDeploymentArn)
 		}
 	}
 	return ""
 }
-
-// numberOf returns the number that a deployment's id, ecs-svc/NNN, shares with the ARN
-// of its service revision, …/NNN.
-func numberOf(id string) string { return id[strings.LastIndex(id, "/")+1:] }

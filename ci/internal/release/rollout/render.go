@@ -94,12 +94,7 @@ func containerNames(definition types.TaskDefinition) []string {
 
 // imageOf returns the image of a container, or "".
 func imageOf(definition types.TaskDefinition, container string) string {
-	for _, c := range definition.ContainerDefinitions {
-		if aws.ToString(c.Name) == container {
-			return aws.ToString(c.Image)
-		}
-	}
-	return ""
+	return aws.ToString(Containers{Definitions: definition.ContainerDefinitions}.definition(container).Image)
 }
 
 // same reports whether two definitions are equal for ECS: unordered lists are compared

@@ -124,12 +124,7 @@ func candidates(services []*servicePlan) []string {
 }
 
 func anyUnfinished(services []*servicePlan) bool {
-	for _, s := range services {
-		if deploying(s.service) || s.failed() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(services, func(s *servicePlan) bool { return deploying(s.service) || s.failed() })
 }
 
 // join makes a service that runs the new version a part of the resumed release.

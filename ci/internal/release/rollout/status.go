@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +200,7 @@ func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) 
 			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
 				continue
 			}
-			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy applies it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy applies it", c.Path, cmp.Or(c.From, "(none)"), cmp.Or(c.To, "(none)"), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
 		}
 	}
 	for _, pair := range []struct{ what, runs, file string }{
@@ -218,7 +219,7 @@ func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) 
 func (s runningService) modified() []string {
 	var modified []string
 	differs := func(what, runs, released string) {
-		modified = append(modified, fmt.Sprintf("%s: %s runs, but release %s has %s: it was changed by hand", what, orNone(runs), s.tags.release, released))
+		modified = append(modified, fmt.Sprintf("%s: %s runs, but release %s has %s: it was changed by hand", what, cmp.Or(runs, "(none)"), s.tags.release, released))
 	}
 	for _, c := range s.definition.ContainerDefinitions {
 		if s.tags.release == "" || aws.ToString(c.Name) != s.service.ContainerName() {
@@ -234,13 +235,6 @@ func (s runningService) modified() []string {
 		}
 	}
 	return modified
-}
-
-func orNone(text string) string {
-	if text == "" {
-		return "(none)"
-	}
-	return text
 }
 
 // pastReleases returns the service's last deployments, newest first.

@@ -357,7 +357,7 @@ func (e Engine) findGroup(ctx context.Context, s *servicePlan) error {
 func (e Engine) groupOf(ctx context.Context, s *servicePlan) (string, error) {
 	primary := machine.Primary(s.service.Deployments)
 	n := slices.IndexFunc(s.service.CurrentServiceRevisions, func(r types.ServiceCurrentRevisionSummary) bool {
-		return primary != nil && numberOf(aws.ToString(r.Arn)) == numberOf(aws.ToString(primary.Id))
+		return primary != nil && machine.ShortARN(aws.ToString(r.Arn)) == machine.ShortARN(aws.ToString(primary.Id))
 	})
 	if n < 0 {
 		return "", nil

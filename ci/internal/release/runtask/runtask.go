@@ -3,6 +3,7 @@
 package runtask
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -68,12 +69,7 @@ type Spec struct {
 	Timeout time.Duration
 }
 
-func (s Spec) container() string {
-	if s.Container != "" {
-		return s.Container
-	}
-	return s.Service.ContainerName()
-}
+func (s Spec) container() string { return cmp.Or(s.Container, s.Service.ContainerName()) }
 
 // containers returns the task's containers, of which the named one is the main one.
 func (s Spec) containers() rollout.Containers {

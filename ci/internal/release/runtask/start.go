@@ -83,8 +83,7 @@ func revision(s Spec) string { return machine.ShortARN(aws.ToString(s.Definition
 
 // explainStart explains why ECS rejected a task.
 func (r Runner) explainStart(s Spec, err error) error {
-	var conflict *types.ConflictException
-	if errors.As(err, &conflict) {
+	if conflict, ok := errors.AsType[*types.ConflictException](err); ok {
 		var tasks []string
 		for _, arn := range conflict.ResourceIds {
 			tasks = append(tasks, machine.ShortARN(arn))

@@ -50,7 +50,7 @@ func (r Runner) Wait(ctx context.Context, s Spec, arn string) Result {
 		now := r.Clock.Now()
 		switch {
 		case ctx.Err() != nil:
-			return w.interrupted(ctx)
+			return w.stopped(ctx, context.Cause(ctx), "slipway was interrupted")
 		case rollout.IsDenied(err), err != nil && now.Sub(readAt) > maxUnreadable:
 			return w.stopped(ctx, fmt.Errorf("cannot follow task %s: %w", machine.ShortARN(arn), r.explain(err)), "slipway cannot follow the task")
 		case err != nil:
@@ -118,11 +118,6 @@ func containerStarted(task types.Task) bool {
 		return false
 	}
 	return task.StopCode != types.TaskStopCodeTaskFailedToStart
-}
-
-// interrupted stops the task because of ctx.
-func (w *wait) interrupted(ctx context.Context) Result {
-	return w.stopped(ctx, context.Cause(ctx), "slipway was interrupted")
 }
 
 // stopped stops the task because of err, and waits briefly until it has ended.

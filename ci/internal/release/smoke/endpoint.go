@@ -191,8 +191,7 @@ func hostPort(host string, port, defaultPort int32) string {
 
 // endpointError separates errors that skip the smoke test from transient ones.
 func endpointError(name, doing string, err error) error {
-	var notFound *types.LoadBalancerNotFoundException
-	if errors.As(err, &notFound) || errors.As(err, new(*types.TargetGroupNotFoundException)) || awsauth.IsAccessDenied(err) {
+	if errors.As(err, new(*types.LoadBalancerNotFoundException)) || errors.As(err, new(*types.TargetGroupNotFoundException)) || awsauth.IsAccessDenied(err) {
 		return &NoEndpointError{Name: name, Err: awsauth.Explain(err)}
 	}
 	return fmt.Errorf("%s load balancer %s: %w", doing, name, err)

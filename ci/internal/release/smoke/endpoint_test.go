@@ -87,8 +87,7 @@ func TestBaseURL(t *testing.T) {
 				return
 			}
 			require.ErrorContains(t, err, tt.err)
-			var none *smoke.NoEndpointError
-			require.Equal(t, tt.noEndpoint, errors.As(err, &none))
+			require.Equal(t, tt.noEndpoint, errors.As(err, new(*smoke.NoEndpointError)))
 		})
 	}
 }

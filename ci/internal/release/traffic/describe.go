@@ -39,15 +39,6 @@ func describe[T any](ids []string, isNotFound func(error) bool, call func(ids []
 	return all, nil
 }
 
-// The ways to name target groups.
-func byARN(arns []string) *elb.DescribeTargetGroupsInput {
-	return &elb.DescribeTargetGroupsInput{TargetGroupArns: arns}
-}
-
-func byName(names []string) *elb.DescribeTargetGroupsInput {
-	return &elb.DescribeTargetGroupsInput{Names: names}
-}
-
 // targetGroups describes target groups, without those that do not exist.
 func targetGroups(ctx context.Context, api ELB, ids []string, input func([]string) *elb.DescribeTargetGroupsInput) ([]types.TargetGroup, error) {
 	found, err := describe(ids, isA[*types.TargetGroupNotFoundException], func(batch []string) ([]types.TargetGroup, error) {

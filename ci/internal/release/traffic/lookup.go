@@ -56,7 +56,9 @@ func (l Lookup) Shifts(ctx context.Context, services []platform.Service) (found,
 	for _, s := range services {
 		names = append(names, l.targetGroup(s), s.AlternateTargetGroup())
 	}
-	described, err := targetGroups(ctx, l.ELB, names, byName)
+	described, err := targetGroups(ctx, l.ELB, names, func(batch []string) *elb.DescribeTargetGroupsInput {
+		return &elb.DescribeTargetGroupsInput{Names: batch}
+	})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,20 +12,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"github.com/slipway-cd/slipway/ci/internal/awsauth"
 	"github.com/slipway-cd/slipway/ci/internal/release/rollout"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
-// CloudWatch reads metrics.
-type CloudWatch interface {
-	cloudwatch.GetMetricDataAPIClient
-}
-
 // Monitor compares the figures of both versions while traffic is shifted.
 type Monitor struct {
-	CloudWatch CloudWatch
+	CloudWatch cloudwatch.GetMetricDataAPIClient
 	ELB        ELB
 	Clock      rollout.Clock
 	// Event is called with each line for the log of the release.
@@ -246,7 +242,9 @@ func (m *Monitor) findBalancers(ctx context.Context, shifted []rollout.ShiftedTr
 			}
 		}
 	}
-	found, err := targetGroups(ctx, m.ELB, unknown, byARN)
+	found, err := targetGroups(ctx, m.ELB, unknown, func(batch []string) *elb.DescribeTargetGroupsInput {
+		return &elb.DescribeTargetGroupsInput{TargetGroupArns: batch}
+	})
 	if err != nil {
 		return err
 	}

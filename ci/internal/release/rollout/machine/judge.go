@@ -21,19 +21,16 @@ const (
 	Failed          // it will not run it
 )
 
-// rolledBack reports whether ECS has rolled the deployment back or is doing so, by itself
+// RolledBack reports whether ECS has rolled our deployment back or is doing so, by itself
 // or on request.
-func rolledBack(status types.ServiceDeploymentStatus) bool {
-	switch status {
+func (o Observation) RolledBack() bool {
+	switch o.Status {
 	case types.ServiceDeploymentStatusRollbackRequested, types.ServiceDeploymentStatusRollbackInProgress,
 		types.ServiceDeploymentStatusRollbackSuccessful, types.ServiceDeploymentStatusRollbackFailed:
 		return true
 	}
 	return false
 }
-
-// RolledBack reports whether ECS has rolled our deployment back or is doing so.
-func (o Observation) RolledBack() bool { return rolledBack(o.Status) }
 
 // inFlight reports whether a service deployment is in progress.
 func inFlight(status types.ServiceDeploymentStatus) bool {
@@ -53,7 +50,7 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 		return s.judgeWaiting(now, o)
 	}
 	switch {
-	case rolledBack(o.Status), o.Status == types.ServiceDeploymentStatusStopRequested:
+	case o.RolledBack(), o.Status == types.ServiceDeploymentStatusStopRequested:
 		return Failed, o.whyEnded()
 	case o.Status == types.ServiceDeploymentStatusStopped:
 		if foreign := s.foreign(o); foreign != "" {

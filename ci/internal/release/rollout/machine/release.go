@@ -387,7 +387,7 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 		}
 	}
 	if !r.started && r.options.Continue {
-		r.passFirst()
+		r.passed, _ = r.barrier() // a continued release passes the position where it stands
 	}
 	r.started = true
 	switch {

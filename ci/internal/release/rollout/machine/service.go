@@ -118,7 +118,7 @@ func (s *service) findOwn(o Observation, follow bool) {
 	if primary == nil || aws.ToString(primary.TaskDefinition) != s.plan.To.TaskDefinition || slices.Contains(s.plan.PreviousDeployments, aws.ToString(primary.Id)) {
 		return
 	}
-	known := s.OwnDeployment != "" && (!follow || s.OwnDeployment == aws.ToString(primary.Id) || s.redeploys() || rolledBack(o.Status))
+	known := s.OwnDeployment != "" && (!follow || s.OwnDeployment == aws.ToString(primary.Id) || s.redeploys() || o.RolledBack())
 	if !known {
 		s.OwnDeployment, s.ownSeen, s.Update = aws.ToString(primary.Id), true, Accepted
 	}

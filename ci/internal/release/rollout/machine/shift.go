@@ -166,9 +166,6 @@ func (r *Release) PausedAt() (stage PauseStage, until time.Time) {
 	return r.pausedAt, until
 }
 
-// passFirst lets a release that is continued pass the position where it stands.
-func (r *Release) passFirst() { r.passed, _ = r.barrier() }
-
 func (r *Release) handleContinue(s *service, response Response, now time.Time) {
 	if response.Status == Throttled {
 		r.reportThrottled(s, "ContinueServiceDeployment")

@@ -206,11 +206,7 @@ func (h CommittedFiles) In(folder string) ([]File, error) {
 		f := File{Name: inside, Tracked: e.tracked, Submodule: e.uninitialized}
 		_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			var at *os.PathError
-			if errors.As(err, &at) {
-				err = at.Err // the message has the path already
-			}
-			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(inside), err)
+			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(inside), WithoutPath(err))
 		}
 		f.Exists = err == nil && !e.uninitialized
 		files = append(files, f)

@@ -588,8 +588,7 @@ func (c *comparison) missingFilter(name, filter string) []difference {
 // readFile reads a file of the work tree.
 func (c *comparison) readFile(name string) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(c.tree.Dir, filepath.FromSlash(name)))
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("reading %s: %w", Display(name), at.Err) // the message has the path already
 	}
 	return data, err

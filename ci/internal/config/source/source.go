@@ -243,8 +243,7 @@ const maxDisplayed = 200
 
 // WithoutPath returns err without its path, for messages that name the file.
 func WithoutPath(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return at.Err
 	}
 	return err

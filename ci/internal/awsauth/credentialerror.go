@@ -69,8 +69,7 @@ func explainCredentials(err error, sources []aws.CredentialSource) error {
 
 // withoutSDKText removes the SDK's text from an error that is explained already.
 func withoutSDKText(err error) error {
-	var known *explainedError
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*explainedError](err); ok {
 		return outcome.With(outcome.Of(err), known)
 	}
 	text := err.Error()

@@ -29,14 +29,12 @@ func checkEndpoint(endpoint string) error {
 
 // explainEndpoint explains a connection error; it returns nil for other errors.
 func explainEndpoint(err error) error {
-	var unsent *smithyhttp.RequestSendError
-	if !errors.As(err, &unsent) {
+	if _, ok := errors.AsType[*smithyhttp.RequestSendError](err); !ok {
 		return nil
 	}
 	address := "AWS"
 	hint := "check the network"
-	var urlError *url.Error
-	if errors.As(err, &urlError) {
+	if urlError, ok := errors.AsType[*url.Error](err); ok {
 		if parsed, bad := url.Parse(urlError.URL); bad == nil && parsed.Host != "" {
 			address = parsed.Scheme + "://" + parsed.Host
 			hint = endpointHint(parsed.Hostname())

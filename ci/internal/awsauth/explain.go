@@ -81,8 +81,7 @@ func explainEach(errs []error, given map[string]bool) (all []error) {
 // explain returns the explanation of a failed call, or nil if the failure is
 // unknown.
 func explain(err error) error {
-	var absent config.SharedConfigProfileNotExistError
-	if errors.As(err, &absent) {
+	if absent, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
 		return explained(outcome.Usage, err, "%s", unknownProfile(absent.Profile, profiles()).Error())
 	}
 	if isIMDSError(err) {
@@ -102,8 +101,7 @@ func explain(err error) error {
 
 // prefix returns the text before the SDK's message or before the explanation.
 func prefix(err error, known *explainedError) string {
-	var operation *smithy.OperationError
-	if errors.As(err, &operation) {
+	if operation, ok := errors.AsType[*smithy.OperationError](err); ok {
 		if before, _, ok := strings.Cut(err.Error(), operation.Error()); ok {
 			return before
 		}

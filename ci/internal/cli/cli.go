@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -172,7 +171,7 @@ func rejectUnknownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	slices.Sort(names)
-	return outcome.Usagef("unknown command %q: %s", args[0], suggestion(args[0], names, ""))
+	return outcome.Usagef("unknown command %q: %s", args[0], outcome.Suggestion(args[0], names))
 }
 
 func rejectArguments(cmd *cobra.Command, args []string) error {
@@ -189,7 +188,7 @@ var renamedFlags = map[string]string{"lock": "state-lock"}
 func flagError(cmd *cobra.Command, err error) error {
 	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var names []string
-		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 		name, dashes := missing.GetSpecifiedName(), "--"
 		if missing.GetSpecifiedShortnames() != "" {
 			dashes = "-"
@@ -197,17 +196,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		if renamed := renamedFlags[name]; cmd.Flags().Lookup(renamed) != nil {
 			return outcome.Usagef("unknown flag --%s: it was renamed to --%s", name, renamed)
 		}
-		return outcome.Usagef("unknown flag %s%s: %s", dashes, name, suggestion(name, names, "--"))
+		return outcome.Usagef("unknown flag %s%s: %s", dashes, name, outcome.Suggestion("--"+name, names))
 	}
 	return outcome.Usagef("%w: see %s --help", err, cmd.CommandPath())
-}
-
-// suggestion returns the known name that is closest to name, or else all known names.
-func suggestion(name string, known []string, prefix string) string {
-	if near := outcome.Nearest(name, known); near != "" {
-		return fmt.Sprintf("did you mean %s%s?", prefix, near)
-	}
-	return fmt.Sprintf("want one of %s%s", prefix, strings.Join(known, ", "+prefix))
 }
 
 // view returns a view that shows progress on stderr: live on a terminal, otherwise as

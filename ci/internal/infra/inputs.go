@@ -297,11 +297,7 @@ func (s Stage) resolveBackend() (terraform.Backend, error) {
 
 func (s Stage) resolveFile(file string) (string, error) {
 	if _, err := os.Stat(file); err != nil {
-		var bare *os.PathError
-		if errors.As(err, &bare) {
-			err = bare.Err
-		}
-		return "", err
+		return "", source.WithoutPath(err)
 	}
 	return s.inRoot(file)
 }

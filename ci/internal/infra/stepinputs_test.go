@@ -60,8 +60,7 @@ func (i isolated) Run(ctx context.Context, s step.Step, dir string) (step.Result
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		return step.Result{}, err
 	}
 	if err := os.WriteFile(filepath.Join(out, s.Stdout), stdout.Bytes(), 0o600); err != nil {

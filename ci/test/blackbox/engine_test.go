@@ -5,6 +5,7 @@ package blackbox
 import (
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"sync"
@@ -86,9 +87,7 @@ func newPipeline(t *testing.T, source string) pipeline {
 // with adds an argument to the constructor.
 func (p pipeline) with(name string, value any) pipeline {
 	variables := map[string]any{name: value}
-	for known, value := range p.variables {
-		variables[known] = value
-	}
+	maps.Copy(variables, p.variables)
 	p.variables = variables
 	p.arguments += ", " + name + ": $" + name
 	return p

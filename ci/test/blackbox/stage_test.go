@@ -11,10 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipway-cd/slipway/ci/internal/config/platform"
-	"github.com/slipway-cd/slipway/ci/internal/config/source"
-	"github.com/slipway-cd/slipway/ci/internal/exec/step"
 	"github.com/slipway-cd/slipway/ci/internal/images/image"
+	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
@@ -23,20 +21,15 @@ import (
 func TestBuildGivesTheHostsDigests(t *testing.T) {
 	client := connect(t)
 	dir := sourcetest.New(t)
-	tree, err := source.Open(t.Context(), dir)
-	require.NoError(t, err)
-	p, err := platform.Load(dir)
-	require.NoError(t, err)
-	lock, err := image.ReadLock(dir)
-	require.NoError(t, err)
-	there, err := client.Container().From(lock.Reference("go")).WithExec([]string{"go", "env", "GOVERSION"}).Stdout(t.Context())
+	o := rehearsaltest.Options(t, dir, "")
+	there, err := client.Container().From(o.Lock.Reference("go")).WithExec([]string{"go", "env", "GOVERSION"}).Stdout(t.Context())
 	require.NoError(t, err)
 	here, err := exec.CommandContext(t.Context(), "go", "env", "GOVERSION").Output()
 	require.NoError(t, err)
 	if string(here) != there {
 		t.Skipf("this machine has %s and the engine's image %s: install the same to compare", here, there)
 	}
-	images, err := image.Builder{Source: tree, Exec: step.Host{Source: dir}, Lock: lock, Offline: true}.Build(t.Context(), p.Services)
+	images, err := image.Builder{Source: o.Source, Exec: o.Exec, Lock: o.Lock, Offline: true}.Build(t.Context(), o.Platform.Services)
 	require.NoError(t, err)
 	want, err := image.Describe(images)
 	require.NoError(t, err)

@@ -105,12 +105,7 @@ func (s Set) WithJob(file, id string, from Set) Set {
 
 // jobs returns the workflow's jobs in the order of the file.
 func (w Workflow) jobs() []*actionlint.Job {
-	var jobs []*actionlint.Job
-	for _, job := range w.syntax.Jobs {
-		jobs = append(jobs, job)
-	}
-	slices.SortFunc(jobs, func(a, b *actionlint.Job) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) })
-	return jobs
+	return slices.SortedFunc(maps.Values(w.syntax.Jobs), func(a, b *actionlint.Job) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) })
 }
 
 // text returns a string that may be absent.

@@ -149,11 +149,7 @@ func StageNames() []string {
 func CheckStages(names []string) error {
 	for _, name := range names {
 		if known := StageNames(); !slices.Contains(known, name) {
-			hint := "want one of " + strings.Join(known, ", ")
-			if near := outcome.Nearest(name, known); near != "" {
-				hint = "did you mean " + near + "?"
-			}
-			return outcome.Usagef("unknown stage %q: %s", name, hint)
+			return outcome.Usagef("unknown stage %q: %s", name, outcome.Suggestion(name, known))
 		}
 	}
 	return nil

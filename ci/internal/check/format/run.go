@@ -54,9 +54,8 @@ func Run(ctx context.Context, executor step.Executor, formatters []Formatter) (S
 	s := Summary{Files: []string{}, SyntaxErrors: []string{}, Skipped: []string{}}
 	var errs []error
 	for _, r := range results {
-		var missing *tool.MissingError
-		switch {
-		case errors.As(r.err, &missing):
+		switch missing, ok := errors.AsType[*tool.MissingError](r.err); {
+		case ok:
 			s.Skipped = append(s.Skipped, missing.Reason)
 		case r.err != nil:
 			errs = append(errs, r.err)

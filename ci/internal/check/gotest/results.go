@@ -2,6 +2,7 @@ package gotest
 
 import (
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -152,12 +153,7 @@ func (t *testResult) isFrame(line string) bool {
 
 // sorted returns the packages sorted by path, because their order in the stream varies.
 func (r *results) sorted() []*packageResult {
-	packages := make([]*packageResult, 0, len(r.packages))
-	for _, p := range r.packages {
-		packages = append(packages, p)
-	}
-	slices.SortFunc(packages, func(a, b *packageResult) int { return strings.Compare(a.path, b.path) })
-	return packages
+	return slices.SortedFunc(maps.Values(r.packages), func(a, b *packageResult) int { return strings.Compare(a.path, b.path) })
 }
 
 func seconds(s float64) time.Duration {

@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
@@ -48,11 +47,7 @@ func ParseKinds(names []string) ([]Kind, error) {
 	for _, name := range names {
 		wanted[Kind(name)] = true
 		if !slices.Contains(known, name) {
-			hint := "want one of " + strings.Join(known, ", ")
-			if near := outcome.Nearest(name, known); near != "" {
-				hint = fmt.Sprintf("did you mean %s?", near)
-			}
-			return nil, outcome.Usagef("unknown check %q: %s", name, hint)
+			return nil, outcome.Usagef("unknown check %q: %s", name, outcome.Suggestion(name, known))
 		}
 	}
 	return slices.DeleteFunc(Kinds(), func(kind Kind) bool { return !wanted[kind] }), nil

@@ -83,9 +83,8 @@ func (r *runner) runCheck(ctx context.Context, c Check) (CheckResult, []Finding)
 	}
 	result.DurationMS = time.Since(start).Milliseconds()
 	result.Findings = len(findings)
-	var missing *tool.MissingError
-	switch {
-	case errors.As(err, &missing):
+	switch missing, ok := errors.AsType[*tool.MissingError](err); {
+	case ok:
 		result.Result, result.Reason = Skipped, outcome.OneLine(missing.Reason)
 	case err != nil:
 		result.Result, result.Reason = CheckFailed, outcome.OneLine(err.Error())

@@ -320,12 +320,6 @@ func (s *Strategy) Shares() []float64 {
 	return []float64{100}
 }
 
-// TotalBake returns how long ECS waits in all: after each step but the last, and after all
-// traffic was shifted.
-func (s *Strategy) TotalBake() time.Duration {
-	return time.Duration(max(0, len(s.Shares())-1))*s.StepBakeTime() + s.BakeTime()
-}
-
 // Scaling has the targets of autoscaling: average CPU and memory in percent, and requests
 // per task and minute. 0 means the platform's.
 type Scaling struct {

@@ -323,21 +323,20 @@ func TestStrategy(t *testing.T) {
 		strategy       *strategy
 		shares         []float64
 		stepBake, bake time.Duration
-		total          time.Duration
 	}{
-		"none":            {nil, nil, 0, 0, 0},
-		"rolling":         {&strategy{Type: platform.Rolling}, nil, 0, 0, 0},
-		"blue/green":      {&strategy{Type: platform.BlueGreen}, []float64{100}, 0, 5 * time.Minute, 5 * time.Minute},
-		"canary":          {&strategy{Type: platform.Canary}, []float64{5, 100}, 10 * time.Minute, 5 * time.Minute, 15 * time.Minute},
-		"canary of all":   {&strategy{Type: platform.Canary, Percent: 100}, []float64{100}, 10 * time.Minute, 5 * time.Minute, 5 * time.Minute},
-		"canary, no bake": {&strategy{Type: platform.Canary, Percent: 0.1, StepBake: &none, Bake: &one}, []float64{0.1, 100}, 0, time.Minute, time.Minute},
-		"linear":          {&strategy{Type: platform.Linear}, []float64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}, 6 * time.Minute, 5 * time.Minute, 59 * time.Minute},
-		"linear, uneven":  {&strategy{Type: platform.Linear, Percent: 33.3, StepBake: &one, Bake: &none}, []float64{33.3, 66.6, 99.9, 100}, time.Minute, 0, 3 * time.Minute},
+		"none":            {nil, nil, 0, 0},
+		"rolling":         {&strategy{Type: platform.Rolling}, nil, 0, 0},
+		"blue/green":      {&strategy{Type: platform.BlueGreen}, []float64{100}, 0, 5 * time.Minute},
+		"canary":          {&strategy{Type: platform.Canary}, []float64{5, 100}, 10 * time.Minute, 5 * time.Minute},
+		"canary of all":   {&strategy{Type: platform.Canary, Percent: 100}, []float64{100}, 10 * time.Minute, 5 * time.Minute},
+		"canary, no bake": {&strategy{Type: platform.Canary, Percent: 0.1, StepBake: &none, Bake: &one}, []float64{0.1, 100}, 0, time.Minute},
+		"linear":          {&strategy{Type: platform.Linear}, []float64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}, 6 * time.Minute, 5 * time.Minute},
+		"linear, uneven":  {&strategy{Type: platform.Linear, Percent: 33.3, StepBake: &one, Bake: &none}, []float64{33.3, 66.6, 99.9, 100}, time.Minute, 0},
 	} {
 		require.Equal(t, tt.shares, tt.strategy.Shares(), name)
 		require.Equal(t, tt.shares != nil, tt.strategy.Progressive(), name)
 		require.Equal(t, tt.shares != nil, platform.Service{Port: 1, Strategy: tt.strategy}.ShiftsTraffic(), name)
 		require.False(t, platform.Service{Strategy: tt.strategy}.ShiftsTraffic(), "a worker")
-		require.Equal(t, []time.Duration{tt.stepBake, tt.bake, tt.total}, []time.Duration{tt.strategy.StepBakeTime(), tt.strategy.BakeTime(), tt.strategy.TotalBake()}, name)
+		require.Equal(t, []time.Duration{tt.stepBake, tt.bake}, []time.Duration{tt.strategy.StepBakeTime(), tt.strategy.BakeTime()}, name)
 	}
 }

@@ -206,11 +206,7 @@ func (h CommittedFiles) In(folder string) ([]File, error) {
 		f := File{Name: inside, Tracked: e.tracked, Submodule: e.uninitialized}
 		_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			var at *os.PathError
-			if errors.As(err, &at) {
-				err = at.Err // the message has the path already
-			}
-			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(inside), err)
+			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(inside), WithoutPath(err))
 		}
 		f.Exists = err == nil && !e.uninitialized
 		files = append(files, f)
@@ -592,8 +588,7 @@ func (c *comparison) missingFilter(name, filter string) []difference {
 // readFile reads a file of the work tree.
 func (c *comparison) readFile(name string) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(c.tree.Dir, filepath.FromSlash(name)))
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("reading %s: %w", Display(name), at.Err) // the message has the path already
 	}
 	return data, err

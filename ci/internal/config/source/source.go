@@ -199,11 +199,7 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 			continue
 		}
 		if err != nil {
-			var at *os.PathError
-			if errors.As(err, &at) {
-				err = at.Err // the message has the path already
-			}
-			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(name), err)
+			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(name), WithoutPath(err))
 		}
 		files = append(files, name)
 	}
@@ -247,8 +243,7 @@ const maxDisplayed = 200
 
 // WithoutPath returns err without its path, for messages that name the file.
 func WithoutPath(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return at.Err
 	}
 	return err

@@ -80,8 +80,7 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 		return Result{}, fmt.Errorf("running %s: %w", s.Name, context.Cause(ctx))
 	}
 	result := Result{ExitCode: cmd.ProcessState.ExitCode(), Stderr: log.String()}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		return result, fmt.Errorf("running %s: %w", s.Name, err)
 	}
 	return result, nil

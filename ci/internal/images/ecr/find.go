@@ -42,8 +42,7 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 		first[service.Repository()] = n
 		group.Go(func() (err error) {
 			digests[n], err = a.digest(ctx, service.Repository(), tag)
-			var none *types.RepositoryNotFoundException
-			if noRepository[n] = errors.As(err, &none); noRepository[n] {
+			if _, noRepository[n] = errors.AsType[*types.RepositoryNotFoundException](err); noRepository[n] {
 				return nil // missing repositories are reported together
 			}
 			return err
@@ -72,9 +71,8 @@ func (a Account) digest(ctx context.Context, repository, tag string) (string, er
 	out, err := a.API.DescribeImages(ctx, &ecr.DescribeImagesInput{
 		RegistryId: a.registryID(), RepositoryName: &repository, ImageIds: []types.ImageIdentifier{{ImageTag: &tag}},
 	})
-	var none *types.ImageNotFoundException
-	switch {
-	case errors.As(err, &none):
+	switch _, none := errors.AsType[*types.ImageNotFoundException](err); {
+	case none:
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("looking for tag %s in repository %s: %w", tag, repository, err)

@@ -64,8 +64,7 @@ func pullError(ctx context.Context, ref name.Reference, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("pulling base %s: %w", ref, context.Cause(ctx))
 	}
-	var response *transport.Error
-	if errors.As(err, &response) {
+	if _, ok := errors.AsType[*transport.Error](err); ok {
 		return fmt.Errorf("pulling base %s: %w", ref, err)
 	}
 	return fmt.Errorf("base %s %w", ref.Context(), errUnreachable)

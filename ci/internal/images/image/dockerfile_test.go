@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,7 +169,7 @@ func TestDockerfile(t *testing.T) {
 			require.Equal(t, []string{"linux/amd64", "linux/arm64"}, platforms)
 			require.NoError(t, validate.Index(images[0].Index), "the layers outlive the build's directory")
 			require.Empty(t, images[0].Note)
-			require.ElementsMatch(t, []string{"Dockerfile", ".gitignore", "main.py", "leaked"}, keys(entries(t, child(t, images[0]))))
+			require.ElementsMatch(t, []string{"Dockerfile", ".gitignore", "main.py", "leaked"}, slices.Collect(maps.Keys(entries(t, child(t, images[0])))))
 			require.Regexp(t, `^inputs-[0-9a-f]{64}$`, images[0].InputsTag())
 			for _, part := range []string{"--platform=linux/amd64", "--target=run", "--build-arg=A=1", "--secret=id=SLIPWAY_TEST_TOKEN,env=SLIPWAY_TEST_TOKEN"} {
 				require.Contains(t, fake.commands[0], part)
@@ -177,14 +178,6 @@ func TestDockerfile(t *testing.T) {
 			require.Equal(t, "a secret of the build", fake.secrets["SLIPWAY_TEST_TOKEN"])
 		})
 	}
-}
-
-func keys[V any](m map[string]V) []string {
-	var all []string
-	for key := range m {
-		all = append(all, key)
-	}
-	return all
 }
 
 func TestDockerfileFails(t *testing.T) {

@@ -47,7 +47,7 @@ func (l Lock) Resolve(ctx context.Context, names ...string) (Lock, []Resolved, e
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return l, nil, outcome.Usagef("no image %q in %s: %s", name, LockFile, unknownImageHint(name, known))
+			return l, nil, outcome.Usagef("no image %q in %s: %s", name, LockFile, outcome.Suggestion(name, known))
 		}
 	}
 	renewals := make([]Resolved, len(names))
@@ -75,13 +75,6 @@ func (l Lock) Resolve(ctx context.Context, names ...string) (Lock, []Resolved, e
 		}
 	}
 	return l, renewals, nil
-}
-
-func unknownImageHint(name string, known []string) string {
-	if near := outcome.Nearest(name, known); near != "" {
-		return fmt.Sprintf("did you mean %s?", near)
-	}
-	return "want one of " + strings.Join(known, ", ")
 }
 
 // resolve returns the digest and the platforms of the index that a reference names.

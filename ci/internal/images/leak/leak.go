@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -87,11 +88,5 @@ func IsPrivateFile(file string) bool {
 			return true
 		}
 	}
-	extension := strings.ToLower(path.Ext(file))
-	for _, store := range keyStoreExtensions {
-		if extension == store {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(keyStoreExtensions, strings.ToLower(path.Ext(file)))
 }

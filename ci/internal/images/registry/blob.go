@@ -2,11 +2,8 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -148,11 +145,11 @@ func verifyContent(layer v1.Layer) error {
 		return fmt.Errorf("reading it: %w", err)
 	}
 	defer reader.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, reader); err != nil {
+	actual, _, err := v1.SHA256(reader)
+	if err != nil {
 		return fmt.Errorf("reading it: %w", err)
 	}
-	if hex.EncodeToString(sum.Sum(nil)) != digest.Hex {
+	if actual != digest {
 		return errCorrupt
 	}
 	return nil

@@ -33,13 +33,11 @@ func (c *connection) explain(ctx context.Context, operation string, err error) e
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
-	var source *sourceError
-	if errors.As(err, &source) {
+	if source, ok := errors.AsType[*sourceError](err); ok {
 		return source.error
 	}
 	blob := blobSuffix(err)
-	var response *transport.Error
-	if errors.As(err, &response) {
+	if response, ok := errors.AsType[*transport.Error](err); ok {
 		return c.responseError(what+blob, response)
 	}
 	var wrong *digestError
@@ -119,8 +117,7 @@ func (f *blobError) Unwrap() error { return f.err }
 // blobSuffix returns the digest of the blob that an error is about, as a suffix of
 // the operation.
 func blobSuffix(err error) string {
-	var f *blobError
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*blobError](err); ok {
 		return ", blob " + f.digest
 	}
 	return ""

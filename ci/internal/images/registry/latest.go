@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -73,5 +72,5 @@ func isImmutable(err error) bool {
 		return false
 	}
 	return response.StatusCode == http.StatusConflict || response.StatusCode == http.StatusPreconditionFailed ||
-		slices.ContainsFunc(response.Errors, func(d transport.Diagnostic) bool { return d.Code == transport.TagInvalidErrorCode })
+		hasErrorCode(response, transport.TagInvalidErrorCode)
 }

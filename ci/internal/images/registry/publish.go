@@ -176,9 +176,8 @@ func (c *connection) tagDigest(ctx context.Context, tag string) (v1.Hash, error)
 // exist.
 func (c *connection) resolve(ctx context.Context, reference name.Reference) (v1.Hash, error) {
 	desc, err := remote.Head(reference, c.remote(ctx)...)
-	var response *transport.Error
-	switch {
-	case errors.As(err, &response) && response.StatusCode == http.StatusNotFound:
+	switch response, ok := errors.AsType[*transport.Error](err); {
+	case ok && response.StatusCode == http.StatusNotFound:
 		return v1.Hash{}, nil
 	case err != nil && strings.Contains(err.Error(), "response did not include"): // the response header is optional
 		full, err := remote.Get(reference, c.remote(ctx)...)

@@ -3,6 +3,7 @@ package supplychain
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/slipway-cd/slipway/ci/internal/report"
@@ -27,13 +28,7 @@ type Image struct {
 }
 
 func (r Report) failing() []Finding {
-	var failing []Finding
-	for _, f := range r.Findings {
-		if f.fails(r.FailOn) {
-			failing = append(failing, f)
-		}
-	}
-	return failing
+	return slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return !f.fails(r.FailOn) })
 }
 
 // Err returns an error if a finding reaches the threshold, else nil.

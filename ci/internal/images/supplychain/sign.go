@@ -348,9 +348,8 @@ func (c cosign) verify(ctx context.Context, trust Trust) error {
 		return err
 	}
 	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, args, root, []string{c.image})...)
-	var exit *exitError
-	switch {
-	case !errors.As(err, &exit):
+	switch exit, ok := errors.AsType[*exitError](err); {
+	case !ok:
 		return err
 	case exit.code == 10 || unsignedPattern.MatchString(exit.stderr):
 		return outcome.Refusedf("%s is not signed: run slipway publish --sign-key, or publish it from a job with the permission id-token: write", c.image)

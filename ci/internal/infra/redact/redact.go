@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -75,7 +76,7 @@ func (r *redactor) variables(plan map[string]any) {
 	declared := object(object(plan, "configuration"), "root_module")
 	values := object(plan, "variables")
 	for name, variable := range object(declared, "variables") {
-		if v, ok := variable.(map[string]any); !ok || !isTrue(v["sensitive"]) {
+		if v, ok := variable.(map[string]any); !ok || v["sensitive"] != true {
 			continue
 		}
 		if value, ok := values[name].(map[string]any); ok {
@@ -125,7 +126,7 @@ func (r *redactor) module(module map[string]any, sensitive map[string]map[string
 		}
 	}
 	for _, output := range object(module, "outputs") {
-		if o, ok := output.(map[string]any); ok && isTrue(o["sensitive"]) {
+		if o, ok := output.(map[string]any); ok && o["sensitive"] == true {
 			r.literals(o["expression"])
 		}
 	}
@@ -137,7 +138,7 @@ func (r *redactor) module(module map[string]any, sensitive map[string]map[string
 		called := object(c, "module")
 		expressions := object(c, "expressions")
 		for name, variable := range object(called, "variables") {
-			if v, ok := variable.(map[string]any); ok && isTrue(v["sensitive"]) {
+			if v, ok := variable.(map[string]any); ok && v["sensitive"] == true {
 				r.literals(expressions[name])
 			}
 		}
@@ -148,7 +149,7 @@ func (r *redactor) module(module map[string]any, sensitive map[string]map[string
 // defaults redacts the defaults of a module's sensitive variables.
 func (r *redactor) defaults(module map[string]any) {
 	for _, variable := range object(module, "variables") {
-		if v, ok := variable.(map[string]any); ok && isTrue(v["sensitive"]) {
+		if v, ok := variable.(map[string]any); ok && v["sensitive"] == true {
 			r.maskKey(v, "default")
 		}
 	}
@@ -216,7 +217,7 @@ func (r *redactor) walk(node any) {
 		if marks, ok := n["config_sensitive"]; ok {
 			n["config_values"] = r.mask(n["config_values"], marks, Value)
 		}
-		if isTrue(n["sensitive"]) {
+		if n["sensitive"] == true {
 			r.maskKey(n, "value")
 		}
 		for _, inner := range n {
@@ -254,7 +255,7 @@ func (r *redactor) change(n map[string]any) {
 // mask replaces the marked parts of value by text. Marks are true for a whole
 // value, or have its structure.
 func (r *redactor) mask(value, marks any, text string) any {
-	if isTrue(marks) {
+	if marks == true {
 		if value == nil || value == Value || value == Changed {
 			return value
 		}
@@ -282,7 +283,7 @@ func (r *redactor) mask(value, marks any, text string) any {
 
 // maskChanged is like mask, for the value after a change.
 func (r *redactor) maskChanged(before, after, marks any) any {
-	if isTrue(marks) {
+	if marks == true {
 		if after == nil {
 			return nil
 		}
@@ -426,11 +427,6 @@ func list(node any) []any {
 	return inner
 }
 
-func isTrue(node any) bool {
-	yes, ok := node.(bool)
-	return ok && yes
-}
-
 // IsMarked reports whether the marks of a value, true or trees of true, mark
 // anything.
 func IsMarked(marks any) bool {
@@ -444,11 +440,7 @@ func IsMarked(marks any) bool {
 			}
 		}
 	case []any:
-		for _, inner := range m {
-			if IsMarked(inner) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(m, IsMarked)
 	}
 	return false
 }

@@ -25,7 +25,7 @@ func ParseFault(text string) (Fault, error) {
 	kind, rest, more := strings.Cut(text, ":")
 	f := Fault{Kind: FaultKind(kind)}
 	if !slices.Contains(faultKinds, kind) {
-		return Fault{}, fmt.Errorf("unknown kind %q: %s", kind, suggestion(kind, faultKinds))
+		return Fault{}, fmt.Errorf("unknown kind %q: %s", kind, outcome.Suggestion(kind, faultKinds))
 	}
 	if more {
 		for _, pair := range strings.Split(rest, ",") {
@@ -44,7 +44,7 @@ func ParseFault(text string) (Fault, error) {
 func (f *Fault) setField(pair string) error {
 	key, value, ok := strings.Cut(pair, "=")
 	if !slices.Contains(faultKeys, key) {
-		return fmt.Errorf("unknown key %q: %s", key, suggestion(key, faultKeys))
+		return fmt.Errorf("unknown key %q: %s", key, outcome.Suggestion(key, faultKeys))
 	}
 	if !ok || value == "" {
 		return fmt.Errorf("missing value of %s: want %s=%s", key, key, keyExamples[key])
@@ -79,11 +79,3 @@ var (
 	keyExamples    = map[string]string{"service": "ecs", "action": "UpdateService", "rate": "0.3", "times": "1", "delay": "2s", "after": "65536"}
 	keyConstraints = map[string]string{"rate": "a share above 0 and up to 1", "times": "a whole number above 0", "delay": "a duration above 0", "after": "a number of bytes above 0"}
 )
-
-// suggestion returns what to write instead of an unknown name.
-func suggestion(name string, known []string) string {
-	if near := outcome.Nearest(name, known); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return "want one of " + strings.Join(known, ", ")
-}

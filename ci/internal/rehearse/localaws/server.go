@@ -118,8 +118,7 @@ func (o Options) withDefaults() Options {
 // systemError returns the operating system's part of a network error, without the
 // operation and address, which the caller adds.
 func systemError(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}
 	return err

@@ -236,8 +236,7 @@ func TestThrottling(t *testing.T) {
 }
 
 func smithyCode(err error) string {
-	var answered smithy.APIError
-	if errors.As(err, &answered) {
+	if answered, ok := errors.AsType[smithy.APIError](err); ok {
 		return answered.ErrorCode()
 	}
 	return fmt.Sprint(err)

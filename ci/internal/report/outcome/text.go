@@ -35,6 +35,15 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
+// Suggestion returns what to write instead of an unknown name: the nearest known one, or
+// else any of them.
+func Suggestion(name string, known []string) string {
+	if near := Nearest(name, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "want one of " + strings.Join(known, ", ")
+}
+
 // editDistance returns the Levenshtein distance of a and b.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)

@@ -8,6 +8,11 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 )
 
+func TestSuggestion(t *testing.T) {
+	require.Equal(t, "did you mean backend?", outcome.Suggestion("bakcend", []string{"backend", "frontend"}))
+	require.Equal(t, "want one of backend, frontend", outcome.Suggestion("database", []string{"backend", "frontend"}))
+}
+
 func TestNearest(t *testing.T) {
 	known := []string{"backend", "frontend", "rehearse"}
 	tests := map[string]string{

@@ -17,7 +17,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/slipway-cd/slipway/ci/internal/clock"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
@@ -34,18 +33,7 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(releaseVariable); text != "" {
 		os.Exit(runErrand(text))
 	}
-	dir, err := os.MkdirTemp("", "slipway-bench-")
-	if err == nil {
-		binary, err = testapp.Build(context.Background(), dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	testapp.RunTests(m, &binary)
 }
 
 // fleet starts count services; next are the image references of another version.

@@ -2,6 +2,7 @@ package calls
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,9 +68,7 @@ func (w *World) ec2(c Call) []policy.Request {
 			continue
 		}
 		context := tagged("aws:RequestTag/", given)
-		for key, value := range tagged("aws:ResourceTag/", w.tags[id]) {
-			context[key] = value
-		}
+		maps.Copy(context, tagged("aws:ResourceTag/", w.tags[id]))
 		all = append(all, c.request(w.arn("ec2", kind+"/"+id), context))
 	}
 	if role := c.Form.Get("DeliverLogsPermissionArn"); role != "" {

@@ -97,8 +97,7 @@ func (t *taskRun) recordNotStarted(i int, err error) {
 	t.locked(func() {
 		rec := &t.record.Containers[i]
 		rec.Reason, rec.LastStatus = new(truncateReason(err.Error())), new("STOPPED")
-		var dependency *dependencyError
-		if errors.As(err, &dependency) {
+		if _, ok := errors.AsType[*dependencyError](err); ok {
 			rec.ExitCode = new(int32(dependencyExitCode))
 		}
 		t.containers[i].notStarted = true

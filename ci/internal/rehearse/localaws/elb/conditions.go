@@ -14,12 +14,7 @@ import (
 
 // matchesAll reports whether a request matches all conditions of a rule.
 func matchesAll(conditions []types.RuleCondition, r *http.Request) bool {
-	for _, c := range conditions {
-		if !matchesCondition(c, r) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(conditions, func(c types.RuleCondition) bool { return !matchesCondition(c, r) })
 }
 
 func matchesCondition(c types.RuleCondition, r *http.Request) bool {

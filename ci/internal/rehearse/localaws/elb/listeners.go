@@ -71,7 +71,7 @@ func normalizeActions(actions []types.Action) []types.Action {
 			config.TargetGroupStickinessConfig = a.ForwardConfig.TargetGroupStickinessConfig
 		}
 		for _, t := range tuples {
-			config.TargetGroups = append(config.TargetGroups, types.TargetGroupTuple{TargetGroupArn: t.TargetGroupArn, Weight: orDefault(t.Weight, 1)})
+			config.TargetGroups = append(config.TargetGroups, types.TargetGroupTuple{TargetGroupArn: t.TargetGroupArn, Weight: cmp.Or(t.Weight, new(int32(1)))})
 		}
 		actions[i].ForwardConfig = &config
 		if len(tuples) == 1 {

@@ -230,8 +230,7 @@ func (h portHandler) forward(w http.ResponseWriter, r *http.Request, via types.L
 			if r.Context().Err() == nil { // neither the client nor the target has gone
 				h.balancer.answered(t.group, 0, 0)
 			}
-			var timeout net.Error
-			if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+			if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) {
 				writeErrorPage(w, http.StatusGatewayTimeout)
 				return
 			}

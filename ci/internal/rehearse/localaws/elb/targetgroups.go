@@ -12,14 +12,6 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/localaws/wire"
 )
 
-// orDefault returns p, or a pointer to the default value if p is nil.
-func orDefault[T any](p *T, defaultValue T) *T {
-	if p == nil {
-		return &defaultValue
-	}
-	return p
-}
-
 func (b *Balancer) createTargetGroup(ctx context.Context, in *elbv2.CreateTargetGroupInput) (*elbv2.CreateTargetGroupOutput, error) {
 	name := aws.ToString(in.Name)
 	if name == "" || len(name) > 32 {
@@ -38,13 +30,13 @@ func (b *Balancer) createTargetGroup(ctx context.Context, in *elbv2.CreateTarget
 	}}
 	g.TargetGroup = types.TargetGroup{
 		TargetGroupArn: &arn, TargetGroupName: in.Name, Port: in.Port, Protocol: cmp.Or(in.Protocol, types.ProtocolEnumHttp),
-		ProtocolVersion: orDefault(in.ProtocolVersion, "HTTP1"), TargetType: cmp.Or(in.TargetType, types.TargetTypeEnumInstance),
+		ProtocolVersion: cmp.Or(in.ProtocolVersion, new("HTTP1")), TargetType: cmp.Or(in.TargetType, types.TargetTypeEnumInstance),
 		VpcId: in.VpcId, IpAddressType: cmp.Or(in.IpAddressType, types.TargetGroupIpAddressTypeEnumIpv4),
-		HealthCheckEnabled: orDefault(in.HealthCheckEnabled, true), HealthCheckPath: orDefault(in.HealthCheckPath, "/"),
-		HealthCheckPort: orDefault(in.HealthCheckPort, "traffic-port"), HealthCheckProtocol: cmp.Or(in.HealthCheckProtocol, types.ProtocolEnumHttp),
-		HealthCheckIntervalSeconds: orDefault(in.HealthCheckIntervalSeconds, 30), HealthCheckTimeoutSeconds: orDefault(in.HealthCheckTimeoutSeconds, 5),
-		HealthyThresholdCount: orDefault(in.HealthyThresholdCount, 5), UnhealthyThresholdCount: orDefault(in.UnhealthyThresholdCount, 2),
-		Matcher: orDefault(in.Matcher, types.Matcher{HttpCode: new("200")}),
+		HealthCheckEnabled: cmp.Or(in.HealthCheckEnabled, new(true)), HealthCheckPath: cmp.Or(in.HealthCheckPath, new("/")),
+		HealthCheckPort: cmp.Or(in.HealthCheckPort, new("traffic-port")), HealthCheckProtocol: cmp.Or(in.HealthCheckProtocol, types.ProtocolEnumHttp),
+		HealthCheckIntervalSeconds: cmp.Or(in.HealthCheckIntervalSeconds, new(int32(30))), HealthCheckTimeoutSeconds: cmp.Or(in.HealthCheckTimeoutSeconds, new(int32(5))),
+		HealthyThresholdCount: cmp.Or(in.HealthyThresholdCount, new(int32(5))), UnhealthyThresholdCount: cmp.Or(in.UnhealthyThresholdCount, new(int32(2))),
+		Matcher: cmp.Or(in.Matcher, &types.Matcher{HttpCode: new("200")}),
 	}
 	if err := validateCheck(g.TargetGroup); err != nil {
 		return nil, err

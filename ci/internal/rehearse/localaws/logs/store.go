@@ -3,6 +3,7 @@ package logs
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -144,10 +145,5 @@ func (st *stream) between(from, to *int64) []event {
 }
 
 func (g *group) sortedStreams() []*stream {
-	all := make([]*stream, 0, len(g.streams))
-	for _, st := range g.streams {
-		all = append(all, st)
-	}
-	slices.SortFunc(all, func(a, b *stream) int { return cmp.Compare(a.name, b.name) })
-	return all
+	return slices.SortedFunc(maps.Values(g.streams), func(a, b *stream) int { return cmp.Compare(a.name, b.name) })
 }

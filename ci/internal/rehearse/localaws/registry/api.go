@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -131,10 +132,7 @@ func (s *Store) describeRepositories(ctx context.Context, in *ecr.DescribeReposi
 	defer s.mu.RUnlock()
 	names := in.RepositoryNames
 	if len(names) == 0 {
-		for name := range s.repos {
-			names = append(names, name)
-		}
-		slices.Sort(names)
+		names = slices.Sorted(maps.Keys(s.repos))
 	}
 	all := []ecrtypes.Repository{}
 	for _, name := range names {
@@ -227,10 +225,9 @@ func (s *Store) untagResource(ctx context.Context, in *ecr.UntagResourceInput) (
 func (s *Store) listTagsForResource(ctx context.Context, in *ecr.ListTagsForResourceInput) (*ecr.ListTagsForResourceOutput, error) {
 	out := &ecr.ListTagsForResourceOutput{Tags: []ecrtypes.Tag{}}
 	return out, s.withRepository(ctx, s.repositoryName(in.ResourceArn), func(r *repository) error {
-		for key, value := range r.resourceTags {
-			out.Tags = append(out.Tags, ecrtypes.Tag{Key: &key, Value: &value})
+		for _, key := range slices.Sorted(maps.Keys(r.resourceTags)) {
+			out.Tags = append(out.Tags, ecrtypes.Tag{Key: &key, Value: new(r.resourceTags[key])})
 		}
-		slices.SortFunc(out.Tags, func(a, b ecrtypes.Tag) int { return strings.Compare(*a.Key, *b.Key) })
 		return nil
 	})
 }

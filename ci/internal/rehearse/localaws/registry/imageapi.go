@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -101,14 +102,9 @@ func (r *repository) pullSize(m *Manifest) int64 {
 
 // sortedManifests returns a repository's manifests, oldest first.
 func (r *repository) sortedManifests() []*Manifest {
-	all := make([]*Manifest, 0, len(r.manifests))
-	for _, m := range r.manifests {
-		all = append(all, m)
-	}
-	slices.SortFunc(all, func(a, b *Manifest) int {
+	return slices.SortedFunc(maps.Values(r.manifests), func(a, b *Manifest) int {
 		return cmp.Or(a.PushedAt.Compare(b.PushedAt), strings.Compare(a.Digest.Hex, b.Digest.Hex))
 	})
-	return all
 }
 
 func referenceOf(id ecrtypes.ImageIdentifier) string {

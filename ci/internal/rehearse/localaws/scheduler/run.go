@@ -117,8 +117,7 @@ func retryable(err error) bool {
 
 func (s *Scheduler) addDeadLetter(one schedule, err error, attempts int) {
 	letter := DeadLetter{At: s.cfg.Clock.Now(), Schedule: *one.Name, Code: "InternalFailure", Message: err.Error(), Attempts: attempts}
-	var awsError *wire.Error
-	if errors.As(err, &awsError) {
+	if awsError, ok := errors.AsType[*wire.Error](err); ok {
 		letter.Code, letter.Message = awsError.Code, awsError.Message
 	}
 	if queue := one.Target.DeadLetterConfig; queue != nil {

@@ -201,9 +201,8 @@ func (s *Sandbox) startCommand(prepare func() (*exec.Cmd, error)) (*exec.Cmd, er
 // startFailure returns the result of a failed start: a container that has exited for a
 // program of another architecture, as with a container runtime, otherwise an error.
 func (p *process) startFailure(err error) (Container, error) {
-	var start *StartError
-	switch {
-	case errors.As(err, &start):
+	switch _, ok := errors.AsType[*StartError](err); {
+	case ok:
 		return nil, err
 	case errors.Is(err, syscall.ENOEXEC):
 		if p.spec.Output != nil {

@@ -32,8 +32,7 @@ func (e *Error) WithStatus(status int) *Error {
 // toError returns err as an error of AWS. An unknown one becomes an internal failure
 // of the service, which SDKs retry.
 func toError(err error) *Error {
-	var awsError *Error
-	if errors.As(err, &awsError) {
+	if awsError, ok := errors.AsType[*Error](err); ok {
 		return awsError
 	}
 	return &Error{Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError}

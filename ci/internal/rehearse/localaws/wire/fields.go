@@ -61,19 +61,12 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		camel := f.Name
 		if !usesPascalCase(t) {
-			camel = lowerFirst(camel)
+			camel = strings.ToLower(camel[:1]) + camel[1:]
 		}
 		fields = append(fields, field{index: i, name: f.Name, jsonName: camel})
 	}
 	fieldCache.Store(t, fields)
 	return fields
-}
-
-func lowerFirst(s string) string {
-	if s[0] >= 'A' && s[0] <= 'Z' {
-		return string(s[0]+'a'-'A') + s[1:]
-	}
-	return s
 }
 
 // omitted reports whether a member is left out of a message: nil, or an empty string

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
-	"github.com/slipway-cd/slipway/ci/test/infratest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 )
 
 // TestEnvironmentFiles checks that terraform/README.md shows the environments of the

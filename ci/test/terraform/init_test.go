@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/scaffold"
-	"github.com/slipway-cd/slipway/ci/test/infratest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 	"github.com/slipway-cd/slipway/ci/internal/version"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 )
 
 // suite tests a root that slipway init wrote: without an environment, and in one.

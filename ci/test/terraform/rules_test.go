@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
-	"github.com/slipway-cd/slipway/ci/test/infratest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 )
 
 // entry returns a valid entry of the services file with fields replaced, and those

@@ -18,12 +18,12 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/cli"
 	"github.com/slipway-cd/slipway/ci/internal/config/platform"
 	"github.com/slipway-cd/slipway/ci/internal/exec/step"
-	"github.com/slipway-cd/slipway/ci/test/infratest"
 	"github.com/slipway-cd/slipway/ci/internal/rehearse/rehearsal/rehearsaltest"
 	"github.com/slipway-cd/slipway/ci/internal/report"
 	"github.com/slipway-cd/slipway/ci/internal/report/outcome"
 	"github.com/slipway-cd/slipway/ci/internal/schematest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
+	"github.com/slipway-cd/slipway/ci/test/infratest"
 )
 
 func TestMain(m *testing.M) { sourcetest.RunTests(m) }

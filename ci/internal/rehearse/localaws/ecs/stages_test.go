@@ -1,6 +1,7 @@
 package ecs_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -425,7 +426,8 @@ func TestFailedOldTaskIsReplaced(t *testing.T) {
 	old := *p.DescribeService().Deployments[1].Id
 	p.Get("/die")
 	s := p.Eventually(func(s ecstypes.Service) bool {
-		return len(p.DescribeTasks(ecstypes.DesiredStatusStopped)) == 1 && len(s.Deployments) == 2 && s.Deployments[1].RunningCount == 2
+		died := func(task ecstypes.Task) bool { return *task.TaskDefinitionArn == *s.Deployments[1].TaskDefinition }
+		return len(s.Deployments) == 2 && slices.ContainsFunc(p.DescribeTasks(ecstypes.DesiredStatusStopped), died) && s.Deployments[1].RunningCount == 2
 	})
 	require.Equal(t, old, *s.Deployments[1].Id)
 	require.Equal(t, int32(2), s.Deployments[0].RunningCount)

@@ -70,32 +70,29 @@ func packagesIn(t testing.TB, parent string) (folders []string) {
 func TestOutwardsByTheProxy(t *testing.T) {
 	t.Parallel()
 	looked := 0
-	require.NoError(t, filepath.WalkDir(sourcetest.Repository("ci"), func(name string, _ os.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".gen.go") || strings.Contains(name, "testdata") {
-			return err
+	files, err := code()
+	require.NoError(t, err)
+	for _, file := range files {
+		if strings.HasSuffix(file.name, ".gen.go") || strings.Contains(file.name, "testdata") ||
+			slices.ContainsFunc(file.Imports, func(one *ast.ImportSpec) bool { return one.Path.Value == `"testing"` }) {
+			continue
 		}
-		set := token.NewFileSet()
-		file, err := parser.ParseFile(set, name, nil, 0)
-		if err != nil || slices.ContainsFunc(file.Imports, func(one *ast.ImportSpec) bool { return one.Path.Value == `"testing"` }) {
-			return err
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
+		ast.Inspect(file.File, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CompositeLit:
 				if isTransport(n.Type) {
 					looked++
-					require.True(t, slices.ContainsFunc(n.Elts, usesProxy), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+					require.True(t, slices.ContainsFunc(n.Elts, usesProxy), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", positions.Position(n.Pos()))
 				}
 			case *ast.CallExpr:
 				made, ok := n.Fun.(*ast.Ident)
-				require.False(t, ok && made.Name == "new" && isTransport(n.Args[0]), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+				require.False(t, ok && made.Name == "new" && isTransport(n.Args[0]), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", positions.Position(n.Pos()))
 			case *ast.ValueSpec:
-				require.False(t, isTransport(n.Type), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+				require.False(t, isTransport(n.Type), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", positions.Position(n.Pos()))
 			}
 			return true
 		})
-		return nil
-	}))
+	}
 	require.NotZero(t, looked, "the embedded AWS has its own")
 }
 

@@ -23,14 +23,14 @@ import (
 // code is one, with its flags.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	m, checked := readModule(t), 0
+	m, root, checked := readModule(t), cli.Command(), 0
 	for _, p := range pages(t) {
 		for _, b := range p.blocks {
 			if !b.is("sh") {
 				continue
 			}
 			for _, words := range commands(t, b.code) {
-				n, err := check(m, words, true)
+				n, err := check(m, root, words, true)
 				require.NoError(t, err, "%s:%d: %s", p.name, b.line, strings.Join(words, " "))
 				checked += n
 			}
@@ -40,7 +40,7 @@ func TestCommands(t *testing.T) {
 				continue
 			}
 			for _, words := range commands(t, s.code) {
-				n, err := check(m, words, false)
+				n, err := check(m, root, words, false)
 				require.NoError(t, err, "%s:%d: %s", p.name, s.line, s.code)
 				checked += n
 			}
@@ -126,13 +126,13 @@ func plainWord(word *syntax.Word) string {
 
 // check returns what is wrong with a command; complete says that it stands there to be
 // run, and so has all its arguments. It counts those that it knows.
-func check(m module, words []string, complete bool) (int, error) {
+func check(m module, root *cobra.Command, words []string, complete bool) (int, error) {
 	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "…" })
 	switch {
 	case len(words) > 1 && words[0] == "slipway":
-		return 1, checkCLI(words[1:], complete)
+		return 1, checkCLI(root, words[1:], complete)
 	case len(words) > 3 && words[0] == "go" && words[1] == "run" && words[2] == "./ci/cmd/slipway":
-		return 1, checkCLI(words[3:], complete)
+		return 1, checkCLI(root, words[3:], complete)
 	case len(words) > 2 && words[0] == "dagger" && words[1] == "call":
 		return 1, m.check(words[2:])
 	}
@@ -228,8 +228,11 @@ func TestScenarios(t *testing.T) {
 	require.Equal(t, slices.Sorted(slices.Values(there)), slices.Sorted(slices.Values(named)))
 }
 
-func checkCLI(words []string, complete bool) error {
-	command, rest, err := cli.Command().Find(words)
+func checkCLI(root *cobra.Command, words []string, complete bool) error {
+	if slices.Contains(words, "--") {
+		root = cli.Command() // one that has parsed "--" remembers it
+	}
+	command, rest, err := root.Find(words)
 	if err != nil {
 		return err
 	}

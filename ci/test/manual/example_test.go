@@ -19,7 +19,12 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/images/supplychain"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Defaults of flags may depend on these.
+	os.Unsetenv("CI")
+	os.Unsetenv("GOVULNDB")
+	goleak.VerifyTestMain(m)
+}
 
 // TestExamples checks that the parsers of files accept the examples of the manual.
 func TestExamples(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-cd/slipway/ci/internal/cli"
 )
@@ -31,9 +33,7 @@ const referenceFile = "docs/reference.md"
 
 // TestReference: docs/reference.md says what the code says.
 func TestReference(t *testing.T) {
-	// Defaults of flags may depend on these.
-	t.Setenv("CI", "")
-	t.Setenv("GOVULNDB", "")
+	t.Parallel()
 	var r reference
 	r.printf(`# Reference
 
@@ -313,21 +313,33 @@ type file struct {
 	name string // from ci/internal
 }
 
+// positions has those of code.
+var positions = token.NewFileSet()
+
 // code is the pipeline's code but its tests.
 var code = sync.OnceValues(func() (files []file, err error) {
 	dir := filepath.Join(root(), "ci")
-	return files, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || entry.Name() == "dagger.gen.go" {
 			return err
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
 		short, err := filepath.Rel(filepath.Join(dir, "internal"), name)
-		files = append(files, file{parsed, filepath.ToSlash(short)})
+		files = append(files, file{name: filepath.ToSlash(short)})
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for n := range files {
+		f := &files[n]
+		group.Go(func() (err error) {
+			f.File, err = parser.ParseFile(positions, filepath.Join(dir, "internal", filepath.FromSlash(f.name)), nil, parser.SkipObjectResolution)
+			return err
+		})
+	}
+	return files, group.Wait()
 })
 
 // callee is the name of what is called, without its package.

@@ -51,11 +51,11 @@ func chain(n int, last string) map[string]any {
 	return all
 }
 
-// entries returns the changes of the pipeline's own table of entries, by name, and the
+// entries returns the changes of the table of entries that the pipeline's tests have, by name, and the
 // texts that its messages contain.
 func entries(t *testing.T) (changes map[string]map[string]any, messages []string) {
 	t.Helper()
-	data, err := os.ReadFile(sourcetest.Repository("ci/internal/config/platform/testdata/entries.json"))
+	data, err := os.ReadFile("testdata/entries.json")
 	require.NoError(t, err)
 	var table []struct {
 		Name   string

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-cd/slipway/ci/internal/exec/tool"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 	"github.com/slipway-cd/slipway/ci/test/workflow"
 )
@@ -117,8 +118,7 @@ true
 // TestReleaseTools: the scripts run the versions that the pipeline pins, which they read from
 // its files.
 func TestReleaseTools(t *testing.T) {
-	pinned, err := os.ReadFile(filepath.Join(root(), "ci", "internal", "exec", "tool", "tool.go"))
-	require.NoError(t, err)
+	pinned := tool.Syft.Install + tool.Cosign.Install
 	lock, err := os.ReadFile(filepath.Join(root(), "ci", "images.lock.json"))
 	require.NoError(t, err)
 	dir, bin := t.TempDir(), t.TempDir()
@@ -139,10 +139,10 @@ func TestReleaseTools(t *testing.T) {
 	}
 	recorded, err := os.ReadFile(calls)
 	require.NoError(t, err)
-	for _, tool := range []string{"github.com/anchore/syft/cmd/syft", "github.com/sigstore/cosign/v3/cmd/cosign"} {
-		version := regexp.MustCompile(regexp.QuoteMeta(tool) + `@(v[0-9.]+)`).FindSubmatch(pinned)
-		require.NotNil(t, version, tool)
-		require.Contains(t, string(recorded), "run "+tool+"@"+string(version[1])+" ")
+	for _, program := range []string{"github.com/anchore/syft/cmd/syft", "github.com/sigstore/cosign/v3/cmd/cosign"} {
+		version := regexp.MustCompile(regexp.QuoteMeta(program) + `@(v[0-9.]+)`).FindStringSubmatch(pinned)
+		require.NotNil(t, version, program)
+		require.Contains(t, string(recorded), "run "+program+"@"+version[1]+" ")
 	}
 	require.Contains(t, string(recorded), "scan file:slipway_1.2.3_linux_arm64.tar.gz --quiet --output=spdx-json=slipway_1.2.3_linux_arm64.spdx.json --source-name=slipway --source-version=v1.2.3\n")
 	base := regexp.MustCompile(`"reference": "(docker\.io/library/golang:[^"]+)"`).FindSubmatch(lock)

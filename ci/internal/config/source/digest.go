@@ -19,8 +19,9 @@ import (
 const Whole = ""
 
 // Digests returns digests of the files that git tracks or does not ignore: one for the
-// [Whole] tree, one for each file and folder in its root, and one for each folder in
-// those. A digest depends on names, contents and executable bits only.
+// [Whole] tree, one for each file and folder in its root, and for each of those folders one for
+// each folder in it and one for its own files. See [Part] for their names. A digest depends on
+// names, contents and executable bits only.
 func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 	files, err := t.WorkFiles(ctx)
 	if err != nil {
@@ -36,10 +37,12 @@ func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the tree's files: %w", err)
 		}
-		top, _, _ := strings.Cut(name, "/")
+		top, below, _ := strings.Cut(name, "/")
 		parts := []string{Whole, top}
-		if part := Part(name); part != top {
-			parts = append(parts, part)
+		if folder, _, deeper := strings.Cut(below, "/"); deeper {
+			parts = append(parts, path.Join(top, folder))
+		} else if below != "" {
+			parts = append(parts, FilesOf(top))
 		}
 		for _, part := range parts {
 			if entries[part] == nil {
@@ -93,6 +96,9 @@ func Part(name string) string {
 	}
 	return steps[0]
 }
+
+// FilesOf returns the name of the part with the files directly in a folder of the root.
+func FilesOf(folder string) string { return folder + "/*" }
 
 // DigestVariable returns the name of the environment variable that passes tests the
 // digest of a part of the tree, such as SLIPWAY_TREE_TERRAFORM. Go's test cache tracks

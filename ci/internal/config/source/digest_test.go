@@ -21,7 +21,7 @@ func TestDigests(t *testing.T) {
 		return got
 	}
 	first := digests()
-	require.ElementsMatch(t, []string{source.Whole, ".gitignore", "api", "ci", "terraform", "web", "web/nginx", "web/site"}, slices.Collect(maps.Keys(first)))
+	require.ElementsMatch(t, []string{source.Whole, ".gitignore", "api", "api/*", "ci", "ci/*", "terraform", "terraform/*", "web", "web/nginx", "web/site"}, slices.Collect(maps.Keys(first)))
 	require.Equal(t, first, digests())
 
 	site := filepath.Join(dir, "web", "site")
@@ -53,6 +53,13 @@ func TestDigests(t *testing.T) {
 	}
 
 	before := digests()
+	sourcetest.Write(t, dir, "ci/internal/new.go", "package internal")
+	require.NotEqual(t, before["ci"], digests()["ci"])
+	require.Equal(t, before["ci/*"], digests()["ci/*"], "only its own files")
+	sourcetest.Write(t, dir, "ci/new.go", "package main")
+	require.NotEqual(t, before["ci/*"], digests()["ci/*"])
+
+	before = digests()
 	sourcetest.Commit(t, dir, "second")
 	require.Equal(t, before, digests(), "a commit changes no file")
 	sourcetest.Write(t, dir, "web/debug.log", "ignored")
@@ -76,4 +83,5 @@ func TestDigestVariable(t *testing.T) {
 	require.Equal(t, "SLIPWAY_TREE__GITHUB", source.DigestVariable(".github"))
 	require.Equal(t, "SLIPWAY_TREE_A_B9", source.DigestVariable("a-b9"))
 	require.Equal(t, "SLIPWAY_TREE_DOCS_SCHEMA", source.DigestVariable("docs/schema"))
+	require.Equal(t, "SLIPWAY_TREE_CI__", source.DigestVariable(source.FilesOf("ci")))
 }

@@ -7,7 +7,10 @@
 package gotest
 
 import (
+	"cmp"
+	"fmt"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -64,10 +67,10 @@ func Step(module string, o Options) step.Step {
 		s.Args = append(s.Args, "-race")
 		s.Env["CGO_ENABLED"] = "1" // which the race detector needs, whatever images are built with
 	}
-	if o.SkipVet {
+	own := module == Pipeline || module == PipelineTests
+	if o.SkipVet || own { // the lint stage checks the pipeline with golangci-lint, which has go vet
 		s.Args = append(s.Args, "-vet=off")
 	}
-	own := module == Pipeline || module == PipelineTests
 	if own && o.Race {
 		// Compressing images would take half of the tests' CPU time. What calls the compressors,
 		// Go's and another, is watched. A race that is found while a test binary exits is not
@@ -75,8 +78,11 @@ func Step(module string, o Options) step.Step {
 		s.Args = append(s.Args, "-gcflags=...compress/flate=-race=false")
 		s.Env["GORACE"] = "atexit_sleep_ms=0"
 	}
-	if own && o.Timeout == 0 {
-		o.Timeout = pipelineTimeout
+	if own {
+		// Many of the tests wait for what happens in real time: with one for each core, a fifth of
+		// the time would pass idle.
+		s.Args = append(s.Args, fmt.Sprintf("-p=%d", atLeast(4)), fmt.Sprintf("-parallel=%d", atLeast(8)))
+		o.Timeout = cmp.Or(o.Timeout, pipelineTimeout)
 	}
 	if o.Timeout > 0 {
 		s.Args = append(s.Args, "-timeout="+o.Timeout.Round(time.Millisecond).String())
@@ -105,3 +111,6 @@ func Step(module string, o Options) step.Step {
 	s.Args = append(s.Args, "./...")
 	return s
 }
+
+// atLeast returns n, or the number of cores if that is more.
+func atLeast(n int) int { return max(n, runtime.GOMAXPROCS(0)) }

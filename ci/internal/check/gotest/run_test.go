@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,20 +86,25 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 		Include:   []string{"backend"},
 	}, s)
 
+	concurrency := []string{fmt.Sprintf("-p=%d", max(4, runtime.GOMAXPROCS(0))), fmt.Sprintf("-parallel=%d", max(8, runtime.GOMAXPROCS(0)))}
+	own := func(first, last string) []string {
+		return slices.Concat([]string{"go", "test", "-json"}, strings.Fields(first), concurrency, []string{"-timeout=30m0s"}, strings.Fields(last), []string{"./..."})
+	}
+	const covered = "-covermode=atomic -coverprofile=@out@/cover.out"
 	plainStep := Step("ci", Options{})
-	require.Equal(t, []string{"go", "test", "-json", "-timeout=30m0s", "-count=1", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, plainStep.Args)
+	require.Equal(t, own("-vet=off", "-count=1 "+covered), plainStep.Args)
 	require.NotContains(t, plainStep.Env, "CGO_ENABLED")
 	require.NotContains(t, plainStep.Env, "GORACE")
 	require.Empty(t, Step(".", Options{}).Include)
 	require.Equal(t, []string{"go", "test", "-json", "-vet=off", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, Step("backend", Options{SkipVet: true}).Args)
 
 	whole := Step("ci/test", Options{})
-	require.Equal(t, []string{"go", "test", "-json", "-timeout=30m0s", "-count=1", "./..."}, whole.Args, "nothing of it is delivered, so nothing is covered")
+	require.Equal(t, own("-vet=off", "-count=1"), whole.Args, "nothing of it is delivered, so nothing is covered")
 	require.Empty(t, whole.Include)
 
 	o := Options{Race: true, Tree: map[string]string{"": "1", "docs": "2", "docs/schema": "3", "terraform": "4", "terraform/modules": "5", "frontend": "6"}}
 	known := Step("ci", o)
-	require.Equal(t, []string{"go", "test", "-json", "-race", "-gcflags=...compress/flate=-race=false", "-timeout=30m0s", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, known.Args)
+	require.Equal(t, own("-race -vet=off -gcflags=...compress/flate=-race=false", covered), known.Args)
 	require.Equal(t, map[string]string{
 		"GOWORK": "off", "GOTMPDIR": "@out@", "CGO_ENABLED": "1", "GORACE": "atexit_sleep_ms=0",
 		"SLIPWAY_TREE_DOCS_SCHEMA": "3", "SLIPWAY_TREE_TERRAFORM": "4", "SLIPWAY_TREE_TERRAFORM_MODULES": "5",

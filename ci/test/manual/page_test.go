@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/slipway-cd/slipway/ci/internal/config/source"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
@@ -61,8 +62,10 @@ type row struct {
 	code  map[string][]string
 }
 
-// root is the root of the source tree.
-func root() string { return sourcetest.Repository() }
+// root is the root of the source tree, of which the tests read these parts.
+func root() string {
+	return sourcetest.Root(source.Pages, ".github", "ci", "compose.yaml", "dagger.json", "examples", "terraform")
+}
 
 // pages returns all Markdown files of the tree.
 func pages(t testing.TB) []page {

@@ -15,20 +15,25 @@ import (
 	"strings"
 )
 
-// Whole is the key of the whole tree in [Tree.Digests].
-const Whole = ""
+// Keys of parts in [Tree.Digests] that are no path.
+const (
+	// Whole is the whole tree.
+	Whole = ""
+	// Pages are the Markdown files, and only the names of all other files.
+	Pages = "*.md"
+)
 
 // Digests returns digests of the files that git tracks or does not ignore: one for the
-// [Whole] tree, one for each file and folder in its root, and for each of those folders one for
-// each folder in it and one for its own files. See [Part] for their names. A digest depends on
-// names, contents and executable bits only.
+// [Whole] tree, one for its [Pages], one for each file and folder in its root, and for each of
+// those folders one for each folder in it and one for its own files. A digest depends on names,
+// contents and executable bits only. See [Part] and [FilesOf].
 func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 	files, err := t.WorkFiles(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the tree's files: %w", err)
 	}
 	slices.Sort(files)
-	entries := map[string]*strings.Builder{Whole: {}}
+	entries := map[string]*strings.Builder{Whole: {}, Pages: {}}
 	for _, name := range files {
 		entry, err := digest(filepath.Join(t.Dir, filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -39,6 +44,11 @@ func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 		}
 		top, below, _ := strings.Cut(name, "/")
 		parts := []string{Whole, top}
+		if path.Ext(name) == ".md" {
+			parts = append(parts, Pages)
+		} else {
+			fmt.Fprintf(entries[Pages], "%q\n", name)
+		}
 		if folder, _, deeper := strings.Cut(below, "/"); deeper {
 			parts = append(parts, path.Join(top, folder))
 		} else if below != "" {

@@ -21,7 +21,7 @@ func TestDigests(t *testing.T) {
 		return got
 	}
 	first := digests()
-	require.ElementsMatch(t, []string{source.Whole, ".gitignore", "api", "api/*", "ci", "ci/*", "terraform", "terraform/*", "web", "web/nginx", "web/site"}, slices.Collect(maps.Keys(first)))
+	require.ElementsMatch(t, []string{source.Whole, source.Pages, ".gitignore", "api", "api/*", "ci", "ci/*", "terraform", "terraform/*", "web", "web/nginx", "web/site"}, slices.Collect(maps.Keys(first)))
 	require.Equal(t, first, digests())
 
 	site := filepath.Join(dir, "web", "site")
@@ -58,6 +58,18 @@ func TestDigests(t *testing.T) {
 	require.Equal(t, before["ci/*"], digests()["ci/*"], "only its own files")
 	sourcetest.Write(t, dir, "ci/new.go", "package main")
 	require.NotEqual(t, before["ci/*"], digests()["ci/*"])
+
+	before = digests()
+	sourcetest.Write(t, dir, "api/main.go", "package main // changed")
+	require.Equal(t, before[source.Pages], digests()[source.Pages], "no page")
+	sourcetest.Write(t, dir, "api/other.go", "package main")
+	named := digests()[source.Pages]
+	require.NotEqual(t, before[source.Pages], named, "pages may name the file")
+	sourcetest.Write(t, dir, "api/README.md", "one")
+	written := digests()[source.Pages]
+	require.NotEqual(t, named, written)
+	sourcetest.Write(t, dir, "api/README.md", "two")
+	require.NotEqual(t, written, digests()[source.Pages])
 
 	before = digests()
 	sourcetest.Commit(t, dir, "second")

@@ -178,6 +178,7 @@ func TestServeLogs(t *testing.T) {
 
 // TestServeUnreachableCollector has a collector that never responds.
 func TestServeUnreachableCollector(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
@@ -208,6 +209,7 @@ func TestServeStartFails(t *testing.T) {
 // TestServeMetadataTimeout has an endpoint that never responds, which must delay neither
 // the start nor the stop.
 func TestServeMetadataTimeout(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
@@ -318,6 +320,7 @@ func TestHealthCheckUnreachable(t *testing.T) {
 }
 
 func TestHealthCheckTimeout(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()

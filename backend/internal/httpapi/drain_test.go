@@ -78,6 +78,7 @@ func TestDrainCompletesRequestsInFlight(t *testing.T) {
 // with a new connection for each request. They do not retry. Like a load balancer, they
 // stop at "Connection: close", and all their requests must have succeeded.
 func TestDrainUnderLoad(t *testing.T) {
+	t.Parallel()
 	s, _ := newServer(t, func(o *Options) { o.DrainDelay = 500 * time.Millisecond })
 	r := run(t, s)
 	var answered, lost atomic.Int64
@@ -135,6 +136,7 @@ func sendRequests(addr string, keep bool) (answers int64, closing bool, err erro
 }
 
 func TestDrainDelayKeepsServing(t *testing.T) {
+	t.Parallel()
 	s, _ := newServer(t, func(o *Options) { o.DrainDelay = 500 * time.Millisecond })
 	r := run(t, s)
 	client := newClient(t)

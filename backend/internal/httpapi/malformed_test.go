@@ -27,6 +27,7 @@ func dial(t *testing.T, addr string) net.Conn {
 // TestMalformedRequests sends malformed requests over a socket, and checks that the server
 // still works.
 func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		sent   string
 		status int // 0: the connection may be closed without a response
@@ -90,6 +91,7 @@ func TestMalformedRequests(t *testing.T) {
 
 // TestSlowClients has many slow clients, which must not delay others.
 func TestSlowClients(t *testing.T) {
+	t.Parallel()
 	s, _ := newServer(t, func(o *Options) { o.ReadTimeout = time.Second })
 	r := run(t, s)
 	var slow []net.Conn

@@ -21,5 +21,6 @@
 //
 //	go -C ci/test test ./manual -update
 //
-// which also writes the blocks that package manual/run executes.
+// which also writes the blocks that package manual/run executes, and the lines that package
+// blackbox does.
 package manual

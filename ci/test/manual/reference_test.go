@@ -27,7 +27,7 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/cli"
 )
 
-var update = flag.Bool("update", false, "write docs/reference.md, the READMEs of Terraform's modules and run/testdata/blocks.md")
+var update = flag.Bool("update", false, "write docs/reference.md, the READMEs of Terraform's modules, and what packages manual/run and blackbox execute")
 
 const referenceFile = "docs/reference.md"
 

@@ -2,6 +2,8 @@ package infratest
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -24,23 +26,25 @@ import (
 // providerProxy passes Terraform's calls on to a provider. It answers those by itself that
 // take most CPU time of each command: the provider returns the schemas of 1500 resource
 // types, which Terraform decodes, and checks them all whenever it validates its configuration.
+// Terraform has each resource validated again for each plan.
 type providerProxy struct {
 	provider *grpc.ClientConn
 	program  string
-	types    map[string]bool // of resources and data sources
-	answers  sync.Map        // to GetSchema and PrepareProviderConfig, by method and request
+	dir      string   // of the configuration
+	answers  sync.Map // to what does not depend on the provider's configuration, by call and request
 }
 
 // schemas are a program's, which many workspaces have in common.
 var schemas sync.Map
 
-// serveProxy starts a proxy of the provider at an address, and returns its own address.
-func serveProxy(t testing.TB, address, program string, types map[string]bool) string {
+// serveProxy starts a proxy of the provider at an address, for the configuration in a
+// folder, and returns its own address.
+func serveProxy(t testing.TB, address, program, configuration string) string {
 	t.Helper()
 	connection, err := grpc.NewClient("unix:"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(1<<30), grpc.MaxCallSendMsgSize(1<<30)))
 	require.NoError(t, err)
-	p := &providerProxy{provider: connection, program: program, types: types}
+	p := &providerProxy{provider: connection, program: program, dir: configuration}
 	dir, err := os.MkdirTemp("", "provider") // shorter than t.TempDir: the address of a socket has at most 107 bytes
 	require.NoError(t, err)
 	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
@@ -69,7 +73,7 @@ func (p *providerProxy) handle(_ any, stream grpc.ServerStream) error {
 		return err
 	}
 	switch call {
-	case "GetSchema", "PrepareProviderConfig":
+	case "GetSchema", "PrepareProviderConfig", "ValidateResourceTypeConfig", "ValidateDataSourceConfig":
 		response, err = p.once(stream.Context(), method, call, request)
 	default:
 		err = p.provider.Invoke(stream.Context(), method, &request, &response)
@@ -107,7 +111,11 @@ func (p *providerProxy) schema(ctx context.Context, method string, request []byt
 		}
 		all, _ = schemas.LoadOrStore(p.program, response)
 	}
-	return filterSchemas(all.([]byte), p.types)
+	types := map[string]bool{}
+	if err := typesIn(p.dir, types); err != nil {
+		return nil, err
+	}
+	return filterSchemas(all.([]byte), types)
 }
 
 // filterSchemas returns a GetProviderSchema.Response with only the types named.
@@ -139,18 +147,33 @@ func filterSchemas(response []byte, types map[string]bool) (kept []byte, err err
 
 var providerType = regexp.MustCompile(`"(aws_\w+)"`)
 
-// typesIn adds the AWS provider's types that files of Terraform name.
-func typesIn(files fs.FS, types map[string]bool) error {
-	return fs.WalkDir(files, ".", func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(name) != ".tf" {
+// typesIn adds the AWS provider's types that an initialised configuration and its modules name.
+func typesIn(dir string, types map[string]bool) error {
+	modules := struct{ Modules []struct{ Dir string } }{[]struct{ Dir string }{{"."}}}
+	list, err := os.ReadFile(filepath.Join(dir, ".terraform", "modules", "modules.json"))
+	if err == nil {
+		err = json.Unmarshal(list, &modules)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it calls none
+		return err
+	}
+	for _, module := range modules.Modules {
+		files := os.DirFS(filepath.Join(dir, module.Dir))
+		err := fs.WalkDir(files, ".", func(name string, _ fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(name) != ".tf" {
+				return err
+			}
+			text, err := fs.ReadFile(files, name)
+			for _, match := range providerType.FindAllSubmatch(text, -1) {
+				types[string(match[1])] = true
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		text, err := fs.ReadFile(files, name)
-		for _, match := range providerType.FindAllSubmatch(text, -1) {
-			types[string(match[1])] = true
-		}
-		return err
-	})
+	}
+	return nil
 }
 
 // rawCodec leaves messages encoded.

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-cd/slipway/ci/internal/outputtest"
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -40,7 +39,7 @@ type Workspace struct {
 	Dir string
 	t   testing.TB
 	env []string
-	// attached says that a provider runs for the workspace. It is that of one command at a time.
+	// attached says that a program of the provider is the workspace's. It is that of one command at a time.
 	attached bool
 }
 
@@ -52,12 +51,13 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Skip("terraform is not installed: get 1.11 or later from https://developer.hashicorp.com/terraform/install")
 	}
+	joinPrograms(t)
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, Source()))
-	// Each command decodes the provider's schemas. A sixth of that is garbage collection.
+	// Each command decodes the provider's schemas. A fifth of that is garbage collection.
 	return &Workspace{
 		Dir: filepath.Join(dir, configuration), t: t,
-		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1", "GOGC=400"), environment...),
+		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1", "GOGC=1000"), environment...),
 	}
 }
 
@@ -112,76 +112,12 @@ func (w *Workspace) Write(name, content string) {
 	require.NoError(w.t, os.WriteFile(filepath.Join(w.Dir, name), []byte(content), 0o644))
 }
 
-// Init initialises the workspace. The test is skipped if the provider cannot be
-// installed: without a network or a mirror in TF_CLI_CONFIG_FILE.
+// Init initialises the workspace with the provider that all have in common. The test is
+// skipped if that cannot be installed: without a network or a mirror in TF_CLI_CONFIG_FILE.
 func (w *Workspace) Init(arguments ...string) {
 	w.t.Helper()
-	_, stderr, err := w.try(append([]string{"init"}, arguments...)...)
-	if err == nil {
-		w.attach()
-		return
-	}
-	for _, absent := range []string{"Failed to query available provider packages", "Failed to install provider"} {
-		if strings.Contains(stderr, absent) {
-			w.t.Skipf("cannot install the AWS provider: set TF_CLI_CONFIG_FILE to the configuration of a mirror, or connect to the registry:\n%s", stderr)
-		}
-	}
-	require.NoError(w.t, err, stderr)
-}
-
-// attach starts the provider once for all that Terraform does in the workspace, which
-// would start its 700 MB anew for each plan, and takes a third longer then.
-// https://developer.hashicorp.com/terraform/plugin/debugging
-func (w *Workspace) attach() {
-	w.t.Helper()
-	programs, err := filepath.Glob(filepath.Join(w.Dir, ".terraform/providers/registry.terraform.io/hashicorp/aws/*/*/terraform-provider-aws*"))
-	require.NoError(w.t, err)
-	if len(programs) != 1 || w.attached {
-		return
-	}
-	attachment := make(chan string, 1)
-	output := outputtest.NewMatchWriter(`TF_REATTACH_PROVIDERS='(.*)'`, func(match []string) { attachment <- match[1] })
-	command := exec.Command(programs[0], "-debug")
-	// It is configured again and again, which it does not take with a bundle of certificates.
-	command.Env, command.Stdout = append(slices.Clone(w.env), "AWS_CA_BUNDLE="), output
-	for _, log := range []string{"SDK", "SDK_FRAMEWORK", "SDK_HELPER_SCHEMA", "SDK_MUX", "SDK_PROTO", "PROVIDER", "PROVIDER_AWS"} {
-		command.Env = append(command.Env, "TF_LOG_"+log+"=off") // else it writes all that it does
-	}
-	require.NoError(w.t, command.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	w.t.Cleanup(func() {
-		_ = command.Process.Kill() // it may have ended
-		<-ended
-	})
-	select {
-	case variable := <-attachment:
-		w.env, w.attached = append(w.env, "TF_REATTACH_PROVIDERS="+w.proxied(variable, programs[0])), true
-	case err := <-ended:
-		ended <- err
-		require.FailNow(w.t, "the provider ended", "%v\n%s", err, output)
-	case <-w.t.Context().Done():
-		require.FailNow(w.t, "the provider did not start")
-	}
-}
-
-// proxied returns a value of TF_REATTACH_PROVIDERS with a proxy's address for the provider's.
-func (w *Workspace) proxied(variable, program string) string {
-	w.t.Helper()
-	program, err := filepath.EvalSymlinks(program)
-	require.NoError(w.t, err)
-	types := map[string]bool{}
-	for _, files := range []fs.FS{Source(), os.DirFS(w.Dir)} {
-		require.NoError(w.t, typesIn(files, types))
-	}
-	var providers map[string]struct{ Addr struct{ String string } }
-	require.NoError(w.t, json.Unmarshal([]byte(variable), &providers))
-	require.Len(w.t, providers, 1)
-	for _, provider := range providers {
-		address := provider.Addr.String
-		variable = strings.Replace(variable, address, serveProxy(w.t, address, program, types), 1)
-	}
-	return variable
+	w.attach()
+	w.Run(append([]string{"init"}, arguments...)...)
 }
 
 // Environment returns the environment of Terraform in the workspace.

@@ -232,66 +232,73 @@ func TestDeployRole(t *testing.T) {
 	role := use(rolePolicies(t, "deploy"))
 	supplychaintest.Install(t)
 	private, public := supplychaintest.Keys(t, "one")
-	t.Run("commands", func(t *testing.T) {
-		role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
-			rehearsaltest.SetEnv(t, endpoint)
-			at := func(code outcome.Code, args ...string) {
-				t.Helper()
-				run(t, code, append(args, "--source", dir)...)
-			}
-			at(outcome.Done, "status")
-			at(outcome.Done, "deploy") // without a change
-			run(t, outcome.Done, "run", "api", "--source", dir, "--", "exit", "0")
-			run(t, outcome.Failed, "run", "api", "--source", dir, "--timeout", "1s", "--", "sleep", "1h") // stops the task
-			at(outcome.Done, "logs", "api")
-			first := commit(t, dir, "first")
-			at(outcome.Done, "diff")
-			asCosign(t, first, dir)
-			at(outcome.Done, "deploy", "--sha", first, "--no-build")
-			at(outcome.Done, "rollback")
-			at(outcome.Done, "rollback", "--to", first)
-			at(outcome.Done, "rollback", "--to", "ecs-web-task:1")
-			second := commit(t, dir, "second")
-			at(outcome.Done, "deploy", "--sign-key", private, "--require-signature", "--key", public)
-			at(outcome.Done, "verify", "--sha", second, "--key", public)
-			commit(t, dir, "third")
-			at(outcome.Interrupted, "deploy") // stops the deployment
-			at(outcome.Done, "status")
-		}))
-	})
-	t.Run("traffic that is shifted, a secret and a job", func(t *testing.T) {
-		dir := sourcetest.New(t)
-		services := strings.ReplaceAll(sourcetest.Services, `"cpu"`, `"strategy": {"type": "blue_green", "bake_minutes": 0}, "cpu"`)
-		services = strings.Replace(services, `{"path": "api",`, `{"secrets": {"KEY": "/ecs/key", "TOKEN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:ecs/token-AbCdEf"}, "path": "api",`, 1)
-		services = strings.Replace(services, `"web":`, `"clock": {"path": "api", "kind": "go", "command": ["exit", "0"], "cpu": 256, "memory": 512, "schedule": "rate(1 day)"}, "web":`, 1)
-		sourcetest.Write(t, dir, platform.ServicesFile, services)
-		sourcetest.Commit(t, dir, "strategy")
-		role.add(t, rehearseTree(t, dir, rehearsal.Happy, func(dir, endpoint string) {
-			rehearsaltest.SetEnv(t, endpoint)
-			at := func(code outcome.Code, args ...string) {
-				t.Helper()
-				run(t, code, append(args, "--source", dir)...)
-			}
-			pause := []string{"deploy", "--pause-at", "post-test-traffic-shift", "--pause-limit", "2h"}
-			commit(t, dir, "continued")
-			at(outcome.Done, pause...)
-			at(outcome.Done, "status")
-			at(outcome.Done, "continue")
-			commit(t, dir, "aborted")
-			at(outcome.Done, pause...)
-			at(outcome.Done, "abort")
-			at(outcome.Done, "rollback")
-		}))
-	})
 	scenarios := make(chan []localaws.Call, len(callingMost))
-	t.Run("scenarios", func(t *testing.T) {
-		dir := sourcetest.New(t) // all release the same
-		for _, scenario := range callingMost {
-			t.Run(string(scenario), func(t *testing.T) {
-				t.Parallel()
-				scenarios <- rehearseTree(t, dir, scenario, nil)
+	whole := t // a parallel test may not set the environment
+	t.Run("together", func(t *testing.T) {
+		t.Run("commands", func(t *testing.T) { // one after another, because they have one environment
+			t.Parallel()
+			t.Run("of a release", func(t *testing.T) {
+				role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
+					rehearsaltest.SetEnv(whole, endpoint)
+					at := func(code outcome.Code, args ...string) {
+						t.Helper()
+						run(t, code, append(args, "--source", dir)...)
+					}
+					at(outcome.Done, "status")
+					at(outcome.Done, "deploy") // without a change
+					run(t, outcome.Done, "run", "api", "--source", dir, "--", "exit", "0")
+					run(t, outcome.Failed, "run", "api", "--source", dir, "--timeout", "1s", "--", "sleep", "1h") // stops the task
+					at(outcome.Done, "logs", "api")
+					first := commit(t, dir, "first")
+					at(outcome.Done, "diff")
+					asCosign(t, first, dir)
+					at(outcome.Done, "deploy", "--sha", first, "--no-build")
+					at(outcome.Done, "rollback")
+					at(outcome.Done, "rollback", "--to", first)
+					at(outcome.Done, "rollback", "--to", "ecs-web-task:1")
+					second := commit(t, dir, "second")
+					at(outcome.Done, "deploy", "--sign-key", private, "--require-signature", "--key", public)
+					at(outcome.Done, "verify", "--sha", second, "--key", public)
+					commit(t, dir, "third")
+					at(outcome.Interrupted, "deploy") // stops the deployment
+					at(outcome.Done, "status")
+				}))
 			})
-		}
+			t.Run("traffic that is shifted, a secret and a job", func(t *testing.T) {
+				dir := sourcetest.New(t)
+				services := strings.ReplaceAll(sourcetest.Services, `"cpu"`, `"strategy": {"type": "blue_green", "bake_minutes": 0}, "cpu"`)
+				services = strings.Replace(services, `{"path": "api",`, `{"secrets": {"KEY": "/ecs/key", "TOKEN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:ecs/token-AbCdEf"}, "path": "api",`, 1)
+				services = strings.Replace(services, `"web":`, `"clock": {"path": "api", "kind": "go", "command": ["exit", "0"], "cpu": 256, "memory": 512, "schedule": "rate(1 day)"}, "web":`, 1)
+				sourcetest.Write(t, dir, platform.ServicesFile, services)
+				sourcetest.Commit(t, dir, "strategy")
+				role.add(t, rehearseTree(t, dir, rehearsal.Happy, func(dir, endpoint string) {
+					rehearsaltest.SetEnv(whole, endpoint)
+					at := func(code outcome.Code, args ...string) {
+						t.Helper()
+						run(t, code, append(args, "--source", dir)...)
+					}
+					pause := []string{"deploy", "--pause-at", "post-test-traffic-shift", "--pause-limit", "2h"}
+					commit(t, dir, "continued")
+					at(outcome.Done, pause...)
+					at(outcome.Done, "status")
+					at(outcome.Done, "continue")
+					commit(t, dir, "aborted")
+					at(outcome.Done, pause...)
+					at(outcome.Done, "abort")
+					at(outcome.Done, "rollback")
+				}))
+			})
+		})
+		t.Run("scenarios", func(t *testing.T) {
+			t.Parallel()
+			dir := sourcetest.New(t) // all release the same
+			for _, scenario := range callingMost {
+				t.Run(string(scenario), func(t *testing.T) {
+					t.Parallel()
+					scenarios <- rehearseTree(t, dir, scenario, nil)
+				})
+			}
+		})
 	})
 	close(scenarios)
 	called := map[string]bool{}

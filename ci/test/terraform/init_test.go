@@ -1,8 +1,11 @@
 package terraform_test
 
 import (
+	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -52,6 +55,34 @@ run "staging" {
 }
 `
 
+// TestOneProvider requires one provider of all configurations: only one of them installs it in
+// these tests, as its lock file has it.
+func TestOneProvider(t *testing.T) {
+	t.Parallel()
+	source := infratest.Source()
+	lock, err := fs.ReadFile(source, ".terraform.lock.hcl")
+	require.NoError(t, err)
+	constraint := matches(t, "terraform/terraform.tf", `(?m)^ +version += (.*)$`)
+	require.Len(t, constraint, 1)
+	locks, constraints := 0, 0
+	require.NoError(t, fs.WalkDir(source, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(source, name)
+		switch {
+		case path.Base(name) == ".terraform.lock.hcl":
+			require.Equal(t, string(lock), string(text), "run cp terraform/.terraform.lock.hcl terraform/%s", name)
+			locks++
+		case bytes.Contains(text, []byte("required_providers {")) && path.Ext(name) == ".tf":
+			require.Equal(t, constraint, matches(t, "terraform/"+name, `(?m)^ +version += (.*)$`), name)
+			constraints++
+		}
+		return err
+	}))
+	require.Equal(t, []int{5, 6}, []int{locks, constraints})
+}
+
 // TestInitializedRepository plans what slipway init wrote, unedited: git gets the modules of
 // this tree in place of those of the release on GitHub.
 func TestInitializedRepository(t *testing.T) {
@@ -88,12 +119,14 @@ func TestInitializedRepository(t *testing.T) {
 
 	w := infratest.New(t, ".", "GIT_CONFIG_GLOBAL="+configuration)
 	w.Dir = filepath.Join(dir, "terraform")
-	w.Init("-backend=false", "-lockfile=readonly") // as slipway plan does
+	w.Run("init", "-backend=false", "-lockfile=readonly") // as slipway plan does, with an installation
+	w.Init("-backend=false")
 	require.Empty(t, w.Run("fmt", "-check", "-recursive"))
 	require.Contains(t, w.Run("test"), "2 passed, 0 failed")
 
 	w = infratest.New(t, ".", "GIT_CONFIG_GLOBAL="+configuration)
 	w.Dir = filepath.Join(dir, "terraform", "bootstrap")
-	w.Init("-lockfile=readonly")
+	w.Run("init", "-lockfile=readonly")
+	w.Init()
 	w.Run("validate")
 }

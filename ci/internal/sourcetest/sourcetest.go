@@ -4,12 +4,15 @@ package sourcetest
 
 import (
 	"flag"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -151,15 +154,40 @@ func WriteServices(t testing.TB, dir string) {
 	}
 }
 
+// first is the tree that [New] creates. Git makes it once in a process.
+var first struct {
+	sync.Mutex
+	files fstest.MapFS
+}
+
 // New creates a tree with [Files], commits them, and returns its root.
 func New(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
+	first.Lock()
+	defer first.Unlock()
+	if first.files != nil {
+		require.NoError(t, os.CopyFS(dir, first.files))
+		Git(t, dir, "update-index", "--refresh") // for the times of these files
+		return dir
+	}
 	Git(t, dir, "init", "-q", "-b", "main")
 	for name, content := range Files() {
 		Write(t, dir, name, content)
 	}
 	Commit(t, dir, "first")
+	Git(t, dir, "repack", "-q", "-a", "-d") // few files to copy
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, ".git", "hooks")))
+	files := fstest.MapFS{}
+	require.NoError(t, fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		files[name] = &fstest.MapFile{Data: content}
+		return err
+	}))
+	first.files = files
 	return dir
 }
 

@@ -17,7 +17,7 @@ var (
 	local  = regexp.MustCompile(`^\./\.github/workflows/[a-z-]+\.yml$`)
 	// released is a workflow of a release of the pipeline, in a repository that uses it.
 	released = regexp.MustCompile(`^` + regexp.QuoteMeta(strings.TrimPrefix(slipway.Repository, "github.com/")) + `/\.github/workflows/[a-z-]+\.yml@v\d+\.\d+\.\d+$`)
-	version  = regexp.MustCompile(`\s# v\d+\.\d+\.\d+$`)
+	version  = regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 )
 
 const (
@@ -373,13 +373,13 @@ func defines(env *actionlint.Env, name string) bool {
 
 func (c *checker) action(job *actionlint.Job, step *actionlint.Step, exec *actionlint.ExecAction) {
 	uses := text(exec.Uses)
-	line := c.workflow.lines[job][exec.Uses.Pos.Line-1]
+	_, comment, _ := strings.Cut(c.workflow.lines[job][exec.Uses.Pos.Line-1], " # ")
 	switch {
 	case uses == setupAction, uses == releaseAction:
 		return
 	case !pinned.MatchString(uses):
 		c.add(exec.Uses.Pos, "%s: an action is pinned by the 40 digits of a commit, for tags move", uses)
-	case !version.MatchString(line):
+	case !version.MatchString(comment):
 		c.add(exec.Uses.Pos, "%s: its version follows in a comment, such as # v1.2.3", uses)
 	}
 	name, commit, _ := strings.Cut(uses, "@")

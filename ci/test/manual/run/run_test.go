@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -140,9 +141,21 @@ func newClone(t *testing.T) clone {
 	sourcetest.WriteServices(t, repo)
 	c.command(t, repo, "git", "add", "-A")
 	c.command(t, repo, "git", "commit", "-q", "-m", "as it stands")
-	// From where the packages are compiled already.
-	c.command(t, filepath.Join(root(), "ci"), "go", "build", "-ldflags=-s -w", "-o", filepath.Join(c.dir, "bin", "slipway"), "./cmd/slipway")
+	build := append(buildFlags(), "-ldflags=-s -w", "-o", filepath.Join(c.dir, "bin", "slipway"), "./cmd/slipway")
+	c.command(t, filepath.Join(root(), "ci"), append([]string{"go", "build"}, build...)...)
 	return c
+}
+
+// buildFlags are those of this test itself. With them, the packages are compiled already.
+func buildFlags() (flags []string) {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if slices.Contains([]string{"-race", "-gcflags", "-tags"}, s.Key) {
+				flags = append(flags, s.Key+"="+s.Value)
+			}
+		}
+	}
+	return flags
 }
 
 // gitRoot is the root of the work tree. Without git there is nothing to clone.

@@ -71,6 +71,12 @@ func TestMutations(t *testing.T) {
 		require.NoError(t, err)
 		whole := replace(one)
 		require.Empty(t, j.wrong(whole), file)
+		jobs := value(document.Content[0], "jobs").Content
+		for n := 0; n < len(jobs); n += 2 {
+			alone, err := parse(withJob(document.Content[0], jobs[n].Value))
+			require.NoError(t, err)
+			require.Empty(t, alone.Check(), "%s: job %s alone", file, jobs[n].Value)
+		}
 		for _, m := range mutations(document.Content[0], "") {
 			undo := m.do()
 			mutated := &document

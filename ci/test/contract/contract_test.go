@@ -63,6 +63,7 @@ func startBackend(t *testing.T) string {
 }
 
 func TestBackend(t *testing.T) {
+	t.Parallel()
 	base := startBackend(t)
 	require.NoError(t, contract.Check(t.Context(), base, "v7"))
 	require.NoError(t, contract.Check(t.Context(), base, ""))

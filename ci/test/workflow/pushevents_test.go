@@ -19,7 +19,9 @@ import (
 
 // root returns the root of this repository. Of the pipeline's module, tests read only the files
 // with the functions.
-func root() string { return sourcetest.Root(".github", source.FilesOf("ci"), "terraform", "dagger.json") }
+func root() string {
+	return sourcetest.Root(".github", source.FilesOf("ci"), "terraform", "dagger.json")
+}
 
 // vars are the variables of a repository with one environment.
 var vars = map[string]map[string]string{"": {

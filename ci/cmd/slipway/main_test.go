@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -47,6 +48,10 @@ const midway = `deployment \S+ started\n`
 // TestReleaseSurvivesTerminalLoss closes the terminal or the reader of a release:
 // production ends on the new or the previous version.
 func TestReleaseSurvivesTerminalLoss(t *testing.T) {
+	// Under nohup, programs would inherit that the signal is ignored.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	defer signal.Stop(signals)
 	dir := sourcetest.New(t)
 	rehearsaltest.RunWithAWS(t, dir, func() {
 		before := running(t, dir)

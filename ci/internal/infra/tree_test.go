@@ -21,7 +21,10 @@ import (
 	"github.com/slipway-cd/slipway/ci/internal/sourcetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	os.Setenv("GOGC", "400") // terraform starts hundreds of times, and collects little garbage
+	goleak.VerifyTestMain(m)
+}
 
 // secret is the value of every sensitive attribute.
 const secret = "hunter2-correct-horse"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -54,9 +55,10 @@ func NewRetryer() aws.Retryer {
 }
 
 // isTruncated marks truncated responses as retryable. The SDK retries only calls
-// without any response.
+// without any response. For one that ends after the last chunk, net/http has an error of its
+// own, which it does not export.
 func isTruncated(err error) aws.Ternary {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.ErrUnexpectedEOF) || err != nil && strings.Contains(err.Error(), "unexpected EOF reading trailer") {
 		return aws.TrueTernary
 	}
 	return aws.UnknownTernary

@@ -14,7 +14,7 @@ import (
 )
 
 // linesFile has the lines that package blackbox executes where an engine is reachable.
-const linesFile = "../blackbox/testdata/lines.json"
+const linesFile = "ci/test/blackbox/testdata/lines.json"
 
 // documented is a line of the manual or a workflow step that calls the module.
 type documented struct{ Where, Line string }
@@ -77,10 +77,5 @@ func TestDocumentedLines(t *testing.T) {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	require.NoError(t, encoder.Encode(documentedLines(t)))
-	if *update {
-		require.NoError(t, os.WriteFile(linesFile, all.Bytes(), 0o644))
-	}
-	there, err := os.ReadFile(linesFile)
-	require.NoError(t, err)
-	require.Equal(t, all.String(), string(there), "%s is not what the manual says: run go -C ci/test test ./manual -update, and commit it", linesFile)
+	requireGenerated(t, linesFile, "", all.String())
 }

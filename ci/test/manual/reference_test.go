@@ -74,8 +74,8 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// requireGenerated requires that a page is the given text, after the part that ends with a
-// heading. With -update, it writes the page.
+// requireGenerated requires that a file is the given text, after the part that ends with a
+// heading, if that is not "". With -update, it writes the file.
 func requireGenerated(t testing.TB, name, heading, text string) {
 	t.Helper()
 	file := filepath.Join(root(), filepath.FromSlash(name))
@@ -89,7 +89,7 @@ func requireGenerated(t testing.TB, name, heading, text string) {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 		return
 	}
-	require.Equal(t, string(now), text, "%s is not what the code says: run go -C ci/test test ./manual -update, and commit it", name)
+	require.Equal(t, string(now), text, "%s is not what the code and the manual say: run go -C ci/test test ./manual -update, and commit it", name)
 }
 
 // reference is the page while it is written.

@@ -2,7 +2,6 @@ package manual_test
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +10,7 @@ import (
 )
 
 // runnableFile has the blocks that package manual/run executes.
-const runnableFile = "run/testdata/blocks.md"
+const runnableFile = "ci/test/manual/run/testdata/blocks.md"
 
 // TestRunnable wants what is executed to be what the manual says is to be run.
 func TestRunnable(t *testing.T) {
@@ -41,12 +40,7 @@ func TestRunnable(t *testing.T) {
 	}
 	require.NotZero(t, runnable)
 	t.Logf("%d of %d blocks, with %d of %d commands of slipway, are executed", runnable, total, executed, written)
-	if *update {
-		require.NoError(t, os.WriteFile(runnableFile, []byte(all.String()), 0o644))
-	}
-	there, err := os.ReadFile(runnableFile)
-	require.NoError(t, err)
-	require.Equal(t, all.String(), string(there), "%s is not what the manual says: run go -C ci/test test ./manual -update, and commit it", runnableFile)
+	requireGenerated(t, runnableFile, "", all.String())
 }
 
 // count counts the commands of slipway in a script.

@@ -51,8 +51,8 @@ func chain(n int, last string) map[string]any {
 	return all
 }
 
-// entries returns the changes of the table of entries that the pipeline's tests have, by name, and the
-// texts that its messages contain.
+// entries returns the changes in testdata/entries.json, by name, and the texts that their messages
+// contain. The tests of package platform read the same table.
 func entries(t *testing.T) (changes map[string]map[string]any, messages []string) {
 	t.Helper()
 	data, err := os.ReadFile("testdata/entries.json")

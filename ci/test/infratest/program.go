@@ -93,13 +93,7 @@ func (w *Workspace) install() {
 	require.NoError(w.t, err)
 	programs.dir = dir
 	require.NoError(w.t, os.CopyFS(dir, Source()))
-	_, stderr, err := (&Workspace{Dir: dir, t: w.t, env: w.env}).try("init", "-backend=false", "-lockfile=readonly")
-	for _, absent := range []string{"Failed to query available provider packages", "Failed to install provider"} {
-		if strings.Contains(stderr, absent) {
-			w.t.Skipf("cannot install the AWS provider: set TF_CLI_CONFIG_FILE to the configuration of a mirror, or connect to the registry:\n%s", stderr)
-		}
-	}
-	require.NoError(w.t, err, stderr)
+	(&Workspace{Dir: dir, t: w.t, env: w.env}).Install("-backend=false", "-lockfile=readonly")
 	paths, err := filepath.Glob(filepath.Join(dir, ".terraform/providers/registry.terraform.io/hashicorp/aws/*/*/terraform-provider-aws*"))
 	require.NoError(w.t, err)
 	require.Len(w.t, paths, 1)

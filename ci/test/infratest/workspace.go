@@ -112,8 +112,21 @@ func (w *Workspace) Write(name, content string) {
 	require.NoError(w.t, os.WriteFile(filepath.Join(w.Dir, name), []byte(content), 0o644))
 }
 
+// Install initialises the workspace with a provider of its own. The test is skipped if that
+// cannot be installed: without a network or a mirror in TF_CLI_CONFIG_FILE.
+func (w *Workspace) Install(arguments ...string) {
+	w.t.Helper()
+	_, stderr, err := w.try(append([]string{"init"}, arguments...)...)
+	for _, absent := range []string{"Failed to query available provider packages", "Failed to install provider"} {
+		if strings.Contains(stderr, absent) {
+			w.t.Skipf("cannot install the AWS provider: set TF_CLI_CONFIG_FILE to the configuration of a mirror, or connect to the registry:\n%s", stderr)
+		}
+	}
+	require.NoError(w.t, err, stderr)
+}
+
 // Init initialises the workspace with the provider that all have in common. The test is
-// skipped if that cannot be installed: without a network or a mirror in TF_CLI_CONFIG_FILE.
+// skipped as by [Workspace.Install].
 func (w *Workspace) Init(arguments ...string) {
 	w.t.Helper()
 	w.attach()

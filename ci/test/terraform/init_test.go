@@ -119,14 +119,14 @@ func TestInitializedRepository(t *testing.T) {
 
 	w := infratest.New(t, ".", "GIT_CONFIG_GLOBAL="+configuration)
 	w.Dir = filepath.Join(dir, "terraform")
-	w.Run("init", "-backend=false", "-lockfile=readonly") // as slipway plan does, with an installation
+	w.Install("-backend=false", "-lockfile=readonly") // as slipway plan does
 	w.Init("-backend=false")
 	require.Empty(t, w.Run("fmt", "-check", "-recursive"))
 	require.Contains(t, w.Run("test"), "2 passed, 0 failed")
 
 	w = infratest.New(t, ".", "GIT_CONFIG_GLOBAL="+configuration)
 	w.Dir = filepath.Join(dir, "terraform", "bootstrap")
-	w.Run("init", "-lockfile=readonly")
+	w.Install("-lockfile=readonly")
 	w.Init()
 	w.Run("validate")
 }

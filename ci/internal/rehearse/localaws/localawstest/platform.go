@@ -272,17 +272,21 @@ func EventMessages(s ecstypes.Service) []string {
 	return list
 }
 
-// DescribeTasks returns the service's tasks with a desired status.
-func (p *Platform) DescribeTasks(status ecstypes.DesiredStatus) []ecstypes.Task {
+// DescribeTasks returns all tasks of the service with a desired status, the newest first.
+func (p *Platform) DescribeTasks(status ecstypes.DesiredStatus) (all []ecstypes.Task) {
 	p.Helper()
-	list, err := p.ECS.ListTasks(p.Context(), &ecs.ListTasksInput{Cluster: aws.String("test"), ServiceName: aws.String("app"), DesiredStatus: status})
-	p.RequireNoError(err)
-	if len(list.TaskArns) == 0 {
-		return nil
+	pages := ecs.NewListTasksPaginator(p.ECS, &ecs.ListTasksInput{Cluster: aws.String("test"), ServiceName: aws.String("app"), DesiredStatus: status})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(p.Context())
+		p.RequireNoError(err)
+		if len(page.TaskArns) == 0 {
+			break
+		}
+		out, err := p.ECS.DescribeTasks(p.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("test"), Tasks: page.TaskArns})
+		p.RequireNoError(err)
+		all = append(all, out.Tasks...)
 	}
-	out, err := p.ECS.DescribeTasks(p.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("test"), Tasks: list.TaskArns})
-	p.RequireNoError(err)
-	return out.Tasks
+	return all
 }
 
 // Get requests a path from the load balancer.
